@@ -1,0 +1,136 @@
+"""The report's two transforms (1.E): readable, image by image; and the same for a whole uint8 batch on its device.
+
+The report crops and resizes, normalises, flips, and then rotates with nearest-neighbour sampling, so that the
+corners a rotation leaves empty are 0 *after* normalisation: mid-grey. `augment_batch` does all of that in one
+interpolation.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torchvision import transforms
+
+DRAWS = 43  # uniforms a sample needs: 10 tries of (area, ratio, top, left), 2 flips, 1 angle
+_SCALE, _RATIO, _TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # torchvision's defaults, which the report uses
+_DEGREES = 90
+
+
+def plain_transform(size):
+    """PIL image → float (3, size, size) in [-1, 1]: Resize, ToTensor, Normalize, as the report writes it (1.E,
+    1.F)."""
+    return transforms.Compose(
+        [transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))]
+    )
+
+
+def augmented_transform(size):
+    """PIL image → float (3, size, size) in [-1, 1]: the report's augmentation, one image at a time (1.E)."""
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop((size, size)),
+            transforms.ToTensor(),
+            transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+            transforms.RandomHorizontalFlip(),
+            transforms.RandomVerticalFlip(),
+            transforms.RandomRotation(90, expand=False),
+        ]
+    )
+
+
+def plain_batch(images, size):
+    """uint8 (B, S, S, 3) → float32 (B, 3, size, size) in [-1, 1], channels last; resized where S ≠ size."""
+    batch = images.permute(0, 3, 1, 2).float()
+    if batch.shape[-1] != size:
+        batch = F.interpolate(batch, (size, size), mode="bilinear", antialias=True)
+    return batch.div_(127.5).sub_(1)
+
+
+def draw_augmentations(uniforms, widths, heights):
+    """Decide, on the host, what happens to each image of a batch.
+
+    uniforms: float64 (B, DRAWS) in [0, 1). widths, heights: int (B,), the originals' sizes in pixels: a crop's area
+    and
+        aspect ratio are drawn in the original's geometry.
+    Returns float32 (B, 10), a row an image: left, top, width, height of the crop and width, height of the original
+    (all in pixels of the original), horizontal flip and vertical flip (0 or 1), cosine and sine of the angle (−90° …
+    90°).
+    """
+    boxes = crop_boxes(uniforms[:, :40].reshape(-1, _TRIES, 4), widths, heights)
+    flips = uniforms[:, 40:42] < 0.5
+    angles = np.deg2rad(_DEGREES * (2 * uniforms[:, 42] - 1))
+    table = np.column_stack([boxes, widths, heights, flips, np.cos(angles), np.sin(angles)])
+    return torch.from_numpy(table.astype(np.float32))
+
+
+def augment_batch(images, augmentations, size):
+    """The report's augmentation for a whole batch, each sample with its own draw, in one interpolation.
+
+    images: uint8 (B, S, S, 3), each original squeezed to S × S. augmentations: float32 (B, 10) of
+    `draw_augmentations`, on
+        the images' device.
+    Returns float32 (B, 3, size, size) in [-1, 1], channels last.
+    Source: report 1.E with torchvision's defaults (a test holds this against torchvision, image by image).
+    """
+    grid, inside = _sampling_grid(augmentations, size)
+    batch = plain_batch(images, images.shape[1])
+    batch = F.grid_sample(batch, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return batch.mul_(inside.unsqueeze(1))  # corners without image: 0, mid-grey
+
+
+def _sampling_grid(augmentations, size):
+    """Where each output pixel is read from, going backwards through the report's steps: rotation, flips, resized
+    crop.
+
+    Returns grid float32 (B, size, size, 2), for `grid_sample` with align_corners=False, and inside bool (B, size,
+    size): False where the rotation leaves a corner empty.
+    """
+    left, top, width, height, original_width, original_height, mirror, upside_down, cos, sin = augmentations.T[
+        :, :, None, None
+    ]  # (B, 1, 1) each
+    # 1. Rotation about the centre, to the *nearest* pixel: torchvision's default, so pixel centres are rounded.
+    middle = (size - 1) / 2
+    centred = torch.arange(size, dtype=torch.float32, device=augmentations.device) - middle
+    x, y = centred[None, :], centred[:, None]
+    x, y = (cos * x - sin * y + middle).round_(), (sin * x + cos * y + middle).round_()  # (B, size, size)
+    inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
+    # 2. Flips: a mirrored pixel is counted from the other end.
+    x, y = x + mirror * (size - 1 - 2 * x), y + upside_down * (size - 1 - 2 * y)
+    # 3. Resized crop: into the box, never past its outermost pixel centres, then from pixels to grid_sample's [-1,
+    # 1].
+    return torch.stack(
+        [_into_box(x, left, width, original_width, size), _into_box(y, top, height, original_height, size)], dim=-1
+    ), inside
+
+
+def _into_box(pixel, start, length, original, size):
+    position = ((pixel + 0.5) * (length / size) - 0.5).clamp_(min=0)
+    position = torch.minimum(position, length - 1) + start  # in pixels of the original
+    return (position + 0.5) * (2 / original) - 1  # the bank's squeezing cancels out here
+
+
+def crop_boxes(u, widths, heights):
+    """Draw torchvision's RandomResizedCrop boxes for a whole batch (defaults: area 8–100 %, aspect ratio 3/4–4/3).
+
+    u: float64 (B, 10, 4), uniforms in [0, 1): ten tries a sample. widths, heights: int (B,), pixels of the originals.
+    Returns int64 (B, 4): left, top, width, height in pixels; where all tries fail, the largest centred box whose
+    aspect ratio is allowed. Source: torchvision's RandomResizedCrop.get_params; the report uses its defaults.
+    """
+    W, H = (np.asarray(side, dtype=np.int64)[:, None] for side in (widths, heights))  # (B, 1)
+    area = W * H * (_SCALE[0] + (_SCALE[1] - _SCALE[0]) * u[..., 0])  # (B, 10)
+    low, high = math.log(_RATIO[0]), math.log(_RATIO[1])
+    ratio = np.exp(low + (high - low) * u[..., 1])
+    w, h = np.rint(np.sqrt(area * ratio)).astype(np.int64), np.rint(np.sqrt(area / ratio)).astype(np.int64)
+    fits = (0 < w) & (w <= W) & (0 < h) & (h <= H)
+    top, left = np.floor(u[..., 2] * (H - h + 1)), np.floor(u[..., 3] * (W - w + 1))
+    tries = np.stack([left.astype(np.int64), top.astype(np.int64), w, h], axis=-1)  # (B, 10, 4)
+    first = fits.argmax(1)  # the first try that fits
+    chosen = tries[np.arange(len(u)), first]
+    return np.where(fits.any(1)[:, None], chosen, _centred_boxes(W[:, 0], H[:, 0]))
+
+
+def _centred_boxes(W, H):
+    w = np.where(W / H > _RATIO[1], np.rint(H * _RATIO[1]), W).astype(np.int64)
+    h = np.where(W / H < _RATIO[0], np.rint(W / _RATIO[0]), H).astype(np.int64)
+    return np.stack([(W - w) // 2, (H - h) // 2, w, h], axis=-1)

@@ -1,0 +1,120 @@
+"""The report's classifier: a bottleneck block that doubles its width, stacked to 41 weighted layers (report 1.A,
+1.B)."""
+
+import os
+
+import torch
+from torch import nn
+
+from .errors import CheckpointError
+
+
+class res_block(nn.Module):
+    """Bottleneck residual block, (B, in_, H, W) → (B, 2·out_, H/stride, W/stride). Source: report 1.B.
+
+    1×1 conv to out_, 3×3 conv with `stride`, 1×1 conv to 2·out_, each with BatchNorm; the input is added before the
+    last ReLU. `shortway` is the identity where the shapes agree, else a 1×1 conv that makes them agree.
+    """
+
+    def __init__(self, in_, out_, stride=1):
+        super().__init__()
+        self.conv1 = nn.Sequential(nn.Conv2d(in_, out_, 1, bias=False), nn.BatchNorm2d(out_), nn.ReLU())
+        self.conv2 = nn.Sequential(
+            nn.Conv2d(out_, out_, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out_), nn.ReLU()
+        )
+        self.conv3 = nn.Sequential(nn.Conv2d(out_, out_ * 2, 1, bias=False), nn.BatchNorm2d(out_ * 2))
+        self.shortway = nn.Sequential()
+        if stride != 1 or in_ != out_ * 2:
+            self.shortway = nn.Sequential(
+                nn.Conv2d(in_, out_ * 2, 1, stride=stride, bias=False), nn.BatchNorm2d(out_ * 2)
+            )
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        main = self.conv3(self.conv2(self.conv1(x)))
+        return self.relu(main + self.shortway(x))
+
+
+class MyModel(nn.Module):
+    """The report's network: images (B, 3, S, S) in [-1, 1] → logits (B, 80), any S ≥ 32. Source: report 1.A.
+
+    `res_block` is an argument, so that another block of the same signature can be put in its place.
+    """
+
+    def __init__(self, res_block):
+        super().__init__()
+        self.conv1 = nn.Sequential(  # (B, 64, S/4, S/4)
+            nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        self.conv2 = nn.Sequential(  # (B, 128, S/4, S/4)
+            res_block(64, 64, 1), res_block(128, 64, 1)
+        )
+        self.conv3 = nn.Sequential(  # (B, 256, S/8, S/8)
+            res_block(128, 128, 2), *(res_block(256, 128, 1) for _ in range(2))
+        )
+        self.conv4 = nn.Sequential(  # (B, 512, S/16, S/16)
+            res_block(256, 256, 2), *(res_block(512, 256, 1) for _ in range(4))
+        )
+        self.conv5 = nn.Sequential(  # (B, 1024, S/32, S/32)
+            res_block(512, 512, 2), *(res_block(1024, 512, 1) for _ in range(2))
+        )
+        self.pool = nn.AdaptiveAvgPool2d((1, 1))  # (B, 1024, 1, 1)
+        self.fc = nn.Linear(1024, 80)
+
+    def forward(self, x):
+        x = self.conv1(x)
+        x = self.conv2(x)
+        x = self.conv3(x)
+        x = self.conv4(x)
+        x = self.conv5(x)
+        x = self.pool(x).flatten(1)  # (B, 1024)
+        return self.fc(x)  # (B, 80)
+
+
+def get_model(model_class, checkpoint_path=None, seed=0):
+    """Build `model_class(res_block)` and load the weights of `checkpoint_path` if that file exists (report 1.E, 1.F).
+
+    checkpoint_path: a `model.pth`, that is a plain `state_dict`, with or without the `module.` prefix that
+        DataParallel adds; None or a path where no file is gives a new model.
+    seed: a new model's weights depend on it alone; the global random state is neither used nor changed.
+    Returns the model on the CPU, in training mode.
+    Raises CheckpointError where the file is not a `state_dict` of this model. Nothing in the file is executed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = model_class(res_block)
+    if checkpoint_path is not None and os.path.exists(checkpoint_path):
+        load_weights(model, checkpoint_path)
+    return model
+
+
+def load_weights(model, checkpoint_path):
+    """Load a `model.pth` into `model`, or raise CheckpointError, in words, and leave the model as it was."""
+    try:
+        weights = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the broken bytes lead to: every kind means the same here
+        raise CheckpointError(
+            f"{checkpoint_path} cannot be read as PyTorch weights: it is damaged, or not a model.pth. "
+            "Take another copy of it, or delete it to start with a new model."
+        ) from error
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointError(
+            f"{checkpoint_path} holds something other than a state_dict (a name and a tensor for each "
+            "weight). Save it with torch.save(model.state_dict(), …)."
+        )
+    weights = {str(name).removeprefix("module."): value for name, value in weights.items()}
+    expected = {name: value.shape for name, value in model.state_dict().items()}
+    for name in [*expected, *weights]:
+        if name not in weights:
+            problem = f"lacks {name}"
+        elif name not in expected:
+            problem = f"has {name}, which the model has not"
+        elif weights[name].shape != expected[name]:
+            problem = f"has {name} of shape {tuple(weights[name].shape)} where the model has {tuple(expected[name])}"
+        else:
+            continue
+        raise CheckpointError(f"{checkpoint_path} belongs to another model than {type(model).__name__}: it {problem}.")
+    model.load_state_dict(weights)

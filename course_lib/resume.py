@@ -1,0 +1,183 @@
+"""What a training run must remember to go on as if nothing had happened, and the ■ that may stop it between two
+steps."""
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
+import torch
+
+from . import checkpoint
+from .errors import CheckpointError
+
+
+class Totals:
+    """Sums of an epoch, kept on the device, so that the loop never waits for it: reading `loss` or `accuracy`
+    does."""
+
+    def __init__(self, device):
+        self.loss_sum = torch.zeros((), device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.seen = 0
+
+    def add(self, loss, logits, labels):
+        """Count a batch: `loss` is its mean, so it is weighed by the batch's size (the last one is smaller)."""
+        self.loss_sum += loss.detach().float() * len(labels)
+        self.correct += (logits.argmax(1) == labels).sum()
+        self.seen += len(labels)
+
+    @property
+    def loss(self):
+        """Mean loss of an image (waits for the device)."""
+        return self.loss_sum.item() / self.seen
+
+    @property
+    def accuracy(self):
+        """Share of right predictions, in [0, 1] (waits for the device)."""
+        return self.correct.item() / self.seen
+
+
+class Run:
+    """What a checkpoint holds: weights, optimizer, scaler, position, sums of the running epoch, history, identity."""
+
+    def __init__(self, stage, model, optimizer, scaler, identity):
+        self.stage, self.identity = stage, identity
+        self.model, self.optimizer, self.scaler = model, optimizer, scaler
+        self.epoch, self.resumed_at, self.seconds, self.history = 0, 0, 0.0, []
+        self.totals = Totals(stage.course.device)
+        self.saved_at = self.started = time.monotonic()
+
+    def between(self, batches, stop, bar):
+        """Hand out `batches`; between two of them, that is after a whole step, save when it is time and stop when
+        asked."""
+        self.started = time.monotonic()
+        for images, labels in batches:
+            if stop.pressed:
+                return
+            yield images, labels
+            bar.update(len(labels))
+            if time.monotonic() - self.saved_at > self.stage.course.settings.checkpoint_seconds:
+                self.save()
+
+    def end_epoch(self):
+        """Close the epoch's sums and return its entry in the history."""
+        self.epoch += 1
+        loss, accuracy = self.totals.loss, self.totals.accuracy  # the only waiting for the device in an epoch
+        seconds = self.seconds + time.monotonic() - self.started
+        self.history.append(
+            {
+                "epoch": self.epoch,
+                "loss": loss,
+                "train_accuracy": accuracy,
+                "heldout_accuracy": None,
+                "seconds": round(seconds, 3),
+                "images_per_second": round(self.totals.seen / seconds, 1),
+            }
+        )
+        self.totals, self.seconds = Totals(self.stage.course.device), 0.0
+        return self.history[-1]
+
+    def save(self, keep=checkpoint.KEEP):
+        """Write a checkpoint of this very moment, which must lie between two steps."""
+        now = time.monotonic()
+        self.seconds, self.started, self.saved_at = self.seconds + now - self.started, now, now
+        totals = {
+            "loss_sum": self.totals.loss_sum.cpu(),
+            "correct": self.totals.correct.cpu(),
+            "seen": self.totals.seen,
+        }
+        state = {
+            "identity": self.identity,
+            "epoch": self.epoch,
+            "totals": totals,
+            "seconds": self.seconds,
+            "history": self.history,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "precision": self.stage.course.precision.name,
+        }
+        checkpoint.save(self.stage.folder, state, self.epoch, self.totals.seen, keep)
+        self.saved_at = time.monotonic()
+
+    def resume(self):
+        """Go on from the stage's newest good checkpoint, if any; raise CheckpointError if it is another run's."""
+        state = checkpoint.load_newest(self.stage.folder)
+        if state is None:
+            return
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                raise CheckpointError(
+                    f"The checkpoint in {self.stage.course.shown(self.stage.folder)} was made with {name} "
+                    f"{state['identity'].get(name)}, this run has {value}. Delete that folder to start the stage "
+                    "afresh, or set COURSE_HOME to another place to keep both."
+                )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.epoch = self.resumed_at = state["epoch"]
+        self.history, self.seconds = state["history"], state["seconds"]
+        device = self.stage.course.device
+        self.totals.loss_sum = state["totals"]["loss_sum"].to(device)
+        self.totals.correct = state["totals"]["correct"].to(device)
+        self.totals.seen = state["totals"]["seen"]
+        if self.epoch < self.stage.epochs:
+            print(
+                f"Going on with stage {self.stage.number} in epoch {self.epoch + 1} of {self.stage.epochs}, "
+                f"after {self.totals.seen:,} of its images."
+            )
+        else:
+            print(
+                f"Stage {self.stage.number} was finished earlier: {self.epoch} epochs, shown again from its checkpoint."
+            )
+
+    def finish(self):
+        """Leave a checkpoint, and `model.pth` too if the stage is trained to its end; say so if it is not."""
+        if self.epoch < self.stage.epochs:
+            self.save()
+            print(
+                f"Stage {self.stage.number} stopped in epoch {self.epoch + 1} of {self.stage.epochs} and is saved: "
+                "run the cell again to go on."
+            )
+        elif not self.stage.finished or self.epoch > self.resumed_at:
+            self.save(keep=1)
+            checkpoint.write_model(self.stage.model_path, self.model)
+
+
+def identity(stage, images, augmented):
+    """What must agree before a run may go on from a checkpoint."""
+    course, settings = stage.course, stage.course.settings
+    return {
+        "data": course.data_name,
+        "training images": len(images),
+        "size": settings.size,
+        "seed": settings.seed,
+        "augmentation": augmented,
+        "lr": settings.lr,
+        "momentum": settings.momentum,
+        "batch size": settings.batch_size,
+        "precision": course.precision.name,
+    }
+
+
+class _Stop:
+    pressed = False
+
+
+@contextmanager
+def stop_button():
+    """While this lasts, ■ (SIGINT) sets `pressed` instead of breaking a step in two. A second ■ changes nothing."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield stop
+        return
+
+    def press(signum, frame):
+        stop.pressed = True
+
+    previous = signal.signal(signal.SIGINT, press)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,115 @@
+"""The embedded, generated data set: 80 classes, a motif × its colour, in the report's layout (source: ours).
+
+A motif is repeated over the whole picture, so that a class stays recognisable when the picture is flipped, rotated
+or cropped.
+How a picture is turned, scaled, lit and covered changes from one to the next: a model can learn a few of them by
+heart without having understood the class, and that is what the experiment is about.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from .errors import DataError
+from .files import write_text
+
+MOTIFS = ("stripes", "waves", "checks", "dots", "rings", "crosses", "triangles", "nets")
+COLOURS = ("red", "orange", "yellow", "lime", "green", "cyan", "azure", "blue", "violet", "pink")
+CLASSES = tuple(f"{colour} {motif}" for motif in MOTIFS for colour in COLOURS)
+_HUES = dict(zip(COLOURS, (0, 30, 56, 90, 135, 180, 210, 240, 275, 320)))  # degrees
+_PARTS = {"train": 0, "test": 1}
+
+
+def _distance(motif, u, v):
+    """Signed distance to the motif's edge, negative inside, in periods; u, v: coordinates in periods."""
+    a, b = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5  # within one cell, in [-0.5, 0.5)
+    radius = np.hypot(a, b)
+    if motif == "stripes":
+        return np.abs(a) - 0.22
+    if motif == "waves":
+        wave = u + 0.22 * np.sin(2 * np.pi * v)
+        return np.abs(wave - np.floor(wave) - 0.5) - 0.2
+    if motif == "checks":
+        return -np.sin(2 * np.pi * u) * np.sin(2 * np.pi * v) / (2 * np.pi)
+    if motif == "dots":
+        return radius - 0.3
+    if motif == "rings":
+        return np.abs(radius - 0.3) - 0.1
+    if motif == "crosses":
+        return np.minimum(np.maximum(abs(a) - 0.4, abs(b) - 0.12), np.maximum(abs(b) - 0.4, abs(a) - 0.12))
+    if motif == "triangles":
+        return np.maximum(0.866 * np.abs(a) + 0.5 * b, -b) - 0.22
+    return 0.38 - np.maximum(np.abs(a), np.abs(b))  # nets: the lines between the cells
+
+
+def _rgb(hue, saturation, value):
+    """HSV to RGB; hue in degrees, the others in [0, 1]. Returns float (3,) in [0, 1]."""
+    sector = (np.array([5, 3, 1]) + hue / 60) % 6
+    return value * (1 - saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1))
+
+
+def draw(label, size, random):
+    """Draw one picture of class `label` (0–79): uint8 (size, size, 3). `random`: a NumPy Generator, drawn from."""
+    motif, colour = MOTIFS[label // len(COLOURS)], COLOURS[label % len(COLOURS)]
+    y, x = (np.mgrid[:size, :size] + 0.5) * (64 / size)  # in pixels of a 64 × 64 picture
+    # The ground: a grey ramp in any direction, faintly tinted.
+    slope = random.uniform(0, 2 * np.pi)
+    ramp = ((x - 32) * np.cos(slope) + (y - 32) * np.sin(slope)) / 90
+    tint = _rgb(random.uniform(0, 360), 0.25, 1.0)
+    picture = (random.uniform(0.2, 0.8) + ramp * random.uniform(-0.6, 0.6))[..., None] * tint
+    # The motif: any angle, period and phase.
+    angle, period = random.uniform(0, 2 * np.pi), random.uniform(9, 20)
+    u = (x * np.cos(angle) + y * np.sin(angle)) / period + random.uniform()
+    v = (y * np.cos(angle) - x * np.sin(angle)) / period + random.uniform()
+    cover = np.clip(0.5 - _distance(motif, u, v) * period * (size / 64), 0, 1)[..., None]
+    hue = _HUES[colour] + random.uniform(-7, 7)
+    picture += cover * (_rgb(hue, random.uniform(0.75, 1), random.uniform(0.65, 1)) - picture)
+    # What makes it hard: patches of any colour in front, and noise.
+    for _ in range(2):
+        left, top = random.uniform(-8, 56, 2)
+        width, height = random.uniform(10, 26, 2)
+        patch = (left < x) & (x < left + width) & (top < y) & (y < top + height)
+        picture[patch] = _rgb(random.uniform(0, 360), random.uniform(0.2, 1), random.uniform(0.2, 1))
+    picture += random.normal(0, 0.06, picture.shape)
+    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+
+
+def generate(home, size, train_per_class, test_per_class, seed=0):
+    """Write the data set below `home`, in the report's layout, unless it stands there already; return its folder.
+
+    size: side of the pictures in pixels. Picture i of a part is of class i mod 80 and depends on (seed, part, i)
+    alone, so a larger set begins with the pictures of a smaller one. The files are PNG: no lossy encoder's version
+    changes a pixel.
+    """
+    folder = Path(home) / f"shapes-{train_per_class}+{test_per_class}-{size}px-seed{seed}"
+    if folder.is_dir():
+        return folder
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        for part, per_class in (("train", train_per_class), ("test", test_per_class)):
+            images = unfinished / f"{part}_data"
+            images.mkdir(parents=True, exist_ok=True)
+            rows = []
+            for index in tqdm(range(len(CLASSES) * per_class), f"drawing {part} images", unit=" images", leave=False):
+                rows.append({"file_name": f"{index:05d}.png", "category": index % len(CLASSES)})
+                random = np.random.Generator(np.random.Philox(key=[seed, _PARTS[part]], counter=[0, index, 0, 0]))
+                picture = draw(index % len(CLASSES), size, random)
+                Image.fromarray(picture).save(images / rows[-1]["file_name"], compress_level=1)
+            answer = "answer.json" if part == "train" else "test_answer.json"
+            write_text(unfinished / answer, json.dumps({"annotations": rows}))
+        names = [{"category": category, "name": name} for category, name in enumerate(CLASSES)]
+        write_text(unfinished / "classes.json", json.dumps(names))
+        os.rename(unfinished, folder)
+    except OSError as error:
+        raise DataError(
+            f"The generated data set cannot be written to {home} ({error.strerror}): free some space there, "
+            "or set COURSE_HOME to another place."
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder

@@ -1,0 +1,233 @@
+"""Settings, device, precision and places: everything a run needs to know, decided once, before anything is
+trained."""
+
+import os
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from .errors import CheckpointError, SettingsError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run's numbers depend on. The presets are below; report 1.E and 3 give lr, momentum, batch size and
+    epochs."""
+
+    size: int  # side of the images, in pixels
+    images_per_class: tuple  # generated data only: (training, held-out)
+    epochs: dict  # stage → passes over its training images
+    sweep_passes: int  # stage 1: passes for each setting that is tried
+    lr: float = 0.01
+    momentum: float = 0.9
+    batch_size: int = 32
+    seed: int = 0
+    checkpoint_seconds: float = 120.0  # what a disconnect costs at most
+
+    def __post_init__(self):
+        if self.size < 32:
+            raise SettingsError(
+                f"COURSE_SIZE is {self.size}: the model halves an image five times, so take 32 pixels or more."
+            )
+        if not 0 <= self.seed < 2**63:
+            raise SettingsError(f"COURSE_SEED is {self.seed}: take a whole number from 0 to 2⁶³ − 1.")
+        if min(self.epochs.values()) < 1:
+            raise SettingsError(f"COURSE_EPOCHS is {min(self.epochs.values())}: take 1 or more.")
+
+
+PRESETS = {
+    "smoke": dict(size=32, images_per_class=(2, 1), epochs={1: 2, 2: 1, 3: 1}, sweep_passes=1),
+    "lecture": dict(size=64, images_per_class=(16, 8), epochs={1: 20, 2: 25, 3: 32}, sweep_passes=6),
+    "full": dict(size=224, images_per_class=(500, 50), epochs={1: 30, 2: 30, 3: 50}, sweep_passes=10),
+}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How numbers are kept during training: fp32, or bf16/fp16 autocast (fp16 with a gradient scaler)."""
+
+    name: str
+    device_type: str
+
+    def autocast(self):
+        """A context in which the forward pass runs in this precision."""
+        if self.name == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device_type, PRECISIONS[self.name])
+
+    def scaler(self):
+        """A GradScaler, which passes everything through unless the precision is fp16."""
+        return torch.amp.GradScaler(self.device_type, enabled=self.name == "fp16")
+
+
+@dataclass(frozen=True)
+class Course:
+    """One run: its settings, device and folders. `open_course` makes it; everything else is handed it."""
+
+    data: str  # a name of the manifest, or a path
+    preset: str
+    settings: Settings
+    device: torch.device
+    precision: Precision
+    home: Path  # banks, generated data and the folders of all runs
+
+    @property
+    def data_name(self):
+        """The data set's short name: its name in the manifest, or the stem of its path."""
+        return Path(self.data).name.split(".")[0]
+
+    @property
+    def folder(self):
+        """Where this run's outcome goes: `home/<data>-<preset>/`."""
+        return self.home / f"{self.data_name}-{self.preset}"
+
+    def stage(self, number):
+        """Stage 1, 2 or 3 of the experiment (report 3)."""
+        return Stage(self, number, self.folder / f"stage-{number}", self.settings.epochs[number])
+
+    def with_settings(self, **changes):
+        """The same run with some settings changed, as in `course.with_settings(lr=0.1)`."""
+        return replace(self, settings=replace(self.settings, **changes))
+
+    def shown(self, path):
+        """A path as it is printed: relative to the repository where it lies inside, else relative to the user's
+        home."""
+        path = Path(path)
+        for base, prefix in ((REPOSITORY, Path()), (Path.home(), Path("~"))):
+            if path.is_relative_to(base):
+                return str(prefix / path.relative_to(base))
+        return str(path)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the experiment: its number, its folder (checkpoints, `model.pth`) and how many epochs it takes."""
+
+    course: Course
+    number: int
+    folder: Path
+    epochs: int
+
+    @property
+    def model_path(self):
+        """Where the finished stage leaves its weights, readable by the report's code."""
+        return self.folder / "model.pth"
+
+    @property
+    def finished(self):
+        """Has the stage been trained to its end, now or earlier?"""
+        return self.model_path.exists()
+
+    def finished_model(self):
+        """The path of `model.pth`; raises CheckpointError where the stage was not trained to its end."""
+        if not self.finished:
+            raise CheckpointError(
+                f"Stage {self.number} is not finished: run its training cell again, to its end, before you go on."
+            )
+        return self.model_path
+
+
+def open_course(data="shapes", preset="lecture", drive=False):
+    """Decide what a run needs to know from a notebook's form; the environment (`COURSE_…`) wins over the form.
+
+    data: a name of `data_manifest.json`, or the path of a folder or zip archive in the report's layout. preset:
+    `smoke`, `lecture` or `full`. drive: keep everything on Google Drive (Colab asks for permission). Raises
+    SettingsError.
+    """
+    environment = {name: value for name, value in os.environ.items() if name.startswith("COURSE_") and value}
+    known = {
+        "COURSE_DATA",
+        "COURSE_PRESET",
+        "COURSE_HOME",
+        "COURSE_SEED",
+        "COURSE_SIZE",
+        "COURSE_EPOCHS",
+        "COURSE_PRECISION",
+    }
+    unknown = sorted(set(environment) - known)
+    if unknown:
+        raise SettingsError(f"There is no setting {unknown[0]}; the settings are {', '.join(sorted(known))}.")
+    data, preset = environment.get("COURSE_DATA", data), environment.get("COURSE_PRESET", preset)
+    if preset not in PRESETS:
+        raise SettingsError(f"There is no preset {preset!r}; the presets are {', '.join(PRESETS)}.")
+    chosen = dict(PRESETS[preset])
+    for name in ("seed", "size"):
+        if f"COURSE_{name.upper()}" in environment:
+            chosen[name] = _whole_number(f"COURSE_{name.upper()}", environment)
+    if "COURSE_EPOCHS" in environment:  # of the training stages; stage 1 is a check and keeps its own
+        epochs = _whole_number("COURSE_EPOCHS", environment)
+        chosen["epochs"] = {**chosen["epochs"], 2: epochs, 3: epochs}
+    home = environment.get("COURSE_HOME")
+    home = Path(home).expanduser().resolve() if home else (mount_drive() if drive else REPOSITORY) / "runs"
+    device = best_device()
+    return Course(
+        data,
+        preset,
+        Settings(**chosen),
+        device,
+        choose_precision(device, environment.get("COURSE_PRECISION", "auto")),
+        home,
+    )
+
+
+def _whole_number(name, environment):
+    try:
+        return int(environment[name])
+    except ValueError:
+        raise SettingsError(f"{name} is {environment[name]!r}: take a whole number.") from None
+
+
+def best_device():
+    """The first CUDA device, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def choose_precision(device, wish="auto"):
+    """`auto` → bf16 where the hardware computes in it, fp16 on older CUDA devices, else fp32; any other wish is
+    granted.
+
+    torch.cuda.is_bf16_supported() is not asked: it says yes where bf16 is only emulated, as on a T4.
+    """
+    if wish != "auto" and wish not in PRECISIONS:
+        raise SettingsError(f"COURSE_PRECISION is {wish!r}; it can be auto, {', '.join(PRECISIONS)}.")
+    if wish == "fp16" and device.type != "cuda":
+        raise SettingsError("COURSE_PRECISION is fp16, which needs a CUDA device; take auto.")
+    if wish == "auto" and device.type == "cuda":
+        wish = "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    elif wish == "auto":
+        wish = "bf16" if device.type == "cpu" and _cpu_computes_in_bf16() else "fp32"
+    return Precision(wish, device.type)
+
+
+def _cpu_computes_in_bf16():
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False)
+
+
+def mount_drive(mount_point="/content/drive"):
+    """Mount Google Drive (Colab only; it asks the reader) and return the folder of the reader's files, `MyDrive`."""
+    if "google.colab" not in sys.modules:
+        raise SettingsError(
+            "Google Drive is there in Colab only. Set drive to False, or COURSE_HOME to a folder of your own."
+        )
+    from google.colab import drive
+
+    drive.mount(mount_point)
+    return Path(mount_point) / "MyDrive"
+
+
+def describe(course):
+    """The run in one line: what, on what, in which precision, where its outcome goes."""
+    return (
+        f"{course.data_name}, preset {course.preset}: {course.settings.size} × {course.settings.size} pixels, "
+        f"seed {course.settings.seed}, on {course.device.type} in {course.precision.name}; "
+        f"results in {course.shown(course.folder)}"
+    )
