@@ -30,12 +30,12 @@ def measure(model, bank, course):
     """The three final figures of a stage, all in eval mode and each said with what it was measured on and how many
     images.
 
-    Returns {"train_plain" | "train_augmented" | "heldout_plain": {"accuracy", "loss", "images"}}.
+    Returns {"train_plain" | "train_augmented" | "heldout_plain": Measured}.
     """
     return {
-        "train_plain": asdict(evaluate(model, bank.train, course)),
-        "train_augmented": asdict(evaluate(model, bank.train, course, augmented=True)),
-        "heldout_plain": asdict(evaluate(model, bank.heldout, course)),
+        "train_plain": evaluate(model, bank.train, course),
+        "train_augmented": evaluate(model, bank.train, course, augmented=True),
+        "heldout_plain": evaluate(model, bank.heldout, course),
     }
 
 
@@ -56,7 +56,7 @@ def read_results(course):
 
 
 def record(course, bank, stage_number, history, final):
-    """Add a stage to `results.json`. history: of `train`. final: {name: {"accuracy", "loss", "images"}}. Returns all
+    """Add a stage to `results.json`. history: of `train`. final: as of `measure`. Returns all
     results."""
     results = read_results(course) | {
         "data": {
@@ -81,9 +81,9 @@ def record(course, bank, stage_number, history, final):
     results["stages"][str(stage_number)] = {
         "epochs": history,
         "planned": course.stage(stage_number).epochs,
-        "final": {name: figure["accuracy"] for name, figure in final.items()},
+        "final": {name: figure.accuracy for name, figure in final.items()},
         "measured_on": {
-            name: f"{figure['images']:,} {_MEASURED_ON[name]}, eval mode" for name, figure in final.items()
+            name: f"{figure.images:,} {_MEASURED_ON[name]}, eval mode" for name, figure in final.items()
         },
     }
     try:

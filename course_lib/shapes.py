@@ -18,32 +18,25 @@ from tqdm.auto import tqdm
 from .errors import DataError
 from .files import write_text
 
-MOTIFS = ("stripes", "waves", "checks", "dots", "rings", "crosses", "triangles", "nets")
-COLOURS = ("red", "orange", "yellow", "lime", "green", "cyan", "azure", "blue", "violet", "pink")
+MOTIFS = ("stripes", "checks", "dots", "nets")
+_HUES = {  # degrees
+    "red": 0, "orange": 30, "yellow": 56, "lime": 90, "green": 135,
+    "cyan": 180, "azure": 210, "blue": 240, "violet": 275, "pink": 320,
+}  # fmt: skip
+COLOURS = (*_HUES, *(f"pale {hue}" for hue in _HUES))
 CLASSES = tuple(f"{colour} {motif}" for motif in MOTIFS for colour in COLOURS)
-_HUES = dict(zip(COLOURS, (0, 30, 56, 90, 135, 180, 210, 240, 275, 320)))  # degrees
 _PARTS = {"train": 0, "test": 1}
 
 
 def _distance(motif, u, v):
     """Signed distance to the motif's edge, negative inside, in periods; u, v: coordinates in periods."""
     a, b = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5  # within one cell, in [-0.5, 0.5)
-    radius = np.hypot(a, b)
     if motif == "stripes":
         return np.abs(a) - 0.22
-    if motif == "waves":
-        wave = u + 0.22 * np.sin(2 * np.pi * v)
-        return np.abs(wave - np.floor(wave) - 0.5) - 0.2
     if motif == "checks":
         return -np.sin(2 * np.pi * u) * np.sin(2 * np.pi * v) / (2 * np.pi)
     if motif == "dots":
-        return radius - 0.3
-    if motif == "rings":
-        return np.abs(radius - 0.3) - 0.1
-    if motif == "crosses":
-        return np.minimum(np.maximum(abs(a) - 0.4, abs(b) - 0.12), np.maximum(abs(b) - 0.4, abs(a) - 0.12))
-    if motif == "triangles":
-        return np.maximum(0.866 * np.abs(a) + 0.5 * b, -b) - 0.22
+        return np.hypot(a, b) - 0.3
     return 0.38 - np.maximum(np.abs(a), np.abs(b))  # nets: the lines between the cells
 
 
@@ -57,25 +50,26 @@ def draw(label, size, random):
     """Draw one picture of class `label` (0–79): uint8 (size, size, 3). `random`: a NumPy Generator, drawn from."""
     motif, colour = MOTIFS[label // len(COLOURS)], COLOURS[label % len(COLOURS)]
     y, x = (np.mgrid[:size, :size] + 0.5) * (64 / size)  # in pixels of a 64 × 64 picture
-    # The ground: a grey ramp in any direction, faintly tinted.
+    # The ground: a dark grey ramp in any direction, faintly tinted.
     slope = random.uniform(0, 2 * np.pi)
     ramp = ((x - 32) * np.cos(slope) + (y - 32) * np.sin(slope)) / 90
-    tint = _rgb(random.uniform(0, 360), 0.25, 1.0)
-    picture = (random.uniform(0.2, 0.8) + ramp * random.uniform(-0.6, 0.6))[..., None] * tint
+    tint = _rgb(random.uniform(0, 360), 0.1, 1.0)
+    picture = (random.uniform(0.05, 0.25) + ramp * random.uniform(-0.25, 0.25))[..., None] * tint
     # The motif: any angle, period and phase.
-    angle, period = random.uniform(0, 2 * np.pi), random.uniform(9, 20)
+    angle, period = random.uniform(0, 2 * np.pi), random.uniform(10, 18)
     u = (x * np.cos(angle) + y * np.sin(angle)) / period + random.uniform()
     v = (y * np.cos(angle) - x * np.sin(angle)) / period + random.uniform()
     cover = np.clip(0.5 - _distance(motif, u, v) * period * (size / 64), 0, 1)[..., None]
-    hue = _HUES[colour] + random.uniform(-7, 7)
-    picture += cover * (_rgb(hue, random.uniform(0.75, 1), random.uniform(0.65, 1)) - picture)
-    # What makes it hard: patches of any colour in front, and noise.
+    hue = _HUES[colour.removeprefix("pale ")] + random.uniform(-3, 3)
+    saturation = random.uniform(0.35, 0.5) if colour.startswith("pale ") else random.uniform(0.9, 1)
+    picture += cover * (_rgb(hue, saturation, random.uniform(0.85, 1)) - picture)
+    # What makes it hard: grey patches in front, and noise.
     for _ in range(2):
         left, top = random.uniform(-8, 56, 2)
-        width, height = random.uniform(10, 26, 2)
+        width, height = random.uniform(10, 18, 2)
         patch = (left < x) & (x < left + width) & (top < y) & (y < top + height)
-        picture[patch] = _rgb(random.uniform(0, 360), random.uniform(0.2, 1), random.uniform(0.2, 1))
-    picture += random.normal(0, 0.06, picture.shape)
+        picture[patch] = _rgb(random.uniform(0, 360), random.uniform(0, 0.3), random.uniform(0.1, 0.5))
+    picture += random.normal(0, 0.04, picture.shape)
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
 
 

@@ -1,0 +1,29 @@
+# make reproduce   run notebooks 00–04 (DATA=, PRESET=, FRESH=1 choose)
+# make test        lint, check the pairs, run the tests
+# make notebooks   run the embedded lecture afresh and store its outputs in the committed notebooks
+# make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: reproduce test notebooks pair
+
+reproduce: .venv/run-installed
+	$(if $(DATA),COURSE_DATA="$(DATA)") $(if $(PRESET),COURSE_PRESET="$(PRESET)") \
+	$(BIN)/python -m course_lib reproduce $(if $(FRESH),--fresh)
+
+test: .venv/test-installed
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+notebooks: .venv/run-installed
+	$(BIN)/python -m course_lib reproduce --fresh
+	$(BIN)/python -m course_lib pair --executed
+
+pair: .venv/run-installed
+	$(BIN)/python -m course_lib pair
+
+.venv/run-installed .venv/test-installed: .venv/%-installed: pyproject.toml requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$*]"
+	touch $@
