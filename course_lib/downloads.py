@@ -34,11 +34,11 @@ def fetch(entry, folder):
             with _patience():
                 torch.hub.download_url_to_file(address, str(part))
             with open(part, "rb") as file:
-                verify(file, archive, f"What {urlsplit(address).hostname} sent as {target.name}")
+                verify(file, archive, f"What {urlsplit(address).hostname} sent as {target.name}", "It was deleted.")
             os.replace(part, target)
             return target
         except DataError as error:
-            failures.append(f"{error} It was deleted.")
+            failures.append(str(error))
         except (OSError, http.client.HTTPException, ValueError) as error:  # HTTP errors and time-outs are OSErrors
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise DataError(f"The disk of {folder} is full: free some space and try again.") from error
@@ -52,19 +52,19 @@ def fetch(entry, folder):
     )
 
 
-def verify(file, archive, name):
+def verify(file, archive, name, advice):
     """Compare an open binary file with the size and the checksum of a manifest's `archive`. Raises DataError.
 
-    name: what the file is called in messages.
+    name, advice: what the message calls the file, and what it says to do.
     """
     size = file.seek(0, os.SEEK_END)
     if size != archive["bytes"]:
-        raise DataError(f"{name} has {size:,} bytes, not {archive['bytes']:,}: it was cut short, or is another file.")
+        raise DataError(f"{name} has {size:,} bytes, not {archive['bytes']:,}: cut short, or another file. {advice}")
     method = "sha256" if "sha256" in archive else "md5"
     file.seek(0)
     found = hashlib.file_digest(file, method).hexdigest()
     if found != archive[method]:
-        raise DataError(f"{name} has the {method} {found}, not {archive[method]}: it is damaged, or another file.")
+        raise DataError(f"{name} has the {method} {found}, not {archive[method]}: damaged, or another file. {advice}")
     file.seek(0)
 
 

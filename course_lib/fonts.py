@@ -1,6 +1,7 @@
 """Class names in any script: find an installed font that has the characters, or spell them in Latin letters."""
 
 import unicodedata
+from contextlib import suppress
 from functools import cache
 
 import matplotlib as mpl
@@ -45,7 +46,11 @@ def _style_glyphs():
 @cache
 def _installed():
     """[(family, its characters)], one upright font of ordinary weight a family."""
-    fonts = {}
+    known, fonts = {font.fname for font in font_manager.fontManager.ttflist}, {}
+    for path in font_manager.findSystemFonts():  # matplotlib's own list may be older than an installed font
+        if path not in known:
+            with suppress(RuntimeError, OSError):  # a font that FreeType cannot read is no help
+                font_manager.fontManager.addfont(path)
     for font in font_manager.fontManager.ttflist:
         # "Last Resort" has a box for everything; cm… and STIX… order their characters in ways of their own.
         ordinary = font.style == "normal" and font.weight in (400, "normal", "regular", "book")
@@ -59,7 +64,7 @@ def _glyphs(path):
     try:
         font = FT2Font(path)
         return frozenset(font.get_charmap()) if font.scalable else frozenset()  # emoji are often pictures of one size
-    except (RuntimeError, OSError):  # a font that FreeType cannot read is no help
+    except (RuntimeError, OSError):
         return frozenset()
 
 

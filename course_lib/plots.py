@@ -121,7 +121,9 @@ def plot_class_histogram(bank):
     for axis, images, name, colour, hatch in zip(
         axes, (bank.train, bank.heldout), ("training", "held-out"), (_TRAINING["color"], _HELDOUT["color"]), ("", "///")
     ):
-        axis.bar(range(count), images.labels.bincount(minlength=count), color=colour, hatch=hatch, edgecolor="white")
+        axis.bar(
+            range(count), images.labels.bincount(minlength=count).tolist(), color=colour, hatch=hatch, edgecolor="white"
+        )
         axis.set(title=f"{len(images):,} {name} images", ylabel="images a class", xlim=(-1, count))
         axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes[1].set_xlabel(f"class (0–{count - 1})")

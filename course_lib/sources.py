@@ -79,11 +79,12 @@ def look_through(path, entry=None, scratch=None):
 
     def check(file):
         if "archive" in entry:
-            downloads.verify(file, entry["archive"], Path(path).name)
+            advice = "Delete it and run the cell again, or put the right file there."
+            downloads.verify(file, entry["archive"], Path(path).name, advice)
 
     contents = open_contents(path, scratch, check)
     try:
-        if entry.get("layout", "report") != "report":
+        if entry.get("layout") in published.LAYOUTS:
             train, test, classes, read = published.LAYOUTS[entry["layout"]](contents)
             train, test = ([Row(*row) for row in rows] for rows in (train, test))
             return Source(contents.path, read, train, test, classes, close=contents.close)

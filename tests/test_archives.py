@@ -78,7 +78,7 @@ def test_korean_names_match_in_either_spelling(tmp_path, kind, in_answer, in_arc
 def test_a_zip_that_does_not_say_how_its_names_are_spelled(tmp_path, encoding):
     """Finder on a Mac writes UTF-8 and Explorer on a Korean Windows writes CP949, both without the flag for it."""
     raw = "train_data/고양이.png".encode(encoding)
-    held = "train_data/".encode() + b"x" * (len(raw) - 11)
+    held = b"train_data/" + b"x" * (len(raw) - 11)
     path = write_zip(tmp_path / "data.zip", {"answer.json": answers([("고양이.png", 3)]), held.decode(): png()})
     path.write_bytes(path.read_bytes().replace(held, raw))
     assert open_source(path).train[0].path == "train_data/고양이.png"
@@ -210,7 +210,10 @@ json_values = st.recursive(
 )
 
 
-@given(answer=json_values | st.lists(json_values, max_size=3).map(lambda rows: {"annotations": rows}), which=st.booleans())
+annotations = st.lists(json_values, max_size=3).map(lambda rows: {"annotations": rows})
+
+
+@given(answer=json_values | annotations, which=st.booleans())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_fuzzed_answers_raise_named_errors_only(tmp_path, answer, which):
     name = "answer.json" if which else "test_answer.json"
@@ -303,6 +306,16 @@ def test_a_copy_that_does_not_fit_is_said(drive, course_for, monkeypatch):
         open_bank(course_for(folder / "data.zip"))
 
 
+def test_with_results_on_drive_the_bank_and_the_generated_pictures_are_local(drive, monkeypatch, tmp_path):
+    folder, _ = drive
+    monkeypatch.setattr(workspace, "REPOSITORY", tmp_path / "repository")
+    monkeypatch.setenv("COURSE_HOME", str(folder / "runs"))
+    monkeypatch.setenv("COURSE_PRESET", "smoke")
+    open_bank(open_course("shapes"))
+    assert os.listdir(folder) == []
+    assert sorted(os.listdir(tmp_path / "repository" / "runs")) == ["banks", "data"]
+
+
 @pytest.fixture
 def small_files(drive, monkeypatch):
     monkeypatch.setattr(archives, "MANY", 20)
@@ -341,7 +354,7 @@ def test_a_folder_whose_answers_are_newer_is_packed_again(drive, small_files, co
     assert len(open_bank(course).train) == 19
 
 
-def test_a_drive_that_refuses_the_archive_is_said_and_the_folder_read(drive, small_files, course_for, monkeypatch, capsys):
+def test_a_drive_that_refuses_the_archive_is_said_and_the_folder_read(small_files, course_for, monkeypatch, capsys):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
