@@ -11,7 +11,10 @@ _ROOMS = {
     "resume": "Totals",
     "loops": "train_epoch train trained_model evaluate predict test",
     "results": "measure record read_results table",
-    "plots": "plot_history plot_sweep plot_images plot_predictions plot_top_five keep",
+    "plots": "plot_history plot_sweep plot_images plot_class_samples plot_class_histogram "
+    "plot_predictions plot_top_five keep",
+    "widgets": "browse_classes",
+    "survey": "describe_data",
     "workspace": "open_course describe",
     "errors": "CourseError DataError CheckpointError SettingsError DeviceMemoryError",
 }

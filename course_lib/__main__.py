@@ -1,4 +1,4 @@
-"""`python -m course_lib reproduce` and `python -m course_lib pair`: what the Makefile calls, and Windows types."""
+"""`python -m course_lib reproduce | pair | describe`: what the Makefile calls, and Windows types."""
 
 import argparse
 import sys
@@ -14,10 +14,17 @@ def main():
     reproduce.add_argument("--fresh", action="store_true", help="start over instead of going on")
     pair = commands.add_parser("pair", help="write the .ipynb of each notebook from its .py")
     pair.add_argument("--executed", action="store_true", help="with the outputs of the run's executed notebooks")
+    describe = commands.add_parser("describe", help="check a data set and print what is in it")
+    describe.add_argument("path", help="a folder, .zip, .tar or .tar.gz in the report's layout")
     chosen = parser.parse_args()
-    from . import reproduce as work  # not before the arguments are known to be right: this imports torch
-
     try:
+        if chosen.command == "describe":
+            from .survey import describe_data
+
+            print(describe_data(chosen.path))
+            return
+        from . import reproduce as work  # only here: it needs the extra [run]
+
         if chosen.command == "reproduce":
             print(work.reproduce(chosen.fresh))
         else:

@@ -1,14 +1,15 @@
 """An image bank: every image of a data set decoded once, as uint8 pixels in one memory-mapped file.
 
 The file is a NumPy `.npy` array (images, side, side, 3); behind the pixels stand, as JSON, the labels, the names and
-the originals' sizes, then that JSON's length and a mark. Whatever has no mark at its end was not finished and is
-built again.
+the originals' sizes, then that JSON's length and a mark. It is written from its beginning to its end and gets its name
+last: what has no mark at its end is no bank, and is built again.
 """
 
 import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from . import draws
-from .datasets import upright_rgb
+from .archives import packed
+from .datasets import CLASSES, upright_rgb
 from .errors import DataError
-from .manifest import locate
+from .files import in_order, need_space, replacing
+from .manifest import entry_of, locate
 from .sources import as_file, open_source
+from .workspace import local_home
 
-_MARK = b"BANK0001"
+_MARK = b"BANK0002"
 HELDOUT_SHARE = 10  # where no labelled test images exist: every tenth training image of each class
 
 
@@ -94,19 +98,27 @@ class Bank:
     split: str
 
 
-def open_bank(course):
-    """The bank of the course's data set at its image size; built first where it is missing or its source has
-    changed."""
-    source_path = locate(course)
-    path = course.home / "banks" / f"{source_path.stem}-{course.settings.size}.npy"
+def open_bank(course, skip_unreadable=False):
+    """The bank of the course's data set at its image size; built first where it is missing or its source has changed.
+
+    skip_unreadable: build it although some images cannot be decoded, and go on without them; this and every later
+    opening says how many. Raises DataError for whatever is wrong with the data set.
+    """
+    source_path, folder = packed(locate(course)), local_home(course.home) / "banks"
+    path = folder / f"{source_path.name.split('.')[0]}-{course.settings.size}.npy"
     fingerprint = fingerprint_of(source_path)
     try:
         pixels, meta = read_bank(path)
         if meta["fingerprint"] != fingerprint:
             raise DataError("the source has changed")
     except (DataError, FileNotFoundError):
-        build_bank(open_source(source_path), course.settings.size, path, fingerprint)
+        need_space(folder, 0, path.name)
+        with closing(open_source(source_path, entry_of(course), folder)) as source:
+            build_bank(source, course.settings.size, path, fingerprint, skip_unreadable)
         pixels, meta = read_bank(path)
+    if meta["unreadable"]:
+        first = next(iter(meta["unreadable"].values()))
+        print(f"Going on without {len(meta['unreadable']):,} images that cannot be used. The first: {first}")
     return _split(course.data_name, pixels, meta, course.settings.seed)
 
 
@@ -120,55 +132,76 @@ def from_file(path, side):
 
 def fingerprint_of(path):
     """A text that changes when a source does: size and time of an archive, or of every file of a folder."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    stats = [(file.relative_to(path.parent).as_posix(), file.stat()) for file in files]
+    try:
+        files = [Path(parent, name) for parent, _, names in os.walk(path) for name in names] or [path]
+        stats = [(file.relative_to(path.parent).as_posix(), file.lstat()) for file in sorted(files)]
+    except OSError as error:
+        raise DataError(f"{path} cannot be looked at ({error}); if it lies on Drive, mount it again.") from error
     listing = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
     return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def build_bank(source, side, path, fingerprint=""):
+def build_bank(source, side, path, fingerprint="", skip_unreadable=False):
     """Decode every image of `source` once, squeezed to side × side as the report's Resize does, into the file `path`.
 
-    The pixels go through a memory map, so that memory stays flat. Raises DataError that names the unreadable images.
+    Memory stays flat: images are decoded a few ahead of the one that is being written. Raises DataError that names
+    the unreadable images (or, with skip_unreadable, leaves them black and lists them in the file), and where the disk
+    has no space; then `path` is as it was before.
     """
     rows = source.train + source.test
-    sizes, broken = np.zeros((len(rows), 2), dtype=np.int64), []
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.building")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _say_what_is_odd(source)
+    need_space(path.parent, len(rows) * side * side * 3, f"the bank {path.name}")
+
+    def decode(row):
+        try:
+            image = upright_rgb(as_file(source, row), row.where)
+            return image.size, image.resize((side, side), Image.Resampling.BILINEAR).tobytes(), None
+        except DataError as error:
+            return (side, side), bytes(side * side * 3), str(error)
+
+    sizes, unreadable = [], {}
     try:
-        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(rows), side, side, 3))
-
-        def decode(index):
-            try:
-                image = upright_rgb(as_file(source, rows[index]), rows[index].where)
-            except DataError as error:
-                return broken.append((index, error))
-            sizes[index] = image.size
-            pixels[index] = image.resize((side, side), Image.Resampling.BILINEAR)
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter's lock
-            for _ in tqdm(pool.map(decode, range(len(rows))), "decoding", len(rows), unit=" images", leave=False):
-                pass
-        if broken:
-            index, error = min(broken, key=lambda found: found[0])
-            raise DataError(f"{len(broken):,} of {len(rows):,} images cannot be used. The first: {error}")
-        pixels.flush()
-        meta = {
-            "fingerprint": fingerprint,
-            "train": len(source.train),
-            "sizes": sizes.tolist(),
-            "classes": source.classes,
-            "labels": [row.category for row in rows],
-            "names": [Path(row.path).name for row in rows],
-        }
-        with open(temporary, "ab") as file:
+        # Pillow decodes outside the interpreter's lock.
+        with ThreadPoolExecutor(os.cpu_count()) as pool, replacing(path) as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), side, side, 3)}
+            np.lib.format.write_array_header_1_0(file, header)
+            decoded = tqdm(in_order(pool, decode, rows), "decoding", len(rows), unit=" images", leave=False)
+            for index, (size, pixels, problem) in enumerate(decoded):
+                file.write(pixels)
+                sizes.append(size)
+                if problem:
+                    unreadable[index] = problem
+            if unreadable and (not skip_unreadable or len(unreadable) == len(rows)):
+                raise DataError(
+                    f"{len(unreadable):,} of {len(rows):,} images cannot be used. The first: "
+                    f"{next(iter(unreadable.values()))} (Or go on without: open_bank(course, skip_unreadable=True).)"
+                )
+            meta = {
+                "fingerprint": fingerprint,
+                "train": len(source.train),
+                "sizes": sizes,
+                "classes": source.classes,
+                "labels": [row.category for row in rows],
+                "names": [Path(row.path).name for row in rows],
+                "unreadable": unreadable,
+            }
             text = json.dumps(meta).encode()
             file.write(text + len(text).to_bytes(8, "little") + _MARK)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"The bank {path} cannot be written ({error}): free some space and run the cell again."
+        ) from error
+
+
+def _say_what_is_odd(source):
+    if source.skipped:
+        print(
+            f"{len(source.skipped):,} files beside the images are none and are left out, such as {source.skipped[0]!r}."
+        )
+    empty = sorted(set(range(CLASSES)) - {row.category for row in source.train})
+    if empty:
+        some = ", ".join(map(str, empty[:8])) + (", …" if len(empty) > 8 else "")
+        print(f"{len(empty)} of {CLASSES} classes have no training images: {some}.")
 
 
 def read_bank(path):
@@ -183,31 +216,32 @@ def read_bank(path):
         ending = file.read()
         if len(ending) != 16 or ending[8:] != _MARK:
             raise DataError(f"{path} is no finished image bank: delete it, and it is built again.")
-        file.seek(-16 - int.from_bytes(ending[:8], "little"), os.SEEK_END)
-        meta = json.loads(file.read()[:-16])
-    return torch.from_numpy(np.load(path, mmap_mode="c")), meta  # "c": torch wants it writable; never written
+        try:
+            file.seek(-16 - int.from_bytes(ending[:8], "little"), os.SEEK_END)
+            meta = json.loads(file.read()[:-16])
+            pixels = np.load(path, mmap_mode="c")  # "c": torch wants it writable; it is never written
+            if len(pixels) != len(meta["labels"]):
+                raise ValueError(f"{len(pixels)} images and {len(meta['labels'])} labels")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is damaged ({error}): delete it, and it is built again.") from error
+    return torch.from_numpy(pixels), meta
 
 
 def _split(name, pixels, meta, seed):
     """Set the training, held-out and test images apart."""
     labels, (widths, heights) = np.array(meta["labels"]), np.array(meta["sizes"]).T
-    train, test = np.arange(meta["train"]), np.arange(meta["train"], len(labels))
+    readable = np.setdiff1d(np.arange(len(labels)), [int(index) for index in meta["unreadable"]])
+    train, test = readable[readable < meta["train"]], readable[readable >= meta["train"]]
     if len(test) and (labels[test] >= 0).all():
         heldout, split = test, f"{len(test):,} labelled test images"
     else:
-        shuffled = draws.order(seed, 0, 0, len(train))
-        heldout = np.sort(
-            np.concatenate(
-                [
-                    of_class[: -(-len(of_class) // HELDOUT_SHARE)]  # at least one, where there is one
-                    for of_class in (shuffled[labels[shuffled] == category] for category in np.unique(labels[train]))
-                ]
-            )
-        )
+        shuffled = train[draws.order(seed, 0, 0, len(train))]
+        heldout = np.sort(np.concatenate([_share(shuffled[labels[shuffled] == c]) for c in np.unique(labels[train])]))
         train, split = (
             np.setdiff1d(train, heldout),
             f"{len(heldout):,} images taken out of the training images (1 in 10 of each class, drawn from seed {seed})",
         )
+        test = test if len(test) else heldout
 
     def images(rows):
         return Images(
@@ -221,3 +255,8 @@ def _split(name, pixels, meta, seed):
         )
 
     return Bank(name, images(train), images(heldout), images(test), meta["classes"], split)
+
+
+def _share(of_class):
+    """What is held out of a class: one in ten, at least one, but never its only image."""
+    return of_class[: -(-len(of_class) // HELDOUT_SHARE) if len(of_class) > 1 else 0]

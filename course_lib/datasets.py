@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -11,11 +12,11 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 
-from .errors import DataError
+from .errors import DataError, brief
 
 CLASSES = 80
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb
+MAX_PIXELS = 80_000_000  # more (Pillow warns from 89 million on) is taken for a decompression bomb
 
 
 class MyDataset(Dataset):
@@ -42,7 +43,8 @@ class MyDataset(Dataset):
 
     def __getitem__(self, index):
         file_name, category = self.rows[index]
-        image = upright_rgb(self.root_dir / file_name, f"{file_name} (row {range(len(self))[index]} of the answers)")
+        where = f"{file_name} (row {range(len(self))[index]} of the answers)"
+        image = upright_rgb(_spelled_as_stored(self.root_dir, file_name), where)
         return self.transform(image), category
 
 
@@ -114,23 +116,22 @@ def read_answer(text, where="answer.json"):
             '{"annotations": [{"file_name": "0.jpg", "category": 0}, …]}.'
         ) from error
     if not isinstance(rows, list) or not rows:
-        raise DataError(f'{where}: "annotations" should be a list of at least one row, not {_short(rows)}.')
+        raise DataError(f'{where}: "annotations" should be a list of at least one row, not {brief(rows)}.')
     answer = [(_file_name(row, f"{where}, row {i}"), _category(row, f"{where}, row {i}")) for i, row in enumerate(rows)]
-    name, count = Counter(name for name, _ in answer).most_common(1)[0]
+    names = [unicodedata.normalize("NFC", name) for name, _ in answer]  # one name, however a Mac spells it
+    name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        second = [i for i, row in enumerate(answer) if row[0] == name][1]
+        second = names.index(name, names.index(name) + 1)
         raise DataError(f"{where}, row {second}: {name} has a row already. Keep one row for each image.")
     return answer
 
 
 def _file_name(row, where):
     if not isinstance(row, dict) or not isinstance(row.get("file_name"), str) or not row["file_name"]:
-        raise DataError(f'{where}: needs a "file_name" and a "category", but is {_short(row)}.')
+        raise DataError(f'{where}: needs a "file_name" and a "category", but is {brief(row)}.')
     name = row["file_name"]
     if not is_safe(name):
-        raise DataError(
-            f"{where}: {_short(name)} leads out of the data folder. Names are relative to it, without '..'."
-        )
+        raise DataError(f"{where}: {brief(name)} leads out of the data folder. Names are relative to it, without '..'.")
     return name
 
 
@@ -140,23 +141,22 @@ def is_safe(name):
     return not ("\\" in name or "\0" in name or ":" in name or name.startswith("/") or ".." in name.split("/"))
 
 
+def _spelled_as_stored(folder, name):
+    """A Mac stores 가 as two characters, other systems as one: the path under which the file is there, if it is."""
+    spellings = [folder / name, *(folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    return next((path for path in spellings if path.exists()), spellings[0])
+
+
 def _category(row, where):
     category = row.get("category")
     if isinstance(category, bool) or not isinstance(category, int):
-        raise DataError(
-            f'{where}: "category" should be a whole number from 0 to {CLASSES - 1}, not {_short(category)}.'
-        )
+        raise DataError(f'{where}: "category" should be a whole number from 0 to {CLASSES - 1}, not {brief(category)}.')
     if not 0 <= category < CLASSES:
         raise DataError(
-            f"{where}: category {_short(category)} is outside 0–{CLASSES - 1}. "
+            f"{where}: category {brief(category)} is outside 0–{CLASSES - 1}. "
             "The report's classes start at 0; if yours start at 1, subtract one."
         )
     return category
-
-
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def upright_rgb(file, name):
@@ -171,9 +171,12 @@ def upright_rgb(file, name):
                     f"{name} has {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}: "
                     "make it smaller, or take it out of the data set."
                 )
+            image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I"):  # 16 bits a pixel; convert() alone would cut off, not scale
                 image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-            return ImageOps.exif_transpose(image).convert("RGB")
+            if image.mode == "P":  # with a transparent palette Pillow warns unless it goes by way of RGBA
+                image = image.convert("RGBA")
+            return image.convert("RGB")
     except DataError:
         raise
     except FileNotFoundError as error:

@@ -1,6 +1,16 @@
 """The errors a reader can do something about. Each says what is wrong, where, and what to do, in one or two
 sentences."""
 
+import reprlib
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
+
+
+def brief(value):
+    """A value from a stranger's file as a message shows it: however long or deeply nested, a few words."""
+    return _BRIEF.repr(value)
+
 
 class CourseError(Exception):
     """Base of all errors of this course. In a notebook only the message is shown, not six frames of library code."""

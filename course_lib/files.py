@@ -1,8 +1,12 @@
 """Files that are either whole or not there: everything the course writes goes through `replacing`."""
 
 import os
+import shutil
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
+
+from .errors import DataError
 
 
 @contextmanager
@@ -30,3 +34,28 @@ def write_text(path, text):
     """Write `text` as UTF-8 to `path`, whole or not at all."""
     with replacing(path, "w", encoding="utf-8", newline="") as file:
         file.write(text)
+
+
+def need_space(folder, size, what):
+    """Make `folder`; raise DataError where its disk has no room for `size` bytes of `what`, before any are written."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise DataError(f"{folder} cannot be used ({error}): set COURSE_HOME to a folder you may write to.") from error
+    if size > free:
+        raise DataError(
+            f"There is no space for {what}: it needs {size / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB left. "
+            "Free some space, or set COURSE_HOME to another disk."
+        )
+
+
+def in_order(pool, function, items, ahead=64):
+    """`map` in a pool of threads that is never more than `ahead` items ahead of its reader: memory stays flat."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .files import replacing
+from .fonts import drawable
 
 _STYLE = {
     "font.size": 15,
@@ -19,6 +20,7 @@ _STYLE = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 80,
     "savefig.dpi": 100,
+    "text.parse_math": False,  # a $ in a class name is a $
 }
 _TRAINING, _HELDOUT = {"color": "#0b5394", "linestyle": "-"}, {"color": "#c35200", "linestyle": "--", "marker": "o"}
 _LINES = [
@@ -77,6 +79,7 @@ def plot_history(histories):
 @_styled
 def plot_sweep(curves, title):
     """Accuracy on the five batches, pass by pass, for each setting tried. curves: {label: [share in [0, 1], …]}."""
+    curves = {drawable(label): accuracies for label, accuracies in curves.items()}
     figure, axes = plt.subplots(figsize=(9, 5))
     for (label, accuracies), (colour, line, marker) in zip(curves.items(), cycle(_LINES)):
         axes.plot(range(1, len(accuracies) + 1), accuracies, color=colour, linestyle=line, marker=marker, label=label)
@@ -91,6 +94,40 @@ def plot_sweep(curves, title):
 def plot_images(images, captions, columns=6):
     """A grid of images with a caption each. images: uint8 (n, S, S, 3) or float (n, 3, S, S) in [-1, 1]."""
     return _grid(images, captions, columns)[0]
+
+
+@_styled
+def plot_class_samples(images, categories, columns=6):
+    """A row of images for each class: its first `columns` ones. images: Images. categories: the classes shown."""
+    names = [short(images.classes[category]) for category in categories]
+    figure, axes = plt.subplots(
+        len(categories), columns, figsize=(1.6 * columns + 2.5, 1.7 * len(categories)), squeeze=False
+    )
+    for row, category, name in zip(axes, categories, names):
+        positions = (images.labels == category).nonzero().flatten()[:columns]
+        for axis in row:
+            _bare(axis)
+        for axis, image in zip(row, images.batch(positions)):
+            axis.imshow(image.cpu().numpy())
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=13)
+    return figure
+
+
+@_styled
+def plot_class_histogram(bank):
+    """How many images each class has: training images above, held-out images below, an axis in images each."""
+    figure, axes = plt.subplots(2, 1, figsize=(11, 6), sharex=True)
+    count = len(bank.classes)
+    for axis, images, name, colour, hatch in zip(
+        axes, (bank.train, bank.heldout), ("training", "held-out"), (_TRAINING["color"], _HELDOUT["color"]), ("", "///")
+    ):
+        axis.bar(
+            range(count), images.labels.bincount(minlength=count).tolist(), color=colour, hatch=hatch, edgecolor="white"
+        )
+        axis.set(title=f"{len(images):,} {name} images", ylabel="images a class", xlim=(-1, count))
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    axes[1].set_xlabel(f"class (0–{count - 1})")
+    return figure
 
 
 @_styled
@@ -120,14 +157,12 @@ def plot_predictions(images, labels, probabilities, classes, columns=6):
 
 
 def _grid(images, captions, columns):
+    captions = [drawable(caption) for caption in captions]
     columns = min(columns, len(captions))
     rows = -(-len(captions) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(2.5 * columns, 3.3 * rows), squeeze=False)
     for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.grid(False)
-        for spine in axis.spines.values():
-            spine.set_visible(False)
+        _bare(axis)
     for axis, image, caption in zip(axes.flat, images, captions):
         if image.dtype.is_floating_point:
             image = (image.permute(1, 2, 0) + 1) / 2
@@ -136,14 +171,22 @@ def _grid(images, captions, columns):
     return figure, axes.flat[: len(captions)]
 
 
+def _bare(axis):
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
 @_styled
 def plot_top_five(image, probabilities, classes):
     """One image beside its five likeliest classes. image: uint8 (S, S, 3). probabilities: float (80,)."""
     shares, best = probabilities.topk(5)
+    names = [short(classes[i]) for i in best.tolist()]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(1, 1.6))
     left.imshow(image.cpu().numpy())
     left.set_axis_off()
-    right.barh([short(classes[i]) for i in best.tolist()], shares.tolist(), color="#0b5394")
+    right.barh(range(5), shares.tolist(), tick_label=names, color="#0b5394")  # names need not differ
     right.invert_yaxis()
     right.set(xlim=(0, 1), xlabel="probability (%)")
     right.xaxis.set_major_formatter(PercentFormatter(1))
@@ -159,5 +202,5 @@ def keep(figure, path):
 
 def short(name, length=18):
     """A class name that fits above a picture: up to its first comma, cut with … where it is still too long."""
-    name = name.split(",")[0]
+    name = drawable(name.split(",")[0])
     return name if len(name) <= length else name[: length - 1] + "…"

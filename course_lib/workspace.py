@@ -224,6 +224,24 @@ def mount_drive(mount_point="/content/drive"):
     return Path(mount_point) / "MyDrive"
 
 
+def on_drive(path):
+    """Does this path lie on a mounted Google Drive, where every file costs a round trip?"""
+    path = Path(path).resolve()
+    if {"MyDrive", "My Drive", "Shareddrives", "Shared drives"} & set(path.parts):
+        return True
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    except OSError:  # no Linux
+        return False
+    drives = [point for device, point, kind, *_ in mounts if "fuse" in kind and "drive" in f"{device}{kind}".lower()]
+    return any(path.is_relative_to(point.replace("\\040", " ")) for point in drives)
+
+
+def local_home(home):
+    """`home`, or the repository's `runs` where `home` is on Drive: for what is read and written piece by piece."""
+    return REPOSITORY / "runs" if on_drive(home) else home
+
+
 def describe(course):
     """The run in one line: what, on what, in which precision, where its outcome goes."""
     return (
