@@ -159,8 +159,8 @@ def plot_predictions(images, labels, probabilities, classes, columns=6):
 def _grid(images, captions, columns):
     captions = [drawable(caption) for caption in captions]
     columns = min(columns, len(captions))
-    rows = -(-len(captions) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.5 * columns, 3.3 * rows), squeeze=False)
+    rows, lines = -(-len(captions) // columns), 1 + max(caption.count("\n") for caption in captions)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.5 * columns, (2.5 + lines * 0.27) * rows), squeeze=False)
     for axis in axes.flat:
         _bare(axis)
     for axis, image, caption in zip(axes.flat, images, captions):
@@ -200,7 +200,7 @@ def keep(figure, path):
     return figure
 
 
-def short(name, length=18):
+def short(name, length=20):
     """A class name that fits above a picture: up to its first comma, cut with … where it is still too long."""
     name = drawable(name.split(",")[0])
     return name if len(name) <= length else name[: length - 1] + "…"
