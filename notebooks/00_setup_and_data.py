@@ -21,12 +21,13 @@
 # images by heart; it learns to generalise. These notebooks run that experiment again, step by step, on data of your
 # choice. This one looks at the data. *About ten seconds on two CPU cores.*
 #
-# The form below chooses the data: `shapes` is generated in seconds and needs no download. The path of a folder or zip
-# archive in the report's layout (`answer.json` beside `train_data/`) works as well.
+# The form below chooses the data: `shapes` is generated in seconds and needs no download; `cifar100-80` and
+# `tiny-imagenet-80` are downloaded and verified; the path of a folder or archive in the report's layout (`answer.json`
+# beside `train_data/`), on this machine or on Drive, works as well.
 
 # %% cellView="form"
 # @title Setup: what is run, and on which data
-data = "shapes"  # @param ["shapes"] {allow-input: true}
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
 preset = "lecture"  # @param ["smoke", "lecture", "full"]
 drive = False  # @param {type: "boolean"}
 
@@ -46,31 +47,50 @@ course = open_course(data, preset, drive)
 print(describe(course))
 
 # %% [markdown]
-# ## What a class is
+# ## What it is, and how it is split
 #
 # The bank holds every image once, decoded and squeezed to one size, as bytes. Training reads batches from it by
 # number.
-#
-# **Before you run the next cell:** the generated data has 80 classes, a motif × its colour. What may change from one
-# picture of a class to the next without making it another class?
 
 # %%
+from course_lib.manifest import entry_of
+
+for key, value in entry_of(course).items():
+    if isinstance(value, str):
+        print(f"{key:8} {value}")
 bank = open_bank(course)
-print(
-    f"{len(bank.train):,} training images, {len(bank.heldout):,} held out ({bank.split}), {len(bank.classes)} classes"
-)
-print(f"pixels: {tuple(bank.train.pixels.shape)}, {bank.train.pixels.dtype}")
+print(f"{len(bank.train):,} training images, {len(bank.heldout):,} held out: {bank.split}")
+print(f"pixels of all of them: {tuple(bank.train.pixels.shape)}, {bank.train.pixels.dtype}")
 
 # %%
-from course_lib import keep, plot_images
+from course_lib import keep, plot_class_histogram
 
-some = bank.train.take(12, seed=course.settings.seed)
-captions = [bank.classes[label].split(",")[0] for label in some.labels.tolist()]
-keep(plot_images(some.batch(range(12)), captions), course.folder / "samples.png")
+keep(plot_class_histogram(bank), course.folder / "class-histogram.png")
 
 # %% [markdown]
-# The angle, the size of the motif, the ground, the light and the patches in front change; the motif and its colour
-# stay. So a flipped, turned or cropped picture still shows its class. That is what augmentation will rely on.
+# The held-out images are never trained on. Only they can tell whether a model has learned classes or pictures.
+#
+# ## What a class is
+#
+# Five images of each of four classes. **Before you run the next cell:** what may change from one picture of a class to
+# the next without making it another class? What must not?
+
+# %%
+from course_lib import plot_class_samples
+
+keep(plot_class_samples(bank.train, categories=[0, 23, 46, 69], columns=5), course.folder / "samples.png")
+
+# %% [markdown]
+# Look at more of them, class by class. (The menu needs a running kernel: a stored page does not show it.)
+
+# %%
+from course_lib import browse_classes
+
+browse_classes(bank.train)
+
+# %% [markdown]
+# In the generated data the angle, the size of the motif, the ground and the patches in front change; the motif and its
+# colour stay. So a flipped, turned or cropped picture still shows its class. Augmentation will rely on that.
 #
 # ## One image, as the report reads it
 #
@@ -98,11 +118,11 @@ if source.is_dir():
 # class?
 
 # %%
-from course_lib import augment_batch, draw_augmentations
+from course_lib import augment_batch, draw_augmentations, plot_images
 from course_lib.augment import DRAWS
 from course_lib.draws import uniforms
 
-one = some.subset([0] * 9)
+one = bank.train.subset([0] * 9)
 draws = uniforms(course.settings.seed, 0, 0, range(9), DRAWS)
 augmented = augment_batch(one.batch(range(9)), draw_augmentations(draws, one.widths, one.heights), course.settings.size)
-keep(plot_images(augmented, [captions[0]] * 9, columns=9), course.folder / "augmented.png")
+keep(plot_images(augmented, [f"draw {i}" for i in range(1, 10)], columns=9), course.folder / "augmented.png")

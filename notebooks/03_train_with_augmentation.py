@@ -25,7 +25,7 @@
 
 # %% cellView="form"
 # @title Setup: what is run, and on which data
-data = "shapes"  # @param ["shapes"] {allow-input: true}
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
 preset = "lecture"  # @param ["smoke", "lecture", "full"]
 drive = False  # @param {type: "boolean"}
 
