@@ -9,13 +9,16 @@ import time
 import tracemalloc
 import unicodedata
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from data_sets import answers, png, report_files, write_folder, write_tar, write_zip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from course_lib import archives, bank, files, open_bank, open_course, workspace
+from course_lib import MyDataset, archives, bank, files, open_bank, open_course, workspace
+from course_lib.datasets import read_answer, upright_rgb
 from course_lib.errors import CourseError, DataError
 from course_lib.sources import open_source
 
@@ -89,6 +92,30 @@ def test_backslashes_of_windows_are_slashes(tmp_path):
     assert len(open_source(write_zip(tmp_path / "data.zip", contents)).train) == 2
 
 
+@pytest.mark.parametrize("in_answer, on_disk", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_the_reports_own_class_finds_korean_names_in_either_spelling(tmp_path, in_answer, on_disk):
+    name = "고양이.png"
+    contents = {
+        "answer.json": answers([(unicodedata.normalize(in_answer, name), 3)]),
+        unicodedata.normalize(on_disk, name): png(),
+    }
+    folder = write_folder(tmp_path, contents)
+    image, label = MyDataset(folder / "answer.json", folder)[0]
+    assert tuple(image.shape) == (3, 7, 9) and label == 3
+
+
+def test_one_name_in_two_spellings_has_a_row_already():
+    rows = [(unicodedata.normalize(form, "고.png"), 3) for form in ("NFC", "NFD")]
+    with pytest.raises(DataError, match="row 1: 고.png has a row already"):
+        read_answer(answers(rows))
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(recwarn):
+    file = io.BytesIO()
+    Image.open(io.BytesIO(png())).convert("P").save(file, "PNG", transparency=bytes([0, 100] + [255] * 254))
+    assert upright_rgb(file, "x").mode == "RGB" and not recwarn.list
+
+
 # ---- what leaves the folder
 
 
@@ -109,7 +136,7 @@ def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
         info = tarfile.TarInfo("train_data/link.png")
         info.type, info.linkname = kind, "/etc/hostname"
         archive.addfile(info)
-    with pytest.raises(DataError, match="link"):
+    with pytest.raises(DataError, match="is a link or no plain file"):
         open_source(path)
 
 
@@ -119,7 +146,7 @@ def test_links_in_a_zip_are_refused(tmp_path):
         info = zipfile.ZipInfo("train_data/link.png")
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(info, "/etc/hostname")
-    with pytest.raises(DataError, match="link"):
+    with pytest.raises(DataError, match="is a link or no plain file"):
         open_source(path)
 
 
@@ -157,8 +184,6 @@ def test_a_tar_gz_that_unpacks_to_far_more_is_given_up_on(tmp_path, monkeypatch)
 
 def test_an_image_bomb_is_named_and_not_decoded(tmp_path, course_for):
     file = io.BytesIO()
-    from PIL import Image
-
     Image.new("1", (20_000, 10_000)).save(file, "PNG")
     contents = report_files(train=4) | {"train_data/2.png": file.getvalue()}
     with pytest.raises(DataError, match=r"2.png \(answer.json, row 2\)"):
@@ -432,6 +457,14 @@ def test_a_bank_is_built_in_flat_memory(tmp_path):
     tracemalloc.stop()
     assert (tmp_path / "bank.npy").stat().st_size > 400 * 224 * 224 * 3
     assert peak < 20_000_000
+
+
+def test_decoding_keeps_a_few_images_ahead_of_the_writer():
+    taken = []
+    with ThreadPoolExecutor(2) as pool:
+        results = files.in_order(pool, lambda item: item * 2, (taken.append(i) or i for i in range(100)), ahead=10)
+        assert next(results) == 0 and len(taken) == 10  # the hundredth has to wait
+        assert list(results) == [2 * i for i in range(1, 100)]
 
 
 def test_the_heldout_share_is_balanced_fixed_by_the_seed_and_said(tmp_path, course_for, monkeypatch):

@@ -46,7 +46,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
         elif way == "silent":
-            self.server.released.wait(20)
+            self.server.waited_in_vain = not self.server.released.wait(20)
         else:
             self.wfile.write(body)
 
@@ -58,7 +58,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 def server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
     server.daemon_threads = True
-    server.asked, server.body, server.released = [], b"", threading.Event()
+    server.asked, server.body, server.released, server.waited_in_vain = [], b"", threading.Event(), False
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -121,6 +121,7 @@ def test_a_wrong_checksum_is_said_and_the_file_deleted(server, tmp_path, capsys)
 def test_a_mirror_that_falls_silent_is_given_up(server, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "PATIENCE", 0.2)
     assert downloads.fetch(entry_for(server, BODY, ["silent", "good"]), tmp_path).read_bytes() == BODY
+    assert not server.waited_in_vain
     assert socket.getdefaulttimeout() is None  # nobody else's connections have changed
 
 

@@ -32,13 +32,14 @@ def browser(monkeypatch):
         return plot_images(pixels, captions)
 
     monkeypatch.setattr(widgets, "plot_images", watched)
-    box = browse_classes(images_of([5] * 30 + [7, 7, 9]))
+    box = browse_classes(images_of([5] * 30 + [7, 7, 9] + [11] * 20))
     return *box.children, shown
 
 
 def test_it_starts_with_the_first_class_that_has_images(browser):
     menu, page, caption, picture, shown = browser
-    assert [label for label, _ in menu.options] == ["5: name 5 (30)", "7: name 7 (2)", "9: name 9 (1)"]
+    labels = ["5: name 5 (30)", "7: name 7 (2)", "9: name 9 (1)", "11: name 11 (20)"]
+    assert [label for label, _ in menu.options] == labels
     assert shown[-1] == (list(range(12)), [f"{i}.png" for i in range(12)])
     assert (page.value, page.max) == (1, 3)
     assert caption.value == "images 1 to 12 of 30 in class 5"
@@ -57,6 +58,9 @@ def test_another_class_starts_at_its_first_page(browser):
     before = picture.value
     menu.value = 7
     assert shown[-1][0] == [30, 31] and (page.value, page.max) == (1, 1) and picture.value != before
+    menu.value, page.value = 11, 2
+    menu.value = 5
+    assert shown[-1][0] == list(range(12))
     menu.value = 9
     assert shown[-1][0] == [32]
     menu.value = 5
