@@ -233,14 +233,11 @@ def _split(name, pixels, meta, seed):
     readable = np.setdiff1d(np.arange(len(labels)), [int(index) for index in meta["unreadable"]])
     train, test = readable[readable < meta["train"]], readable[readable >= meta["train"]]
     if len(test) and (labels[test] >= 0).all():
-        heldout, split = test, f"{len(test):,} labelled test images"
+        heldout, split = test, "the labelled test images"
     else:
         shuffled = train[draws.order(seed, 0, 0, len(train))]
         heldout = np.sort(np.concatenate([_share(shuffled[labels[shuffled] == c]) for c in np.unique(labels[train])]))
-        train, split = (
-            np.setdiff1d(train, heldout),
-            f"{len(heldout):,} images taken out of the training images (1 in 10 of each class, drawn from seed {seed})",
-        )
+        train, split = np.setdiff1d(train, heldout), f"1 in 10 training images of a class, drawn from seed {seed}"
         test = test if len(test) else heldout
 
     def images(rows):

@@ -22,7 +22,7 @@ _REPORT = {  # report 3: every figure is on training images; a dash where it giv
 _MEASURED_ON = {
     "train_plain": "training images, plain",
     "train_augmented": "training images, augmented",
-    "heldout_plain": "held-out images, plain",
+    "heldout_plain": "held-out images ({}), plain",
 }
 
 
@@ -83,7 +83,8 @@ def record(course, bank, stage_number, history, final):
         "planned": course.stage(stage_number).epochs,
         "final": {name: figure.accuracy for name, figure in final.items()},
         "measured_on": {
-            name: f"{figure.images:,} {_MEASURED_ON[name]}, eval mode" for name, figure in final.items()
+            name: f"{figure.images:,} {_MEASURED_ON[name].format(bank.split)}, eval mode"
+            for name, figure in final.items()
         },
     }
     try:

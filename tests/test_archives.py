@@ -475,5 +475,5 @@ def test_the_heldout_share_is_balanced_fixed_by_the_seed_and_said(tmp_path, cour
     assert first.heldout.labels.bincount().tolist() == [4, 2]  # class 2 has one image only, to be trained on
     assert not set(first.heldout.names) & set(first.train.names) and len(first.train) == 55
     assert first.heldout.names == again.heldout.names and first.test.names == first.heldout.names
-    assert "6 images taken out of the training images" in first.split and "seed 0" in first.split
+    assert "1 in 10 training images of a class" in first.split and "seed 0" in first.split
     assert open_bank(course.with_settings(seed=1)).heldout.names != first.heldout.names

@@ -85,7 +85,7 @@ def test_reproduce_leaves_everything_and_is_quick_the_second_time(smoke):
     assert len(list((smoke / "notebooks").glob("*.ipynb"))) == len(SOURCES)
     stages = json.loads((smoke / "results.json").read_text())["stages"]
     assert set(stages) == {"1", "2", "3"}
-    for line in ("| 2, 1 epochs | 100 %", "held-out images, plain, eval mode"):
+    for line in ("| 2, 1 epochs | 100 %", "held-out images (the labelled test images), plain, eval mode"):
         assert line in first.stdout
 
     trained = {path: path.stat().st_mtime_ns for path in smoke.glob("stage-*/*")}
