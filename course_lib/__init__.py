@@ -10,7 +10,7 @@ _ROOMS = {
     "batches": "training_batches",
     "resume": "Totals",
     "loops": "train_epoch train trained_model evaluate predict test",
-    "results": "measure record read_results table",
+    "results": "measure measured_once record read_results table",
     "plots": "plot_history plot_sweep plot_images plot_class_samples plot_class_histogram "
     "plot_predictions plot_top_five keep",
     "widgets": "browse_classes",

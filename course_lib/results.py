@@ -87,14 +87,37 @@ def record(course, bank, stage_number, history, final):
             for name, figure in final.items()
         },
     }
+    _write(course, "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    return results
+
+
+def measured_once(course, name, measurements):
+    """{label: what its measurement returned}, kept as `name`.json in the run's folder and shown again from there.
+
+    measurements: {label: a function without arguments that returns what JSON can hold}.
+    Measured anew where the run's settings, data or precision have changed, or the file is damaged.
+    """
+    path = course.folder / f"{name}.json"
+    made_with = json.loads(json.dumps([course.data, asdict(course.settings), course.precision.name]))
     try:
-        write_text(course.folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+        kept = json.loads(path.read_bytes())
+        if kept["made_with"] == made_with:
+            return kept["measured"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not measured yet, or not whole: measuring is the remedy
+    measured = {label: measurement() for label, measurement in measurements.items()}
+    _write(course, path.name, json.dumps({"made_with": made_with, "measured": measured}))
+    return measured
+
+
+def _write(course, name, text):
+    try:
+        write_text(course.folder / name, text)
     except OSError as error:
         raise DataError(
-            f"results.json cannot be written to {course.shown(course.folder)} ({error.strerror}): "
+            f"{name} cannot be written to {course.shown(course.folder)} ({error.strerror}): "
             "free some space and run the cell again."
         ) from error
-    return results
 
 
 def device_name(device):

@@ -94,7 +94,7 @@ print(table(record(course, bank, 1, history, {"train_plain": final})))
 # %%
 import torch
 
-from course_lib import Totals, plot_sweep, training_batches
+from course_lib import Totals, measured_once, plot_sweep, training_batches
 
 
 def few_passes(model, course):
@@ -115,19 +115,21 @@ def new_model():
 
 
 above = [entry["train_accuracy"] for entry in history[: settings.sweep_passes]]  # lr 0.01, 32 images, all layers
-curves = {
-    "lr 0.1": few_passes(new_model(), course.with_settings(lr=0.1)),
-    "lr 0.01": above,
-    "lr 0.001": few_passes(new_model(), course.with_settings(lr=0.001)),
+rates = {
+    "lr 0.1": lambda: few_passes(new_model(), course.with_settings(lr=0.1)),
+    "lr 0.01": lambda: above,
+    "lr 0.001": lambda: few_passes(new_model(), course.with_settings(lr=0.001)),
 }
+curves = measured_once(course, "sweep-lr", rates)
 keep(plot_sweep(curves, "Learning rate (batches of 32)"), course.folder / "sweep-lr.png")
 
 # %%
-curves = {
-    "16 images": few_passes(new_model(), course.with_settings(batch_size=16)),
-    "32 images": above,
-    "80 images": few_passes(new_model(), course.with_settings(batch_size=80)),
+sizes = {
+    "16 images": lambda: few_passes(new_model(), course.with_settings(batch_size=16)),
+    "32 images": lambda: above,
+    "80 images": lambda: few_passes(new_model(), course.with_settings(batch_size=80)),
 }
+curves = measured_once(course, "sweep-batch", sizes)
 keep(plot_sweep(curves, "Batch size (learning rate 0.01)"), course.folder / "sweep-batch.png")
 
 # %% [markdown]
@@ -150,6 +152,7 @@ def first_groups(count):
         return nn.Sequential(*groups, whole.pool, nn.Flatten(), nn.Linear(depth, 80))
 
 
-curves = {f"conv1–conv{count}": few_passes(first_groups(count), course) for count in (2, 3, 4)}
-curves["conv1–conv5"] = above
+depths = {f"conv1–conv{count}": lambda count=count: few_passes(first_groups(count), course) for count in (2, 3, 4)}
+depths["conv1–conv5"] = lambda: above
+curves = measured_once(course, "sweep-depth", depths)
 keep(plot_sweep(curves, "Depth (learning rate 0.01, batches of 32)"), course.folder / "sweep-depth.png")

@@ -229,8 +229,10 @@ def test_arbitrary_bytes_raise_named_errors_only(tmp_path, start, rest):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 90) | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(["annotations", "file_name", "category", "x"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["annotations", "file_name", "category", "x"]), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
