@@ -104,8 +104,15 @@ def open_bank(course):
         pixels, meta = read_bank(path)
         if meta["fingerprint"] != fingerprint:
             raise DataError("the source has changed")
-    except (DataError, FileNotFoundError):
-        build_bank(open_source(source_path), course.settings.size, path, fingerprint)
+    except (DataError, OSError):
+        source = open_source(source_path)
+        try:
+            build_bank(source, course.settings.size, path, fingerprint)
+        except OSError as error:
+            raise DataError(
+                f"The image bank {path} cannot be written ({error.strerror}): free some space, or set COURSE_HOME to "
+                "another place."
+            ) from error
         pixels, meta = read_bank(path)
     return _split(course.data_name, pixels, meta, course.settings.seed)
 
@@ -175,9 +182,13 @@ def read_bank(path):
         ending = file.read()
         if len(ending) != 16 or ending[8:] != _MARK:
             raise DataError(f"{path} is no finished image bank: delete it, and it is built again.")
-        file.seek(-16 - int.from_bytes(ending[:8], "little"), os.SEEK_END)
-        meta = json.loads(file.read()[:-16])
-    return torch.from_numpy(np.load(path, mmap_mode="c")), meta  # "c": torch wants it writable; never written
+        try:
+            file.seek(-16 - int.from_bytes(ending[:8], "little"), os.SEEK_END)
+            meta = json.loads(file.read()[:-16])
+            pixels = np.load(path, mmap_mode="c")  # "c": torch wants it writable; it is never written
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is damaged ({error}): delete it, and it is built again.") from error
+    return torch.from_numpy(pixels), meta
 
 
 def _split(name, pixels, meta, seed):
@@ -191,7 +202,7 @@ def _split(name, pixels, meta, seed):
         heldout = np.sort(
             np.concatenate(
                 [
-                    of_class[: -(-len(of_class) // HELDOUT_SHARE)]  # at least one, where there is one
+                    of_class[: -(-len(of_class) // HELDOUT_SHARE) if len(of_class) > 1 else 0]  # never its only one
                     for of_class in (shuffled[labels[shuffled] == category] for category in np.unique(labels[train]))
                 ]
             )

@@ -171,9 +171,10 @@ def upright_rgb(file, name):
                     f"{name} has {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}: "
                     "make it smaller, or take it out of the data set."
                 )
+            image = ImageOps.exif_transpose(image)
             if image.mode.startswith("I"):  # 16 bits a pixel; convert() alone would cut off, not scale
                 image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return image.convert("RGB")
     except DataError:
         raise
     except FileNotFoundError as error:

@@ -41,12 +41,8 @@ def open_source(path):
     path = Path(path)
     if path.is_dir():
         names, read = _list_folder(path)
-    elif path.is_file() and zipfile.is_zipfile(path):
-        names, read = _list_zip(path)
     elif path.exists():
-        raise DataError(
-            f"{path} is neither a folder nor a whole zip archive: it may have been cut short; copy it once more."
-        )
+        names, read = _list_zip(path)
     else:
         raise DataError(f"There is no data set at {path}: neither a folder nor a zip archive has that name.")
     return _read_layout(path, names, read)
@@ -54,17 +50,30 @@ def open_source(path):
 
 def _list_folder(folder):
     names = {file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*")) if file.is_file()}
-    return {name: name for name in names}, lambda name: (folder / name).read_bytes()
+
+    def read(name):
+        try:
+            return (folder / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"{folder / name} cannot be read ({error.strerror}).") from error
+
+    return {name: name for name in names}, read
 
 
 def _list_zip(path):
-    archive = zipfile.ZipFile(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except Exception as error:  # zipfile raises what broken bytes lead to
+        raise DataError(
+            f"{path} is neither a folder nor a whole zip archive ({error}): it may have been cut short; "
+            "copy it once more."
+        ) from error
     names = {info.filename: info.filename for info in archive.infolist() if not info.is_dir()}
 
     def read(name):
         try:
             return archive.read(name)
-        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+        except Exception as error:  # so does zlib
             raise DataError(f"{path.name} is damaged at {name} ({error}): copy or download it once more.") from error
 
     return names, read
@@ -94,6 +103,7 @@ def _read_layout(path, names, read_stored):
     else:
         images, more = images_among(_inside(names, "test_data"))
         test = [Row(f"test_data/{name}", -1, f"test_data/{name}") for name in images]
+        more = [f"test_data/{name}" for name in more]
     classes = _read_classes(read("classes.json")) if "classes.json" in names else [f"class {i}" for i in range(80)]
     return Source(path, read, train, test, classes, skipped + more)
 
@@ -131,6 +141,8 @@ def _read_classes(text):
     names = [f"class {i}" for i in range(80)]
     try:
         for row in json.loads(text):
+            if not 0 <= row["category"] < len(names):
+                raise IndexError
             names[row["category"]] = str(row["name"])
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise DataError(

@@ -155,7 +155,7 @@ def open_course(data="shapes", preset="lecture", drive=False):
         raise SettingsError(f"There is no setting {unknown[0]}; the settings are {', '.join(sorted(known))}.")
     data, preset = environment.get("COURSE_DATA", data), environment.get("COURSE_PRESET", preset)
     if preset not in PRESETS:
-        raise SettingsError(f"There is no preset {preset!r}; the presets are {', '.join(PRESETS)}.")
+        raise SettingsError(f"The preset (COURSE_PRESET) is {preset!r}; it can be {', '.join(PRESETS)}.")
     chosen = dict(PRESETS[preset])
     for name in ("seed", "size"):
         if f"COURSE_{name.upper()}" in environment:
