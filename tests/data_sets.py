@@ -1,0 +1,45 @@
+"""Small data sets in the true formats, for the tests of where data comes from."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+
+def png(seed=0, size=(9, 7), mode="RGB"):
+    """The bytes of a small PNG of noise."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, "PNG")
+    return file.getvalue()
+
+
+def answers(rows):
+    """The text of an answer.json."""
+    return json.dumps({"annotations": [{"file_name": name, "category": c} for name, c in rows]}).encode()
+
+
+def report_files(train=6, test=0, labelled=True, suffix=".png"):
+    """{path: bytes} of a data set in the report's layout, two images a class."""
+    files = {f"train_data/{i}{suffix}": png(i) for i in range(train)}
+    files["answer.json"] = answers([(f"{i}{suffix}", i // 2) for i in range(train)])
+    files |= {f"test_data/{i}{suffix}": png(1000 + i) for i in range(test)}
+    if test and labelled:
+        files["test_answer.json"] = answers([(f"{i}{suffix}", i // 2) for i in range(test)])
+    return files
+
+
+def write_folder(folder, files):
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def write_zip(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
