@@ -111,7 +111,7 @@ def open_bank(course, skip_unreadable=False):
         pixels, meta = read_bank(path)
         if meta["fingerprint"] != fingerprint:
             raise DataError("the source has changed")
-    except (DataError, FileNotFoundError):
+    except (DataError, OSError):
         need_space(folder, 0, path.name)
         with closing(open_source(source_path, entry_of(course), folder)) as source:
             build_bank(source, course.settings.size, path, fingerprint, skip_unreadable)
@@ -189,7 +189,7 @@ def build_bank(source, side, path, fingerprint="", skip_unreadable=False):
             file.write(text + len(text).to_bytes(8, "little") + _MARK)
     except OSError as error:
         raise DataError(
-            f"The bank {path} cannot be written ({error}): free some space and run the cell again."
+            f"The bank {path} cannot be written ({error}): free some space, or set COURSE_HOME to another place."
         ) from error
 
 

@@ -16,7 +16,8 @@ def training_batches(images, course, stage_number, epoch, augmented, first=0):
     """
     settings, device = course.settings, course.device
     order = torch.from_numpy(draws.order(settings.seed, stage_number, epoch, len(images)))
-    for indices in order[first:].split(settings.batch_size):
+    for start in range(first, len(order), settings.batch_size):
+        indices = order[start : start + settings.batch_size]
         labels = _send(images.labels[indices], device)
         pixels = _send(images.batch(indices), device)  # uint8 (B, side, side, 3)
         if augmented:
@@ -46,8 +47,9 @@ def evaluation_batches(images, course, augmented=False):
 
 
 def _augmentations(images, indices, course, stage_number, epoch):
-    uniforms = draws.uniforms(course.settings.seed, stage_number, epoch, indices.tolist(), augment.DRAWS)
-    return _send(augment.draw_augmentations(uniforms, images.widths[indices], images.heights[indices]), course.device)
+    samples = indices.numpy()  # NumPy takes a tensor of one index for a number, and a batch of one for no batch
+    uniforms = draws.uniforms(course.settings.seed, stage_number, epoch, samples, augment.DRAWS)
+    return _send(augment.draw_augmentations(uniforms, images.widths[samples], images.heights[samples]), course.device)
 
 
 def _send(tensor, device):

@@ -6,6 +6,7 @@ Without that seal, or with another sum, a checkpoint does not count, and the one
 
 import hashlib
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ def save(folder, state, epoch, step, keep=KEEP):
     where the disk refuses.
     """
     path = Path(folder) / f"checkpoint-{epoch:05d}-{step:07d}.pt"
-    try:
+    with _disk_errors_in_words(path):
         with replacing(path) as file:
             summing = _Summing(file)
             torch.save(state, summing)
@@ -34,12 +35,9 @@ def save(folder, state, epoch, step, keep=KEEP):
                 "Training goes no further; set COURSE_HOME to another disk."
             )
         write_text(_seal(path), json.dumps({"file": path.name, "sha256": summing.sum.hexdigest()}))
-    except OSError as error:
-        raise CheckpointError(
-            f"The checkpoint {path} cannot be written ({error.strerror}). The one before it still stands: "
-            "free some space and run the cell again."
-        ) from error
-    for old in _newest_first(folder)[keep:]:
+    present = _newest_first(folder)
+    here = present.index(path)  # what lies further on was passed over when training took up again: it is damaged
+    for old in present[:here] + present[here + keep :]:
         _seal(old).unlink(missing_ok=True)  # first the seal: half a deletion leaves nothing that looks whole
         old.unlink(missing_ok=True)
 
@@ -63,12 +61,21 @@ def load_newest(folder, say=print):
 def write_model(path, model):
     """Write `model.pth`: the bare state_dict, in float32 on the CPU, as the report's own code loads it."""
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with _disk_errors_in_words(path), replacing(path) as file:
+        torch.save(weights, file)
+
+
+@contextmanager
+def _disk_errors_in_words(path):
     try:
-        with replacing(path) as file:
-            torch.save(weights, file)
-    except OSError as error:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__  # torch.save hides it behind its own error
+        if not isinstance(cause, OSError):
+            raise
         raise CheckpointError(
-            f"{path} cannot be written ({error.strerror}): free some space and run the cell again."
+            f"{path} cannot be written ({cause.strerror}). What was saved before still stands: free some space and run "
+            "the cell again."
         ) from error
 
 

@@ -43,8 +43,9 @@ def train(model, images, stage, *, augmented, heldout=None):
     they are never trained on. ■ (interrupt) stops after the step that is running, saves, and returns what there is;
     the same cell goes on.
     History entries: epoch (from 1), loss, train_accuracy (running, in train mode), heldout_accuracy (eval mode, or
-    None), seconds, images_per_second. Raises CheckpointError, DeviceMemoryError.
+    None), seconds, images_per_second. Raises DataError where images have no labels, CheckpointError, DeviceMemoryError.
     """
+    _require_labels(images)
     course, settings = stage.course, stage.course.settings
     model.to(course.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
@@ -104,8 +105,7 @@ def evaluate(model, images, course, augmented=False):
     augmented: measure on augmented images instead of plain ones: always the same draw for a seed. Returns Measured.
     Raises DataError where images have no labels, DeviceMemoryError.
     """
-    if len(images) == 0 or (images.labels < 0).any():
-        raise DataError("An accuracy needs at least one image, and a label for each; some of these images have none.")
+    _require_labels(images)
     totals = Totals(course.device)
     with _evaluating(model, course):
         for batch, labels in evaluation_batches(images.resident(course.device), course, augmented):
@@ -161,15 +161,23 @@ def epoch_line(entry, epochs):
     )
 
 
+def _require_labels(images):
+    if len(images) == 0 or (images.labels < 0).any():
+        raise DataError(
+            "Training and accuracy need at least one image, and a label for each; some of these images have none."
+        )
+
+
 @contextmanager
 def _evaluating(model, course):
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]  # one by one: some may be frozen
     model.to(course.device, memory_format=torch.channels_last).eval()
     try:
         with torch.inference_mode(), _memory_errors_in_words(course):
             yield
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
 
 
 @contextmanager

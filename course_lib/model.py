@@ -84,7 +84,7 @@ def get_model(model_class, checkpoint_path=None, seed=0):
     Raises CheckpointError where the file is not a `state_dict` of this model. Nothing in the file is executed.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the CUDA devices as well
         model = model_class(res_block)
     if checkpoint_path is not None and os.path.exists(checkpoint_path):
         load_weights(model, checkpoint_path)
@@ -100,7 +100,7 @@ def load_weights(model, checkpoint_path):
             f"{checkpoint_path} cannot be read as PyTorch weights: it is damaged, or not a model.pth. "
             "Take another copy of it, or delete it to start with a new model."
         ) from error
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    if not isinstance(weights, dict) or not all(map(_is_plain_tensor, weights.values())):
         raise CheckpointError(
             f"{checkpoint_path} holds something other than a state_dict (a name and a tensor for each "
             "weight). Save it with torch.save(model.state_dict(), …)."
@@ -118,3 +118,9 @@ def load_weights(model, checkpoint_path):
             continue
         raise CheckpointError(f"{checkpoint_path} belongs to another model than {type(model).__name__}: it {problem}.")
     model.load_state_dict(weights)
+
+
+def _is_plain_tensor(value):
+    if not isinstance(value, torch.Tensor) or value.is_nested or value.is_quantized or value.is_complex():
+        return False
+    return value.layout == torch.strided and value.device.type == "cpu"  # neither sparse nor without data ("meta")

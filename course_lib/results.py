@@ -47,7 +47,7 @@ def read_results(course):
     try:
         results = json.loads(path.read_bytes())
         results["stages"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{course.shown(path)} is damaged ({error!r}). Delete it: running the notebooks again writes it anew "
             "from the checkpoints."

@@ -106,12 +106,13 @@ class Run:
         state = checkpoint.load_newest(self.stage.folder)
         if state is None:
             return
-        for name, value in self.identity.items():
-            if state["identity"].get(name) != value:
+        made_with = state["identity"] | {"model": _shapes(state["model"])}
+        for name, value in (self.identity | {"model": _shapes(self.model.state_dict())}).items():
+            if made_with.get(name) != value:
+                differ = "another model" if name == "model" else f"{name} {made_with.get(name)}, this run has {value}"
                 raise CheckpointError(
-                    f"The checkpoint in {self.stage.course.shown(self.stage.folder)} was made with {name} "
-                    f"{state['identity'].get(name)}, this run has {value}. Delete that folder to start the stage "
-                    "afresh, or set COURSE_HOME to another place to keep both."
+                    f"The checkpoint in {self.stage.course.shown(self.stage.folder)} was made with {differ}. Delete "
+                    "that folder to start the stage afresh, or set COURSE_HOME to another place to keep both."
                 )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -143,6 +144,10 @@ class Run:
         elif not self.stage.finished or self.epoch > self.resumed_at:
             self.save(keep=1)
             checkpoint.write_model(self.stage.model_path, self.model)
+
+
+def _shapes(weights):
+    return {name: value.shape for name, value in weights.items()}
 
 
 def identity(stage, images, augmented):

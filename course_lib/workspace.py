@@ -43,7 +43,7 @@ class Settings:
 
 PRESETS = {
     "smoke": dict(size=32, images_per_class=(2, 1), epochs={1: 2, 2: 1, 3: 1}, sweep_passes=1),
-    "lecture": dict(size=64, images_per_class=(6, 8), epochs={1: 32, 2: 56, 3: 38}, sweep_passes=7),
+    "lecture": dict(size=64, images_per_class=(6, 8), epochs={1: 40, 2: 56, 3: 38}, sweep_passes=7),
     "full": dict(size=224, images_per_class=(500, 50), epochs={1: 30, 2: 30, 3: 50}, sweep_passes=10),
 }
 
@@ -155,7 +155,7 @@ def open_course(data="shapes", preset="lecture", drive=False):
         raise SettingsError(f"There is no setting {unknown[0]}; the settings are {', '.join(sorted(known))}.")
     data, preset = environment.get("COURSE_DATA", data), environment.get("COURSE_PRESET", preset)
     if preset not in PRESETS:
-        raise SettingsError(f"There is no preset {preset!r}; the presets are {', '.join(PRESETS)}.")
+        raise SettingsError(f"The preset (COURSE_PRESET) is {preset!r}; it can be {', '.join(PRESETS)}.")
     chosen = dict(PRESETS[preset])
     for name in ("seed", "size"):
         if f"COURSE_{name.upper()}" in environment:

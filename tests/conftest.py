@@ -1,0 +1,42 @@
+"""What all tests share: a course of their own, in an empty home, the same on every machine."""
+
+import os
+
+import hypothesis
+import pytest
+import torch
+
+from course_lib import open_course, workspace
+
+# Always the same examples, so that a red build stays red; no time limit, since a machine may be busy.
+hypothesis.settings.register_profile(
+    "course",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("course")
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """A clean environment with an empty home; returns a function that sets COURSE_ variables: environment(SIZE=64)."""
+    for name in list(os.environ):
+        if name.startswith("COURSE_"):
+            monkeypatch.delenv(name)
+
+    def set_variables(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(f"COURSE_{name}", str(value))
+
+    set_variables(HOME=tmp_path / "home")
+    return set_variables
+
+
+@pytest.fixture
+def course(environment, monkeypatch):
+    """A Course of the smoke preset, on the CPU in fp32 whatever the machine has, that keeps everything in tmp_path."""
+    environment(PRESET="smoke", PRECISION="fp32")
+    monkeypatch.setattr(workspace, "best_device", lambda: torch.device("cpu"))
+    return open_course()

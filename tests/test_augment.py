@@ -1,0 +1,274 @@
+"""The fused augmentation against torchvision, step by step as the report has them (1.E), on the same draws."""
+
+import math
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+from tiny import noise_images
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode, functional
+
+from course_lib import augment, augmented_transform, draws, plain_transform, shapes
+from course_lib.batches import evaluation_batches, training_batches
+
+
+def pictures(count, side):
+    """Generated pictures, which have sharp edges and noise: uint8 (count, side, side, 3)."""
+    random = np.random.default_rng(side)
+    return torch.from_numpy(np.stack([shapes.draw(i * 7 % 80, side, random) for i in range(count)]))
+
+
+def drawn(count, widths, heights, seed=0):
+    """For `count` images: their uniforms, and what was made of them."""
+    uniforms = draws.uniforms(seed, 3, 1, range(count), augment.DRAWS)
+    widths, heights = np.full(count, widths), np.full(count, heights)
+    return uniforms, augment.draw_augmentations(uniforms, widths, heights)
+
+
+def decided(augmentation):
+    """An image's row of `draw_augmentations` as torchvision's arguments: (top, left, height, width), flips, degrees."""
+    left, top, width, height, _, _, mirror, upside_down, cos, sin = augmentation.tolist()
+    return [int(top), int(left), int(height), int(width)], mirror, upside_down, math.degrees(math.atan2(sin, cos))
+
+
+def normalised_flipped_rotated(image, mirror, upside_down, degrees):
+    """The report's steps after the resized crop; image: float (3, S, S) in [0, 1]."""
+    image = functional.normalize(image, [0.5] * 3, [0.5] * 3)
+    image = functional.hflip(image) if mirror else image
+    image = functional.vflip(image) if upside_down else image
+    return functional.rotate(image, degrees, InterpolationMode.NEAREST, expand=False, fill=0)
+
+
+def on_float_tensors(picture, augmentation, size):
+    box, *rest = decided(augmentation)
+    image = picture.permute(2, 0, 1).float() / 255
+    image = functional.resized_crop(image, *box, [size, size], InterpolationMode.BILINEAR, antialias=False)
+    return normalised_flipped_rotated(image, *rest)
+
+
+def on_pil_images(picture, augmentation, size):
+    box, *rest = decided(augmentation)
+    image = functional.resized_crop(Image.fromarray(picture.numpy()), *box, [size, size], InterpolationMode.BILINEAR)
+    return normalised_flipped_rotated(functional.to_tensor(image), *rest)
+
+
+@pytest.mark.parametrize("side", [64, 63, 32])
+@pytest.mark.parametrize("reference, bar", [(on_float_tensors, 1e-4), (on_pil_images, 0.004)])
+def test_it_is_torchvisions_own_result(side, reference, bar):
+    """64 square pictures at their own size: the bars of the course."""
+    images, (_, augmentations) = pictures(64, side), drawn(64, side, side)
+    found = augment.augment_batch(images, augmentations, side)
+    expected = torch.stack([reference(*pair, side) for pair in zip(images, augmentations)])
+    assert found.shape == (64, 3, side, side) and found.dtype == torch.float32
+    assert (found - expected).abs().mean() <= bar
+    assert ((found == 0).all(1) == (expected == 0).all(1)).float().mean() > 0.9999  # the empty corners
+
+
+@pytest.mark.parametrize(
+    "width, height, side, size", [(96, 64, 64, 64), (50, 75, 64, 64), (64, 64, 96, 64), (33, 90, 48, 32)]
+)
+def test_every_pixel_is_read_where_torchvision_reads_it(width, height, side, size):
+    """Where the original is not square, or the bank larger than the image: torchvision is asked for the place in the
+    original that each pixel comes from, and the bank is read there, one pixel after the other."""
+    images, (_, augmentations) = pictures(16, side), drawn(16, width, height)
+    found = augment.augment_batch(images, augmentations, size)
+    for picture, augmentation, image in zip(images, augmentations, found):
+        box, *rest = decided(augmentation)
+        places = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
+        places = torch.cat([places, torch.ones(1, height, width)]).double()  # y, x, and 1 where there is an image
+        places = functional.resized_crop(places, *box, [size, size], InterpolationMode.BILINEAR, antialias=False)
+        mirror, upside_down, degrees = rest
+        places = functional.hflip(places) if mirror else places
+        places = functional.vflip(places) if upside_down else places
+        y, x, inside = functional.rotate(places, degrees, InterpolationMode.NEAREST, fill=0)
+        expected = read_between(picture, (x + 0.5) * side / width - 0.5, (y + 0.5) * side / height - 0.5)
+        expected = (expected / 127.5 - 1) * inside[..., None]
+        assert (image.permute(1, 2, 0) - expected).abs().mean() <= 1e-4
+
+
+def read_between(picture, x, y):
+    """Bilinear interpolation, written out; picture: (S, S, 3), x, y: places in pixels of it, any shape."""
+    last = len(picture) - 1
+    x, y = x.clamp(0, last), y.clamp(0, last)
+    left, top = x.long().clamp(max=last - 1), y.long().clamp(max=last - 1)
+    right_share, bottom_share = (x - left)[..., None], (y - top)[..., None]
+    above = picture[top, left] * (1 - right_share) + picture[top, left + 1] * right_share
+    below = picture[top + 1, left] * (1 - right_share) + picture[top + 1, left + 1] * right_share
+    return above * (1 - bottom_share) + below * bottom_share
+
+
+@pytest.mark.parametrize("width, height", [(96, 64), (64, 96), (100, 50)])
+def test_originals_that_are_not_square_are_augmented_as_such(width, height):
+    """The bank squeezes an original into a square first; what that costs is small beside another crop's difference."""
+    originals = pictures(64, 100)[:, :height, :width]
+    squeezed = [Image.fromarray(image.numpy()).resize((64, 64), Image.Resampling.BILINEAR) for image in originals]
+    images = torch.from_numpy(np.stack([np.array(image) for image in squeezed]))
+    uniforms, augmentations = drawn(64, width, height)
+    as_if_square = augment.draw_augmentations(uniforms, np.full(64, 64), np.full(64, 64))
+    expected = torch.stack([on_pil_images(*pair, 64) for pair in zip(originals, augmentations)])
+    error = (augment.augment_batch(images, augmentations, 64) - expected).abs().mean()
+    wrong = (augment.augment_batch(images, as_if_square, 64) - expected).abs().mean()
+    assert error < 0.05 and wrong > 4 * error
+
+
+@contextmanager
+def replayed(uniforms):
+    """Let torchvision's transforms draw these 43 uniforms instead of random numbers, in the order of `DRAWS`.
+
+    In double precision, so that no crop is a pixel wider for float32's rounding.
+    """
+    crops, places, flips = iter(range(20)), iter(range(2)), iter(uniforms[40:42])
+    attempt = 0
+
+    def uniform_(tensor, low, high):
+        nonlocal attempt
+        if (low, high) == (-90, 90):
+            u = uniforms[42]
+        else:  # a try's area, then its aspect ratio
+            attempt, which = divmod(next(crops), 2)
+            u = uniforms[4 * attempt + which]
+        return tensor.fill_(float(low) + (float(high) - float(low)) * u)
+
+    def randint(low, high, size):  # the top, then the left of the try that fits
+        return torch.full(size, math.floor(low + (high - low) * uniforms[4 * attempt + 2 + next(places)]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "uniform_", uniform_)
+        patch.setattr(torch, "randint", randint)
+        patch.setattr(torch, "rand", lambda count: torch.full((count,), next(flips)))
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("side", [64, 45])
+def test_the_readable_pipeline_draws_and_does_the_same(side):
+    """`augmented_transform` with torchvision's own way to draw crop, flips and angle."""
+    images, (uniforms, augmentations) = pictures(64, side), drawn(64, side, side, seed=4)
+    found, expected = augment.augment_batch(images, augmentations, side), []
+    for picture, numbers in zip(images, uniforms):
+        with replayed(numbers):
+            expected.append(augmented_transform(side)(Image.fromarray(picture.numpy())))
+    assert (found - torch.stack(expected)).abs().mean() <= 0.004
+
+
+def torchvisions_box(uniforms, width, height):
+    with replayed(uniforms):
+        image = torch.zeros(1).expand(3, height, width)
+        top, left, box_height, box_width = transforms.RandomResizedCrop.get_params(image, [0.08, 1], [3 / 4, 4 / 3])
+    return [left, top, box_width, box_height]
+
+
+sides = st.one_of(st.integers(1, 40), st.integers(41, 4000))
+extreme_uniforms = st.lists(st.sampled_from([0, 0.5, 1 - 2**-53]), min_size=40, max_size=40).map(np.array)
+any_uniforms = st.one_of(
+    extreme_uniforms, st.integers(0, 10**6).map(lambda sample: draws.uniforms(0, 3, 1, [sample], 40)[0])
+)
+
+
+@given(any_uniforms, sides, sides)
+@example(draws.uniforms(0, 3, 1, [0], 40)[0], 1, 1)
+@example(draws.uniforms(0, 3, 1, [0], 40)[0], 1000, 10)
+@example(draws.uniforms(0, 3, 1, [0], 40)[0], 10, 1000)
+def test_crops_are_torchvisions_and_lie_inside_the_image(uniforms, width, height):
+    found = augment.crop_boxes(uniforms.reshape(1, 10, 4), [width], [height])
+    assert found.dtype == np.int64
+    assert found[0].tolist() == torchvisions_box(uniforms, width, height)
+    left, top, box_width, box_height = found[0]
+    assert 0 <= left and 0 < box_width and left + box_width <= width
+    assert 0 <= top and 0 < box_height and top + box_height <= height
+
+
+@pytest.mark.parametrize("width, height, box", [(1000, 10, [493, 0, 13, 10]), (9, 900, [0, 444, 9, 12])])
+def test_where_no_try_fits_the_largest_centred_box_is_taken(width, height, box):
+    """Such an image has no crop of 8 % of its area with an allowed aspect ratio: all ten tries always fail."""
+    uniforms = draws.uniforms(0, 3, 1, range(100), 40)
+    found = augment.crop_boxes(uniforms.reshape(-1, 10, 4), np.full(100, width), np.full(100, height))
+    assert (found == box).all()
+    assert torchvisions_box(uniforms[0], width, height) == box
+
+
+def test_later_tries_are_taken_where_earlier_ones_do_not_fit():
+    uniforms = draws.uniforms(0, 3, 1, range(300), 40)
+    found = augment.crop_boxes(uniforms.reshape(-1, 10, 4), np.full(300, 90), np.full(300, 50))
+    assert found.tolist() == [torchvisions_box(row, 90, 50) for row in uniforms]
+
+
+def test_each_image_of_a_batch_has_its_own_draw():
+    images = pictures(1, 32).expand(32, 32, 32, 3)
+    found = augment.augment_batch(images, drawn(32, 32, 32)[1], 32).flatten(1)
+    differences = (found[:, None] - found[None]).abs().mean(-1)
+    assert (differences + torch.eye(32) > 0.05).all()
+
+
+def by_image(batches, order):
+    """What `batches` give for each image: {position in its Images: float (3, S, S)}."""
+    return dict(zip(order, torch.cat([images for images, _ in batches])))
+
+
+@pytest.mark.parametrize("first", [0, 7])
+def test_an_images_draw_does_not_depend_on_the_batch_around_it(course, first):
+    """Batches of 1, of 5, and an epoch that goes on after 7 images: every image comes out as in a batch of 32."""
+    images, order = noise_images(40), draws.order(0, 3, 2, 40)
+    expected = by_image(training_batches(images, course, 3, 2, True), order)
+    for size in (1, 5):
+        batches = training_batches(images, course.with_settings(batch_size=size), 3, 2, True, first)
+        found = by_image(batches, order[first:])
+        assert len(found) == 40 - first
+        for position, image in found.items():
+            torch.testing.assert_close(image, expected[position], rtol=0, atol=1e-6)
+
+
+def test_other_epochs_stages_and_seeds_draw_anew(course):
+    images, found = noise_images(8), []
+    for seed, stage, epoch in [(0, 3, 1), (0, 3, 2), (0, 2, 1), (1, 3, 1)]:
+        batches = training_batches(images, course.with_settings(seed=seed), stage, epoch, True)
+        found.append(by_image(batches, draws.order(seed, stage, epoch, 8)))
+    for i, one in enumerate(found):
+        for other in found[:i]:
+            assert all((one[position] - other[position]).abs().mean() > 0.05 for position in range(8))
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_an_epoch_shows_every_image_once_with_its_label(course, augmented):
+    images = noise_images(45)
+    images.pixels[:] = torch.arange(45, dtype=torch.uint8)[:, None, None, None]  # image i is of one colour, i
+    seen = [pair for batch in training_batches(images, course, 2, 1, augmented) for pair in zip(*batch)]
+    colours = [round(float((image[0, 16, 16] + 1) * 127.5)) for image, _ in seen]
+    assert sorted(colours) == list(range(45)) != colours
+    assert [label for _, label in seen] == images.labels[colours].tolist()
+
+
+def test_evaluation_always_sees_the_same_augmentation(course):
+    images = noise_images(5)
+    (first, labels), (again, _) = (next(evaluation_batches(images, course, augmented=True)) for _ in range(2))
+    assert torch.equal(first, again) and torch.equal(labels, images.labels)
+    (training, _) = next(training_batches(images, course, 3, 1, True))
+    assert all((one - other).abs().mean() > 0.05 for one in first for other in training)
+
+
+@pytest.mark.parametrize("side, size", [(64, 64), (96, 64), (32, 48)])
+def test_the_plain_batch_is_the_plain_transform(side, size):
+    images = pictures(8, side)
+    expected = torch.stack([plain_transform(size)(Image.fromarray(image.numpy())) for image in images])
+    found = augment.plain_batch(images, size)
+    assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
+    assert (found - expected).abs().max() <= (1e-6 if side == size else 1.5 / 127.5)  # Pillow rounds to whole values
+
+
+def test_angles_flips_and_areas_are_spread_as_the_report_has_them():
+    _, augmentations = drawn(4000, 64, 64)
+    left, top, width, height, _, _, mirror, upside_down, cos, sin = augmentations.T
+    degrees = torch.rad2deg(torch.atan2(sin, cos))
+    assert degrees.min() >= -90 and degrees.max() <= 90 and abs(degrees.mean()) < 3 and abs(degrees.std() - 52) < 1.5
+    for flip in (mirror, upside_down):
+        assert set(flip.tolist()) == {0, 1} and abs(flip.mean() - 0.5) < 0.03
+    shares = width * height / 64**2
+    assert 0.07 < shares.min() < 0.1 and 0.95 < shares.max() <= 1  # 8 to 100 %, to whole pixels

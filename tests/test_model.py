@@ -1,0 +1,179 @@
+"""The report's network, and what `get_model` takes for its weights: that, and nothing else."""
+
+import json
+import os
+import random
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from report_model import ReportBlock, ReportModel
+from tiny import same_weights
+from torch import nn
+
+from course_lib import CheckpointError, MyModel, get_model, res_block
+from course_lib.model import load_weights
+
+KEYS = json.loads(Path(__file__).with_name("model_keys.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def model():
+    return get_model(MyModel)
+
+
+@pytest.fixture(scope="module")
+def report_model():
+    """A model of the report's own code after a step in train mode: its running statistics are not the initial ones."""
+    torch.manual_seed(3)
+    model = ReportModel(ReportBlock)
+    model(torch.randn(4, 3, 64, 64))
+    return model.eval()
+
+
+@pytest.fixture
+def weights(report_model):
+    return OrderedDict(report_model.state_dict())
+
+
+def saved(tmp_path, content):
+    path = tmp_path / "model.pth"
+    torch.save(content, path)
+    return path
+
+
+def test_names_order_and_shapes_are_the_reports(model):
+    assert [(name, list(value.shape)) for name, value in model.state_dict().items()] == list(KEYS.items())
+
+
+def test_it_has_the_measured_size(model):
+    assert sum(weight.numel() for weight in model.parameters()) == 15_699_088
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 44 + 1
+
+
+@pytest.mark.parametrize("side", [32, 64, 97])
+def test_any_picture_gives_80_logits(model, side):
+    assert model(torch.zeros(2, 3, side, side)).shape == (2, 80)
+
+
+@pytest.mark.parametrize("in_, out_, stride, shortway", [(64, 64, 1, 2), (128, 64, 1, 0), (128, 64, 2, 2)])
+def test_a_block_doubles_its_width_and_shortens_the_way_where_it_can(in_, out_, stride, shortway):
+    block = res_block(in_, out_, stride)
+    assert block(torch.zeros(2, in_, 8, 8)).shape == (2, 2 * out_, 8 // stride, 8 // stride)
+    assert len(block.shortway) == shortway
+
+
+def test_another_block_can_be_put_in_its_place():
+    class plain_block(nn.Sequential):
+        def __init__(self, in_, out_, stride=1):
+            super().__init__(nn.Conv2d(in_, out_ * 2, 3, stride, 1))
+
+    assert MyModel(plain_block)(torch.zeros(1, 3, 32, 32)).shape == (1, 80)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_model_saved_by_the_reports_code_gives_the_same_logits(tmp_path, report_model, weights, prefix):
+    path = saved(tmp_path, OrderedDict((prefix + name, value) for name, value in weights.items()))
+    images = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        expected = report_model(images)
+        found = get_model(MyModel, path).eval()(images)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_ours_loads_in_the_reports_code(model):
+    ReportModel(ReportBlock).load_state_dict(model.state_dict())
+
+
+def without(weights, name):
+    return OrderedDict((key, value) for key, value in weights.items() if key != name)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda weights: without(weights, "fc.bias"), "lacks fc.bias"),
+        (lambda weights: weights | {"conv6.weight": torch.zeros(1)}, "has conv6.weight, which"),
+        (lambda weights: weights | {"fc.weight": torch.zeros(10, 1024)}, r"fc.weight of shape \(10, 1024\)"),
+        (lambda weights: {}, "lacks conv1.0.weight"),
+        (lambda weights: list(weights.values()), "other than a state_dict"),
+        (lambda weights: torch.zeros(3), "other than a state_dict"),
+        (lambda weights: {"epoch": 3, "model": weights}, "other than a state_dict"),
+        (lambda weights: None, "other than a state_dict"),
+        (lambda weights: weights | {"fc.bias": torch.zeros(80).to_sparse()}, "other than a state_dict"),
+        (lambda weights: {name: value.to("meta") for name, value in weights.items()}, "other than a state_dict"),
+    ],
+)
+def test_weights_of_anything_else_are_refused_in_words(tmp_path, weights, change, words):
+    with pytest.raises(CheckpointError, match=words):
+        get_model(MyModel, saved(tmp_path, change(weights)))
+
+
+def test_a_whole_model_is_refused_since_it_would_be_executed(tmp_path, report_model):
+    with pytest.raises(CheckpointError, match="cannot be read as PyTorch weights"):
+        get_model(MyModel, saved(tmp_path, report_model))
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 100_000, -1])
+def test_a_truncated_file_is_refused_in_words(tmp_path, weights, size):
+    path = saved(tmp_path, weights)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match="damaged"):
+        get_model(MyModel, path)
+
+
+def test_a_folder_or_a_text_is_refused_in_words(tmp_path):
+    (tmp_path / "text.pth").write_text("<html>Please log in</html>")
+    for path in (tmp_path, tmp_path / "text.pth"):
+        with pytest.raises(CheckpointError, match="not a model.pth"):
+            get_model(MyModel, path)
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_nothing_in_a_file_is_executed(tmp_path, weights, zipped):
+    path, trace = tmp_path / "model.pth", tmp_path / "executed"
+    torch.save(weights | {"fc.bias": Malicious(trace)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError):
+        get_model(MyModel, path)
+    assert not trace.exists()
+    torch.load(path, weights_only=False)  # the file would have done it
+    assert trace.exists()
+
+
+def test_a_refused_file_leaves_the_model_as_it_was(tmp_path, weights):
+    model = get_model(MyModel, seed=1)
+    with pytest.raises(CheckpointError):
+        load_weights(model, saved(tmp_path, without(weights, "fc.bias")))
+    assert same_weights(model, get_model(MyModel, seed=1))
+
+
+def test_a_new_model_depends_on_the_seed_alone(tmp_path):
+    torch.manual_seed(1)
+    first = get_model(MyModel, tmp_path / "not there.pth", seed=5)
+    torch.manual_seed(2)
+    again, other = get_model(MyModel, seed=5), get_model(MyModel, seed=6)
+    assert torch.equal(first.fc.weight, again.fc.weight) and torch.equal(first.conv1[0].weight, again.conv1[0].weight)
+    assert not torch.equal(first.fc.weight, other.fc.weight)
+    assert first.training and first.fc.weight.device.type == "cpu"
+
+
+def test_the_global_random_state_is_left_alone(monkeypatch):
+    def touched(*args):
+        raise AssertionError("the CUDA generators were seeded")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", touched)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    get_model(MyModel)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (before[1] == np.random.get_state()[1]).all() and before[2] == random.getstate()

@@ -1,0 +1,68 @@
+"""Models and images small enough that a test can train on them many times over."""
+
+import itertools
+
+import numpy as np
+import torch
+from torch import nn
+
+from course_lib.bank import Images
+
+
+def _built(build, seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return build()
+
+
+def linear_model(seed=0):
+    """A linear classifier of 48 averages; without BatchNorm, so an image's logits depend on that image alone."""
+    return _built(lambda: nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 80)), seed)
+
+
+def conv_model(seed=0):
+    """What a checkpoint has to keep in small: a convolution, BatchNorm with its running statistics, a linear layer."""
+    return _built(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 6, 3, stride=2, bias=False),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(24, 80),
+        ),
+        seed,
+    )
+
+
+def noise_images(count, side=32, seed=0):
+    """`count` images of noise with labels in every class, as a bank hands them out."""
+    random = np.random.default_rng(seed)
+    sides = np.full(count, side)
+    return Images(
+        torch.from_numpy(random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)),
+        torch.arange(count),
+        torch.from_numpy(random.integers(0, 80, count)),
+        sides,
+        sides,
+        [f"{i}.png" for i in range(count)],
+        [f"class {i}" for i in range(80)],
+    )
+
+
+def at_step(model, step, action):
+    """Call `action` as `model` begins its `step`-th training step (from 1); evaluations do not count."""
+    steps = itertools.count(1)
+
+    def before_forward(module, inputs):
+        if module.training and next(steps) == step:
+            action()
+
+    model.register_forward_pre_hook(before_forward)
+    return model
+
+
+def same_weights(first, second):
+    """Are two models' weights and statistics the same, bit for bit?"""
+    first, second = first.state_dict(), second.state_dict()
+    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
