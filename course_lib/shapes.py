@@ -19,11 +19,10 @@ from .errors import DataError
 from .files import write_text
 
 MOTIFS = ("stripes", "checks", "dots", "nets")
-_HUES = {  # degrees
-    "red": 0, "orange": 30, "yellow": 56, "lime": 90, "green": 135,
-    "cyan": 180, "azure": 210, "blue": 240, "violet": 275, "pink": 320,
-}  # fmt: skip
-COLOURS = (*_HUES, *(f"pale {hue}" for hue in _HUES))
+COLOURS = (  # 18 degrees of hue apart
+    "red", "vermilion", "orange", "yellow", "lemon", "lime", "grass green", "green", "emerald", "jade",
+    "cyan", "sky blue", "azure", "blue", "indigo", "violet", "purple", "magenta", "pink", "crimson",
+)  # fmt: skip
 CLASSES = tuple(f"{colour} {motif}" for motif in MOTIFS for colour in COLOURS)
 _PARTS = {"train": 0, "test": 1}
 
@@ -56,20 +55,19 @@ def draw(label, size, random):
     tint = _rgb(random.uniform(0, 360), 0.1, 1.0)
     picture = (random.uniform(0.05, 0.25) + ramp * random.uniform(-0.25, 0.25))[..., None] * tint
     # The motif: any angle, period and phase.
-    angle, period = random.uniform(0, 2 * np.pi), random.uniform(10, 15)
+    angle, period = random.uniform(0, 2 * np.pi), random.uniform(10, 16)
     u = (x * np.cos(angle) + y * np.sin(angle)) / period + random.uniform()
     v = (y * np.cos(angle) - x * np.sin(angle)) / period + random.uniform()
     cover = np.clip(0.5 - _distance(motif, u, v) * period * (size / 64), 0, 1)[..., None]
-    hue = _HUES[colour.removeprefix("pale ")] + random.uniform(-3, 3)
-    saturation = random.uniform(0.3, 0.42) if colour.startswith("pale ") else random.uniform(0.9, 1)
-    picture += cover * (_rgb(hue, saturation, random.uniform(0.85, 1)) - picture)
+    hue = COLOURS.index(colour) * 360 / len(COLOURS) + random.uniform(-1.5, 1.5)
+    picture += cover * (_rgb(hue, random.uniform(0.95, 1), random.uniform(0.9, 1)) - picture)
     # What makes it hard: grey patches in front, and noise.
     for _ in range(2):
         left, top = random.uniform(-8, 56, 2)
         width, height = random.uniform(8, 16, 2)
         patch = (left < x) & (x < left + width) & (top < y) & (y < top + height)
         picture[patch] = _rgb(random.uniform(0, 360), random.uniform(0, 0.3), random.uniform(0.1, 0.5))
-    picture += random.normal(0, 0.03, picture.shape)
+    picture += random.normal(0, 0.025, picture.shape)
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
 
 
