@@ -55,7 +55,7 @@ def draw(label, size, random):
     tint = _rgb(random.uniform(0, 360), 0.1, 1.0)
     picture = (random.uniform(0.05, 0.25) + ramp * random.uniform(-0.25, 0.25))[..., None] * tint
     # The motif: any angle, period and phase.
-    angle, period = random.uniform(0, 2 * np.pi), random.uniform(10, 16)
+    angle, period = random.uniform(0, 2 * np.pi), random.uniform(11, 17)
     u = (x * np.cos(angle) + y * np.sin(angle)) / period + random.uniform()
     v = (y * np.cos(angle) - x * np.sin(angle)) / period + random.uniform()
     cover = np.clip(0.5 - _distance(motif, u, v) * period * (size / 64), 0, 1)[..., None]
