@@ -5,6 +5,7 @@ import os
 import hypothesis
 import pytest
 import torch
+from tiny import BATCH, EPOCHS
 
 from course_lib import open_course, workspace
 
@@ -40,3 +41,18 @@ def course(environment, monkeypatch):
     environment(PRESET="smoke", PRECISION="fp32")
     monkeypatch.setattr(workspace, "best_device", lambda: torch.device("cpu"))
     return open_course()
+
+
+@pytest.fixture
+def one_thread():
+    """Sums are the same bit for bit only where they are split up in the same way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def short(course, one_thread):
+    """A course whose stages take three epochs in batches of 8, and save after every step."""
+    return course.with_settings(epochs={1: EPOCHS, 2: EPOCHS, 3: EPOCHS}, batch_size=BATCH, checkpoint_seconds=0.0)

@@ -138,6 +138,16 @@ def test_what_was_not_finished_is_never_taken(course, where, damage):
     assert torch.equal(found.train.pixels, expected) and found.train.names == names
 
 
+def test_a_bank_of_another_version_is_built_again(course):
+    open_bank(course)
+    (path,) = (course.home / "banks").iterdir()
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[:-8] + b"BANK0000")
+    open_bank(course)
+    assert path.read_bytes() == whole
+
+
 def test_damage_in_what_stands_behind_the_pixels_is_noticed(course, mine):
     course = replace(course, data=str(mine))
     expected = open_bank(course).train

@@ -107,6 +107,7 @@ def without(weights, name):
         (lambda weights: {name: value.to("meta") for name, value in weights.items()}, "other than a state_dict"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
 def test_weights_of_anything_else_are_refused_in_words(tmp_path, weights, change, words):
     with pytest.raises(CheckpointError, match=words):
         get_model(MyModel, saved(tmp_path, change(weights)))

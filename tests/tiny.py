@@ -1,12 +1,17 @@
 """Models and images small enough that a test can train on them many times over."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from course_lib.bank import Images
+
+EPOCHS, IMAGES, BATCH = 3, 20, 8  # of the `short` course: three steps an epoch, the last of them smaller
+STEPS = 9
+_homes = itertools.count()
 
 
 def _built(build, seed):
@@ -66,3 +71,8 @@ def same_weights(first, second):
     """Are two models' weights and statistics the same, bit for bit?"""
     first, second = first.state_dict(), second.state_dict()
     return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def elsewhere(course):
+    """The same course with an empty home of its own."""
+    return replace(course, home=course.home / f"other-{next(_homes)}")
