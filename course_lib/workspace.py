@@ -43,7 +43,7 @@ class Settings:
 
 PRESETS = {
     "smoke": dict(size=32, images_per_class=(2, 1), epochs={1: 2, 2: 1, 3: 1}, sweep_passes=1),
-    "lecture": dict(size=64, images_per_class=(8, 8), epochs={1: 56, 2: 40, 3: 42}, sweep_passes=4),
+    "lecture": dict(size=64, images_per_class=(8, 8), epochs={1: 56, 2: 56, 3: 30}, sweep_passes=4),
     "full": dict(size=224, images_per_class=(500, 50), epochs={1: 30, 2: 30, 3: 50}, sweep_passes=10),
 }
 
