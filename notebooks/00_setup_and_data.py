@@ -22,8 +22,8 @@
 # choice. This one looks at the data. *About ten seconds on two CPU cores.*
 #
 # The form below chooses the data: `shapes` is generated in seconds and needs no download; `cifar100-80` and
-# `tiny-imagenet-80` are downloaded and verified; the path of a folder or archive in the report's layout (`answer.json`
-# beside `train_data/`), on this machine or on Drive, works as well.
+# `tiny-imagenet-80` are downloaded and verified; the path of a folder or archive in the report's layout
+# (`answer.json` beside `train_data/`), on this machine or on Drive, works as well.
 
 # %% cellView="form"
 # @title Setup: what is run, and on which data
@@ -72,13 +72,13 @@ keep(plot_class_histogram(bank), course.folder / "class-histogram.png")
 #
 # ## What a class is
 #
-# Five images of each of four classes. **Before you run the next cell:** what may change from one picture of a class to
-# the next without making it another class? What must not?
+# Three images of each of four classes. **Before you run the next cell:** what may change from one picture of a class
+# to the next without making it another class? What must not?
 
 # %%
 from course_lib import plot_class_samples
 
-keep(plot_class_samples(bank.train, categories=[0, 23, 46, 69], columns=5), course.folder / "samples.png")
+keep(plot_class_samples(bank.train, categories=[0, 23, 46, 69], columns=3), course.folder / "samples.png")
 
 # %% [markdown]
 # Look at more of them, class by class. (The menu needs a running kernel: a stored page does not show it.)
@@ -89,8 +89,8 @@ from course_lib import browse_classes
 browse_classes(bank.train)
 
 # %% [markdown]
-# In the generated data the angle, the size of the motif, the ground and the patches in front change; the motif and its
-# colour stay. So a flipped, turned or cropped picture still shows its class. Augmentation will rely on that.
+# In the generated data the angle, the size of the motif, the ground and the patches in front change; the motif and
+# its colour stay. So a flipped, turned or cropped picture still shows its class. Augmentation will rely on that.
 #
 # ## One image, as the report reads it
 #

@@ -72,14 +72,11 @@ print("\n".join(result.read_text().splitlines()[:4]))
 
 # %%
 from course_lib import keep, plot_predictions
+from course_lib.draws import order
 
-first = range(min(18, len(bank.test)))
-keep(
-    plot_predictions(
-        bank.test.batch(list(first)), bank.test.labels[: len(first)], probabilities[: len(first)], bank.classes
-    ),
-    course.folder / "predictions.png",
-)
+some = order(course.settings.seed, 0, 0, len(bank.test))[:18]
+figure = plot_predictions(bank.test.batch(some), bank.test.labels[some], probabilities[some], bank.classes)
+keep(figure, course.folder / "predictions.png")
 
 # %% [markdown]
 # ## A photograph of your own
