@@ -18,7 +18,7 @@
 # # 2. Training without augmentation
 #
 # All training images, resized only: the report trained 30 epochs and reached 100 % on its training images, and
-# suspected that this was too good. *About four minutes on two CPU cores; well under one on a GPU.*
+# suspected that this was too good. *About four minutes on two CPU cores.*
 
 # %% cellView="form"
 # @title Setup: what is run, and on which data
