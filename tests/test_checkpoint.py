@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -130,28 +131,30 @@ def test_nothing_in_a_checkpoint_is_executed_even_where_its_seal_is_right(two):
     assert newest_number(two) == 1 and not trace.exists()
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """No file may grow past 2,000 bytes, as if the disk were full."""
+    """No file may grow past 2,000 bytes, as if the disk were full (pytest's own log included: so only for a moment)."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("size", [10, 100_000])
-def test_a_full_disk_is_said_and_costs_no_checkpoint(two, full_disk, size):
+def test_a_full_disk_is_said_and_costs_no_checkpoint(two, size):
     before = {name: (two / name).read_bytes() for name in names(two)}
-    with pytest.raises(CheckpointError, match="cannot be written .*What was saved before still stands"):
+    with full_disk(), pytest.raises(CheckpointError, match="cannot be written .*What was saved before still stands"):
         checkpoint.save(two, state(3) | {"more": torch.zeros(size)}, epoch=3, step=0)
     assert {name: (two / name).read_bytes() for name in names(two)} == before
     assert newest_number(two) == 2
 
 
-def test_a_full_disk_leaves_the_model_pth_of_before(tmp_path, full_disk):
+def test_a_full_disk_leaves_the_model_pth_of_before(tmp_path):
     path = tmp_path / "model.pth"
     path.write_bytes(b"of before")
-    with pytest.raises(CheckpointError, match="cannot be written"):
+    with full_disk(), pytest.raises(CheckpointError, match="cannot be written"):
         checkpoint.write_model(path, torch.nn.Linear(40, 40))
     assert names(tmp_path) == ["model.pth"] and path.read_bytes() == b"of before"
 
