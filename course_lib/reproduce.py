@@ -50,7 +50,8 @@ def execute(source, target):
 
     notebook = from_source(source)
     try:
-        _client(notebook).execute()
+        # A backend chosen for scripts would keep the figures out of the notebook.
+        _client(notebook).execute(env={name: value for name, value in os.environ.items() if name != "MPLBACKEND"})
     except CellExecutionError as error:
         raise NotebookFailed(f"{source.name} stopped at a cell: {error.ename}: {error.evalue}") from None
     finally:
