@@ -25,7 +25,6 @@ from .errors import DataError
 from .files import in_order, need_space, replacing
 from .manifest import entry_of, locate
 from .sources import as_file, open_source
-from .workspace import local_home
 
 _MARK = b"BANK0002"
 HELDOUT_SHARE = 10  # where no labelled test images exist: every tenth training image of each class
@@ -104,7 +103,7 @@ def open_bank(course, skip_unreadable=False):
     skip_unreadable: build it although some images cannot be decoded, and go on without them; this and every later
     opening says how many. Raises DataError for whatever is wrong with the data set.
     """
-    source_path, folder = packed(locate(course)), local_home(course.home) / "banks"
+    source_path, folder = packed(locate(course)), course.home / "banks"
     path = folder / f"{source_path.name.split('.')[0]}-{course.settings.size}.npy"
     fingerprint = fingerprint_of(source_path)
     try:

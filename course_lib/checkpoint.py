@@ -1,18 +1,21 @@
 """Checkpoints that survive: written whole, read back, kept two deep, and taken up again only if every byte is right.
 
 A checkpoint is a `.pt` file of tensors and plain Python; beside it, written last, a small `.json` holds its SHA-256.
-Without that seal, or with another sum, a checkpoint does not count, and the one before it is taken.
+Without that seal, or with another sum, a checkpoint does not count, and the one before it is taken. The same holds on
+Drive, where a copy is written under its own name, read back, and sealed.
 """
 
+import errno
 import hashlib
 import json
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from .errors import CheckpointError
-from .files import replacing, write_text
+from .errors import CheckpointError, brief
+from .files import copying, replacing, write_text
 
 KEEP = 2
 
@@ -29,17 +32,13 @@ def save(folder, state, epoch, step, keep=KEEP):
         with replacing(path) as file:
             summing = _Summing(file)
             torch.save(state, summing)
-        if _sha256(path) != summing.sum.hexdigest():
+        if sha256(path) != summing.sum.hexdigest():
             raise CheckpointError(
                 f"{path} reads back differently from what was written: the disk cannot be trusted. "
                 "Training goes no further; set COURSE_HOME to another disk."
             )
         write_text(_seal(path), json.dumps({"file": path.name, "sha256": summing.sum.hexdigest()}))
-    present = _newest_first(folder)
-    here = present.index(path)  # what lies further on was passed over when training took up again: it is damaged
-    for old in present[:here] + present[here + keep :]:
-        _seal(old).unlink(missing_ok=True)  # first the seal: half a deletion leaves nothing that looks whole
-        old.unlink(missing_ok=True)
+    _keep_newest(path, keep)
 
 
 def load_newest(folder, say=print):
@@ -49,13 +48,42 @@ def load_newest(folder, say=print):
     """
     for path in _newest_first(folder):
         try:
-            seal = json.loads(_seal(path).read_bytes())
-            if _sha256(path) != seal["sha256"]:
-                raise ValueError("its bytes have changed since it was written")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            problem = _problem(path)
+            if problem is None:
+                return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever is wrong with a checkpoint, the one before it is the answer; it is said
-            say(f"{path.name} cannot be used ({error}); going back to the checkpoint before it.")
+            problem = error
+        say(_passed_over(path, problem))
     return None
+
+
+def copy_newest(source, target, say=print, empty=False, progress=lambda size: None):
+    """Bring the newest checkpoint of `source` that verifies to `target`, unless `target` is as far already.
+
+    The copy is written under its own name, read back, and sealed; only then are older ones in `target` deleted.
+    say: told of each checkpoint that is passed over. empty: empty files before deleting them, as Drive's trash
+    counts. progress: told how many bytes were copied. Raises OSError where either side refuses.
+    """
+    target = Path(target)
+    as_far = next((path.name for path in _newest_first(target) if _problem(path) is None), "")
+    for path in _newest_first(source):
+        if path.name <= as_far:
+            return
+        problem = _problem(path)
+        if problem:
+            if path.exists():  # else it was deleted meanwhile, as there is a newer one
+                say(_passed_over(path, problem))
+            continue
+        target.mkdir(parents=True, exist_ok=True)
+        for half in _newest_first(target):
+            if _problem(half):  # what an attempt that failed has left takes up space
+                remove(_seal(half), empty)
+                remove(half, empty)
+        if copying(path, target / path.name, progress) != sha256(target / path.name):
+            raise OSError(errno.EIO, "it reads back differently from what was written")
+        copying(_seal(path), _seal(target / path.name))
+        _keep_newest(target / path.name, KEEP, empty)
+        return
 
 
 def write_model(path, model):
@@ -63,6 +91,53 @@ def write_model(path, model):
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with _disk_errors_in_words(path), replacing(path) as file:
         torch.save(weights, file)
+
+
+def newest_seal(folder):
+    """Name and content of the newest seal in `folder`, which change when anyone saves there; None where there is
+    none."""
+    seals = sorted(Path(folder).glob("checkpoint-*.json"))
+    return (seals[-1].name, seals[-1].read_bytes()) if seals else None
+
+
+def require_ours(folder, *ours):
+    """Raise CheckpointError where the newest seal in `folder` is none of `ours`: then someone else saves there too."""
+    newest = newest_seal(folder)
+    if newest and newest not in ours:
+        raise CheckpointError(
+            f"Another notebook is training the same stage: it has saved a checkpoint in {folder} since this one last "
+            "did. This one stops and saves nothing more. Go on there; or stop that one and run this cell again."
+        )
+
+
+def is_seal(path):
+    """Is this the file that makes a checkpoint count?"""
+    return path.name.startswith("checkpoint-") and path.suffix == ".json"
+
+
+def position(folder):
+    """(whole epochs, images of the next) of the newest sealed checkpoint, by its name; None where there is none."""
+    seals = sorted(Path(folder).glob("checkpoint-*.json"))
+    return tuple(map(int, seals[-1].stem.split("-")[1:])) if seals else None
+
+
+def sweep(folder):
+    """Delete what a process that was killed has left half-written in `folder`."""
+    for path in Path(folder).glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def remove(path, empty=False):
+    """Delete a file if it is there; `empty` cuts its content off first."""
+    if empty and path.exists():
+        os.truncate(path, 0)
+    path.unlink(missing_ok=True)
+
+
+def sha256(path):
+    """The SHA-256 of a file's bytes, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -87,9 +162,28 @@ def _seal(path):
     return path.with_suffix(".json")
 
 
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _problem(path):
+    """Why a checkpoint does not count, in words; None if it does."""
+    try:
+        seal = json.loads(_seal(path).read_bytes())
+        return None if sha256(path) == seal["sha256"] else "its bytes have changed since it was written"
+    except FileNotFoundError:
+        return "it was not written to its end"
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return f"its seal is damaged: {brief(error)}"
+
+
+def _passed_over(path, problem):
+    return f"{path.name} cannot be used ({problem}); going back to the checkpoint before it."
+
+
+def _keep_newest(path, keep, empty=False):
+    """Delete the checkpoints of a folder but `path` and the `keep` − 1 before it."""
+    present = _newest_first(path.parent)
+    here = present.index(path)  # what lies further on was passed over when training took up again: it is damaged
+    for old in present[:here] + present[here + keep :]:
+        remove(_seal(old), empty)  # first the seal: half a deletion leaves nothing that looks whole
+        remove(old, empty)
 
 
 class _Summing:

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from .batches import evaluation_batches, training_batches
 from .datasets import natural_order
+from .device import keep_precision
 from .errors import DataError, DeviceMemoryError
 from .files import replacing
 from .model import MyModel, get_model
@@ -52,6 +53,7 @@ def train(model, images, stage, *, augmented, heldout=None):
     scaler = course.precision.scaler()
     run = Run(stage, model, optimizer, scaler, identity(stage, images, augmented))
     run.resume()
+    keep_precision(course.folder, course.precision)
     if heldout is not None:
         heldout = heldout_share(heldout, len(images), settings.seed).resident(course.device)
     images = images.resident(course.device)
@@ -71,7 +73,10 @@ def train(model, images, stage, *, augmented, heldout=None):
                 if heldout is not None:
                     entry["heldout_accuracy"] = evaluate(model, heldout, course).accuracy
                 print(epoch_line(entry, stage.epochs))
+                run.save_if_due(share=1 / 4)  # rather between two epochs than in the middle of the next
         run.finish()
+    if course.drive:
+        course.drive.wait()
     return run.history
 
 
@@ -81,8 +86,9 @@ def trained_model(course, bank, stage_number):
     Stage 2 starts from a new model, stage 3 from the model of stage 2 (report 3.B, 3.C).
     """
     stage = course.stage(stage_number)
+    stage.bring_back()
     if not stage.finished:
-        if stage_number == 2:
+        if stage_number == 2 or stage.state:  # where it has begun, its weights come from its checkpoint
             model = get_model(MyModel, seed=course.settings.seed)
         else:
             model = trained_model(course, bank, stage_number - 1)

@@ -8,7 +8,6 @@ from pathlib import Path
 from . import downloads, shapes
 from .datasets import CLASSES, is_safe
 from .errors import DataError, brief
-from .workspace import local_home
 
 MANIFEST = Path(__file__).resolve().parent.parent / "data_manifest.json"
 LAYOUTS = ("generated", "report", "cifar100", "tiny-imagenet")
@@ -118,9 +117,7 @@ def locate(course):
     if entry["layout"] == "generated":
         train, test = course.settings.images_per_class
         # Thousands of small files: never on Drive.
-        return shapes.generate(
-            local_home(course.home) / "data", course.settings.size, train, test, course.settings.seed
-        )
+        return shapes.generate(course.home / "data", course.settings.size, train, test, course.settings.seed)
     if "archive" in entry:
         return downloads.fetch(entry, home)
     if "checksums" in entry:  # a folder of the reader's own with an entry in the manifest

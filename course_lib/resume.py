@@ -45,6 +45,7 @@ class Run:
         self.stage, self.identity = stage, identity
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
         self.epoch, self.resumed_at, self.seconds, self.history = 0, 0, 0.0, []
+        self.last_seal = None  # of the checkpoint that this run has written or gone on from
         self.totals = Totals(stage.course.device)
         self.saved_at = self.started = time.monotonic()
 
@@ -57,8 +58,14 @@ class Run:
                 return
             yield images, labels
             bar.update(len(labels))
-            if time.monotonic() - self.saved_at > self.stage.course.settings.checkpoint_seconds:
-                self.save()
+            self.save_if_due()
+
+    def save_if_due(self, share=1):
+        """Save if `share` of the time between two checkpoints has passed."""
+        if self.stage.course.drive:
+            self.stage.course.drive.tell()
+        if time.monotonic() - self.saved_at > share * self.stage.course.settings.checkpoint_seconds:
+            self.save()
 
     def end_epoch(self):
         """Close the epoch's sums and return its entry in the history."""
@@ -79,7 +86,11 @@ class Run:
         return self.history[-1]
 
     def save(self, keep=checkpoint.KEEP):
-        """Write a checkpoint of this very moment, which must lie between two steps."""
+        """Write a checkpoint of this very moment, which must lie between two steps.
+
+        Raises CheckpointError where another notebook saves in the same folder.
+        """
+        checkpoint.require_ours(self.stage.folder, self.last_seal)
         now = time.monotonic()
         self.seconds, self.started, self.saved_at = self.seconds + now - self.started, now, now
         totals = {
@@ -96,13 +107,17 @@ class Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "precision": self.stage.course.precision.name,
+            "made_on": made_on(self.stage.course),
         }
         checkpoint.save(self.stage.folder, state, self.epoch, self.totals.seen, keep)
+        self.last_seal = checkpoint.newest_seal(self.stage.folder)
         self.saved_at = time.monotonic()
 
     def resume(self):
         """Go on from the stage's newest good checkpoint, if any; raise CheckpointError if it is another run's."""
+        self.stage.bring_back()
+        checkpoint.sweep(self.stage.folder)
+        self.last_seal = checkpoint.newest_seal(self.stage.folder)
         state = checkpoint.load_newest(self.stage.folder)
         if state is None:
             return
@@ -111,8 +126,9 @@ class Run:
             if made_with.get(name) != value:
                 differ = "another model" if name == "model" else f"{name} {made_with.get(name)}, this run has {value}"
                 raise CheckpointError(
-                    f"The checkpoint in {self.stage.course.shown(self.stage.folder)} was made with {differ}. Delete "
-                    "that folder to start the stage afresh, or set COURSE_HOME to another place to keep both."
+                    f"The checkpoint in {self.stage.course.shown(self.stage.folder)} was made with {differ}. To start "
+                    f"the stage afresh: course.stage({self.stage.number}).start_over(). To keep both, set COURSE_HOME "
+                    "to another place."
                 )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -128,6 +144,13 @@ class Run:
                 f"Going on with stage {self.stage.number} in epoch {self.epoch + 1} of {self.stage.epochs}, "
                 f"after {self.totals.seen:,} of its images."
             )
+            here = made_on(self.stage.course)
+            if state["made_on"] != here:
+                was, now = (", ".join(f"{key} {made[key]}" for key in here) for made in (state["made_on"], here))
+                print(
+                    f"It was made with {was}; this is {now}. What follows is as right, but not bit for bit "
+                    "what it would have been there."
+                )
         else:
             print(
                 f"Stage {self.stage.number} was finished earlier: {self.epoch} epochs, shown again from its checkpoint."
@@ -142,7 +165,8 @@ class Run:
                 "run the cell again to go on."
             )
         elif not self.stage.finished or self.epoch > self.resumed_at:
-            self.save(keep=1)
+            if self.epoch > self.resumed_at:
+                self.save(keep=1)
             checkpoint.write_model(self.stage.model_path, self.model)
 
 
@@ -162,7 +186,16 @@ def identity(stage, images, augmented):
         "lr": settings.lr,
         "momentum": settings.momentum,
         "batch size": settings.batch_size,
+    }
+
+
+def made_on(course):
+    """What must agree for a resumed run to be the same, bit for bit (on the CPU; a GPU adds its own disorder)."""
+    return {
+        "device": course.device.type,
         "precision": course.precision.name,
+        "torch": torch.__version__.split("+")[0],
+        "threads": torch.get_num_threads(),
     }
 
 

@@ -1,18 +1,20 @@
-"""Settings, device, precision and places: everything a run needs to know, decided once, before anything is
+"""Settings and places: everything a run needs to know, decided once, before anything is
 trained."""
 
 import os
+import shutil
 import sys
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from . import checkpoint
+from .device import Precision, best_device, choose_precision, kept_precision, prepare
+from .drive import Drive, drive_copy
 from .errors import CheckpointError, SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -49,24 +51,6 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class Precision:
-    """How numbers are kept during training: fp32, or bf16/fp16 autocast (fp16 with a gradient scaler)."""
-
-    name: str
-    device_type: str
-
-    def autocast(self):
-        """A context in which the forward pass runs in this precision."""
-        if self.name == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device_type, PRECISIONS[self.name])
-
-    def scaler(self):
-        """A GradScaler, which passes everything through unless the precision is fp16."""
-        return torch.amp.GradScaler(self.device_type, enabled=self.name == "fp16")
-
-
-@dataclass(frozen=True)
 class Course:
     """One run: its settings, device and folders. `open_course` makes it; everything else is handed it."""
 
@@ -75,7 +59,8 @@ class Course:
     settings: Settings
     device: torch.device
     precision: Precision
-    home: Path  # banks, generated data and the folders of all runs
+    home: Path  # banks, generated data and the folders of all runs, on a local disk
+    drive: Drive | None = None  # the copy of this run's folder on Google Drive
 
     @property
     def data_name(self):
@@ -124,6 +109,31 @@ class Stage:
         """Has the stage been trained to its end, now or earlier?"""
         return self.model_path.exists()
 
+    @property
+    def state(self):
+        """How far the stage is, here or on Drive, in words, by its checkpoints' names; None where it has not begun."""
+        drive = self.course.drive
+        positions = [
+            checkpoint.position(folder) for folder in (self.folder, drive and drive.there(self.folder)) if folder
+        ]
+        epoch, images = max(filter(None, positions), default=(None, None))
+        if epoch is None or epoch >= self.epochs:
+            return "finished" if epoch or self.finished else None
+        return f"in epoch {epoch + 1} of {self.epochs}, after {images:,} of its images"
+
+    def bring_back(self):
+        """Take what Drive has of this stage, where the run is kept there and it is further than what is here."""
+        if self.course.drive:
+            self.course.drive.bring_back(self.folder)
+
+    def start_over(self):
+        """Forget all that was trained in this stage, here and on Drive; its training cell begins anew."""
+        if self.course.drive:
+            self.course.drive.forget(self.folder)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        print(f"Stage {self.number} starts over.")
+
     def finished_model(self):
         """The path of `model.pth`; raises CheckpointError where the stage was not trained to its end."""
         if not self.finished:
@@ -137,8 +147,8 @@ def open_course(data="shapes", preset="lecture", drive=False):
     """Decide what a run needs to know from a notebook's form; the environment (`COURSE_…`) wins over the form.
 
     data: a name of `data_manifest.json`, or the path of a folder or zip archive in the report's layout. preset:
-    `smoke`, `lecture` or `full`. drive: keep everything on Google Drive (Colab asks for permission). Raises
-    SettingsError.
+    `smoke`, `lecture` or `full`. drive: keep a copy of everything on Google Drive (Colab asks for permission).
+    A COURSE_HOME on a mounted Drive does the same. Raises SettingsError, or CheckpointError where Drive fails.
     """
     environment = {name: value for name, value in os.environ.items() if name.startswith("COURSE_") and value}
     known = {
@@ -165,15 +175,15 @@ def open_course(data="shapes", preset="lecture", drive=False):
         chosen["epochs"] = {**chosen["epochs"], 2: epochs, 3: epochs}
     home = environment.get("COURSE_HOME")
     home = Path(home).expanduser().resolve() if home else (mount_drive() if drive else REPOSITORY) / "runs"
-    device = best_device()
-    return Course(
-        data,
-        preset,
-        Settings(**chosen),
-        device,
-        choose_precision(device, environment.get("COURSE_PRECISION", "auto")),
-        home,
-    )
+    settings, device = Settings(**chosen), best_device()
+    prepare(device)
+    precision = choose_precision(device, environment.get("COURSE_PRECISION", "auto"))
+    course = Course(data, preset, settings, device, precision, REPOSITORY / "runs" if on_drive(home) else home)
+    if on_drive(home):  # local first: Drive gets copies
+        course = replace(course, drive=drive_copy(course.folder, home / course.folder.name))
+    if "COURSE_PRECISION" not in environment:
+        course = replace(course, precision=kept_precision(course.folder, device, course.precision))
+    return course
 
 
 def _whole_number(name, environment):
@@ -183,45 +193,18 @@ def _whole_number(name, environment):
         raise SettingsError(f"{name} is {environment[name]!r}: take a whole number.") from None
 
 
-def best_device():
-    """The first CUDA device, else Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def choose_precision(device, wish="auto"):
-    """`auto` → bf16 where the hardware computes in it, fp16 on older CUDA devices, else fp32; any other wish is
-    granted.
-
-    torch.cuda.is_bf16_supported() is not asked: it says yes where bf16 is only emulated, as on a T4.
-    """
-    if wish != "auto" and wish not in PRECISIONS:
-        raise SettingsError(f"COURSE_PRECISION is {wish!r}; it can be auto, {', '.join(PRECISIONS)}.")
-    if wish == "fp16" and device.type != "cuda":
-        raise SettingsError("COURSE_PRECISION is fp16, which needs a CUDA device; take auto.")
-    if wish == "auto" and device.type == "cuda":
-        wish = "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
-    elif wish == "auto":
-        wish = "bf16" if device.type == "cpu" and _cpu_computes_in_bf16() else "fp32"
-    return Precision(wish, device.type)
-
-
-def _cpu_computes_in_bf16():
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False)
-
-
-def mount_drive(mount_point="/content/drive"):
-    """Mount Google Drive (Colab only; it asks the reader) and return the folder of the reader's files, `MyDrive`."""
+def mount_drive():
+    """Mount Google Drive at the report's `./drive` (Colab only; it asks the reader) and return the reader's folder
+    there, `MyDrive`."""
     if "google.colab" not in sys.modules:
         raise SettingsError(
             "Google Drive is there in Colab only. Set drive to False, or COURSE_HOME to a folder of your own."
         )
     from google.colab import drive
 
-    drive.mount(mount_point)
-    return Path(mount_point) / "MyDrive"
+    mount_point = Path("drive").resolve()
+    drive.mount(str(mount_point))
+    return mount_point / "MyDrive"
 
 
 def on_drive(path):
@@ -237,15 +220,22 @@ def on_drive(path):
     return any(path.is_relative_to(point.replace("\\040", " ")) for point in drives)
 
 
-def local_home(home):
-    """`home`, or the repository's `runs` where `home` is on Drive: for what is read and written piece by piece."""
-    return REPOSITORY / "runs" if on_drive(home) else home
-
-
 def describe(course):
-    """The run in one line: what, on what, in which precision, where its outcome goes."""
+    """The run in two lines: what, on what, in which precision; where its outcome goes, and what was found there."""
+    places = course.shown(course.folder) + (f", copied to {course.drive.remote}" if course.drive else "")
+    found = [f"stage {number} {state}" for number in course.settings.epochs if (state := course.stage(number).state)]
     return (
         f"{course.data_name}, preset {course.preset}: {course.settings.size} × {course.settings.size} pixels, "
-        f"seed {course.settings.seed}, on {course.device.type} in {course.precision.name}; "
-        f"results in {course.shown(course.folder)}"
+        f"seed {course.settings.seed}, on {course.device.type} in {course.precision.name}\n"
+        f"results in {places}; found there: {', '.join(found) or 'nothing yet'}"
     )
+
+
+def download(path):
+    """Hand a file to the reader's browser in Colab; anywhere else, say where it lies."""
+    if "google.colab" in sys.modules:
+        from google.colab import files
+
+        files.download(str(path))
+    else:
+        print(f"The file is here: {path}")

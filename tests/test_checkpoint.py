@@ -127,7 +127,7 @@ class Malicious:
 def test_nothing_in_a_checkpoint_is_executed_even_where_its_seal_is_right(two):
     path, trace = max(two.glob("*.pt")), two / "executed"
     torch.save({"number": Malicious(trace)}, path)
-    path.with_suffix(".json").write_text(json.dumps({"sha256": checkpoint._sha256(path)}))
+    path.with_suffix(".json").write_text(json.dumps({"sha256": checkpoint.sha256(path)}))
     assert newest_number(two) == 1 and not trace.exists()
 
 

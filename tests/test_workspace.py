@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from course_lib import CheckpointError, SettingsError, describe, open_course, workspace
-from course_lib.workspace import PRESETS, REPOSITORY, Precision, Settings, choose_precision
+from course_lib.device import Precision, choose_precision
+from course_lib.workspace import PRESETS, REPOSITORY, Settings
 
 
 def test_without_anything_set_it_is_the_lecture_on_the_embedded_data(environment, monkeypatch):
@@ -145,7 +146,8 @@ def test_paths_are_shown_without_the_machine(course, monkeypatch):
     assert course.shown(course.home / "x") == str(Path("~", "home", "x"))
     assert course.shown("/content/drive/MyDrive/runs") == str(Path("/content/drive/MyDrive/runs"))
     assert describe(course) == (
-        f"shapes, preset smoke: 32 × 32 pixels, seed 0, on cpu in fp32; results in {Path('~', 'home', 'shapes-smoke')}"
+        "shapes, preset smoke: 32 × 32 pixels, seed 0, on cpu in fp32\n"
+        f"results in {Path('~', 'home', 'shapes-smoke')}; found there: nothing yet"
     )
 
 

@@ -1,0 +1,212 @@
+"""Google Drive as a run's second home: what a run writes on the local disk is copied there, beside the work.
+
+Local first, Drive second. A Drive that drops out (errno 107), is full (28) or slow neither stops nor delays training:
+it is said once, tried again, and the local files stay. Source: ours (DESIGN: checkpoints).
+"""
+
+import atexit
+import errno
+import json
+import os
+import threading
+import time
+from collections import deque
+from functools import cache
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from . import checkpoint
+from .errors import CheckpointError
+from .files import copying, followers, replacing
+
+RETRY_SECONDS = 30.0
+
+
+@cache
+def drive_copy(local, remote):
+    """The Drive that keeps the folder `local` copied in `remote`: one for each pair, however often it is asked for."""
+    return Drive(local, remote)
+
+
+class Drive:
+    """The copy of a run's folder on Google Drive. local, remote: the two folders. Raises CheckpointError where Drive
+    cannot be written at the start."""
+
+    def __init__(self, local, remote):
+        self.local, self.remote = Path(local), Path(remote)
+        self._due = {}  # what is still to be copied, oldest first: a file, or a folder whose newest checkpoint it is
+        self._news = deque()  # sentences for the reader, printed where the reader looks: in the main thread
+        self._seen = {}  # folder → the newest seal on Drive when this process last looked
+        self._trouble = self._taken = None  # the error of the last attempt; what another notebook has done
+        self._half_done = False  # was an attempt to copy a checkpoint cut off by an error?
+        self._copied = 0  # bytes, for the progress line
+        self._changed, self._copying = threading.Condition(), threading.Lock()
+        try:
+            self.remote.mkdir(parents=True, exist_ok=True)
+            self._bring_back_files()
+        except OSError as error:
+            raise _unreachable(self.remote, error) from error
+        followers[self.local] = self.follow
+        threading.Thread(target=self._work, daemon=True, name="copy to Drive").start()
+        atexit.register(self.wait)
+
+    def follow(self, path):
+        """Have a file of the run's folder copied soon; a checkpoint only once it is sealed. Returns at once."""
+        path = Path(path)
+        if path.is_relative_to(self.local) and path.suffix != ".pt":
+            with self._changed:
+                item = path.parent if checkpoint.is_seal(path) else path
+                self._due[item] = self._due.pop(item, 0) + 1
+                self._changed.notify_all()
+
+    def tell(self):
+        """Print what has happened since the last time; raise CheckpointError where another notebook has taken over a
+        stage."""
+        while self._news:
+            print(self._news.popleft())
+        if self._taken:
+            raise CheckpointError(self._taken)
+
+    def wait(self):
+        """Wait, with a progress line, until Drive has everything; True if it has. If Drive refuses, or on ■, say so
+        and go on: the copy continues in the background as long as this runtime lives."""
+        with self._changed:
+            if not self._due:
+                return True
+            self._trouble = None
+            self._changed.notify_all()  # try again now
+        try:
+            with tqdm(desc="copying to Drive", unit="B", unit_scale=True, leave=False, initial=0) as bar:
+                start, done = self._copied, False
+                while not done:
+                    with self._changed:
+                        done = not self._due or self._trouble
+                        if not done:
+                            self._changed.wait(0.2)
+                    bar.update(self._copied - start - bar.n)
+        except KeyboardInterrupt:
+            print("Not waited for; the copy to Drive goes on in the background. To wait: course.drive.wait()")
+            return False
+        while self._news:
+            print(self._news.popleft())
+        if self._due:
+            print("Drive does not have everything yet; the local files do. To try again: course.drive.wait()")
+        return not self._due
+
+    def bring_back(self, folder):
+        """Copy a stage's newest checkpoint from Drive if it is further than the local one (looked up once, or again
+        after another notebook had taken over).
+
+        Raises CheckpointError where Drive cannot be read: to start afresh then would cost what is there.
+        """
+        if folder in self._seen and not self._taken:
+            return
+        self._taken, there = None, self.there(folder)
+        try:
+            checkpoint.copy_newest(there, folder)
+            self._seen[folder] = checkpoint.newest_seal(there)
+        except OSError as error:
+            raise _unreachable(there, error) from error
+
+    def forget(self, folder):
+        """Delete a folder's copy on Drive. Files are emptied first: Drive's trash counts against its quota."""
+        with self._copying:
+            with self._changed:
+                self._due = {item: times for item, times in self._due.items() if folder not in (item, item.parent)}
+            try:
+                for file in self.there(folder).glob("*"):
+                    checkpoint.remove(file, empty=True)
+            except OSError as error:
+                raise _unreachable(self.there(folder), error) from error
+            self._seen[folder] = self._taken = None
+
+    def there(self, path):
+        """Where on Drive the copy of a local path lies."""
+        return self.remote / path.relative_to(self.local)
+
+    def _bring_back_files(self):
+        """The run's small files (results, sweeps, figures) that are missing here, as in a new runtime."""
+        for there in sorted(self.remote.glob("[!.]*.*")):
+            here = self.local / there.name
+            if here.exists() or not there.is_file():
+                continue
+            data = there.read_bytes()
+            try:
+                if there.suffix == ".json":
+                    json.loads(data)
+            except ValueError as error:
+                self._news.append(f"{there.name} on Drive is damaged ({error}) and is not used.")
+                continue
+            with replacing(here) as file:
+                file.write(data)
+
+    def _work(self):
+        while True:
+            with self._changed:
+                while not self._due:
+                    self._changed.wait()
+                item, times = next(iter(self._due.items()))
+            try:
+                with self._copying:
+                    self._copy(item)
+            except CheckpointError as error:
+                self._taken = str(error)
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) and self.remote.is_dir():
+                    time.sleep(0.1)  # the local file was replaced by a newer one, which comes next
+                    continue
+                with self._changed:
+                    if self._trouble is None:
+                        self._news.append(
+                            f"Drive cannot be written ({error.strerror or error}). Training goes on and saves locally; "
+                            f"the copy is tried again every {RETRY_SECONDS:.0f} seconds."
+                        )
+                    self._trouble = error
+                    self._changed.notify_all()
+                    self._changed.wait(RETRY_SECONDS)
+                continue
+            with self._changed:
+                if self._trouble:
+                    self._news.append("Drive is back, and is being brought up to date.")
+                self._trouble = None
+                if self._due.get(item) == times:  # else it was written again meanwhile
+                    del self._due[item]
+                self._changed.notify_all()
+
+    def _copy(self, item):
+        if not item.exists():
+            return  # deleted since
+        if not self.remote.is_dir():  # never made anew: an unmounted Drive must not become a local folder
+            raise OSError(errno.ENOTCONN, "it is not mounted")
+        if item.is_dir():
+            self._copy_checkpoint(item)
+        else:
+            self._copy_file(item, self.there(item))
+
+    def _copy_checkpoint(self, folder):
+        there = self.there(folder)
+        if not self._half_done:  # else the seal there may be our own, torn
+            checkpoint.require_ours(there, self._seen.get(folder))
+        self._half_done = True
+        checkpoint.copy_newest(folder, there, self._news.append, empty=True, progress=self._progress)
+        self._half_done = False
+        self._seen[folder] = checkpoint.newest_seal(there)
+
+    def _copy_file(self, here, there):
+        there.parent.mkdir(exist_ok=True)
+        temporary = there.with_name(f".{there.name}.part")
+        copied = copying(here, temporary, self._progress)
+        os.replace(temporary, there)
+        if checkpoint.sha256(there) != copied:
+            raise OSError(errno.EIO, "it reads back differently from what was written")
+
+    def _progress(self, size):
+        self._copied += size
+
+
+def _unreachable(path, error):
+    return CheckpointError(
+        f"{path} on Drive cannot be used ({error.strerror or error}). Mount Drive again and run the cell again, or set "
+        "`drive` to False to keep this run on the local disk only."
+    )
