@@ -20,11 +20,11 @@ from .files import copying, replacing, write_text
 KEEP = 2
 
 
-def save(folder, state, epoch, step, keep=KEEP):
+def save(folder, state, epoch, step):
     """Write `state`, a dict of tensors and plain Python, as the checkpoint of `epoch` whole epochs and `step` images
     of the next.
 
-    The file is read back and its sum compared before all but the newest `keep` are deleted. Raises CheckpointError
+    The file is read back and its sum compared before all but the newest two are deleted. Raises CheckpointError
     where the disk refuses.
     """
     path = Path(folder) / f"checkpoint-{epoch:05d}-{step:07d}.pt"
@@ -38,7 +38,7 @@ def save(folder, state, epoch, step, keep=KEEP):
                 "Training goes no further; set COURSE_HOME to another disk."
             )
         write_text(_seal(path), json.dumps({"file": path.name, "sha256": summing.sum.hexdigest()}))
-    _keep_newest(path, keep)
+    keep_newest(folder, KEEP, path)
 
 
 def load_newest(folder, say=print):
@@ -79,10 +79,10 @@ def copy_newest(source, target, say=print, empty=False, progress=lambda size: No
             if _problem(half):  # what an attempt that failed has left takes up space
                 remove(_seal(half), empty)
                 remove(half, empty)
-        if copying(path, target / path.name, progress) != sha256(target / path.name):
-            raise OSError(errno.EIO, "it reads back differently from what was written")
-        copying(_seal(path), _seal(target / path.name))
-        _keep_newest(target / path.name, KEEP, empty)
+        for file in (path, _seal(path)):  # the seal last
+            if copying(file, target / file.name, progress) != sha256(target / file.name):
+                raise OSError(errno.EIO, "it reads back differently from what was written")
+        keep_newest(target, KEEP, target / path.name, empty)
         return
 
 
@@ -91,6 +91,16 @@ def write_model(path, model):
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with _disk_errors_in_words(path), replacing(path) as file:
         torch.save(weights, file)
+
+
+def keep_newest(folder, count, newest=None, empty=False):
+    """Delete a folder's checkpoints but the `count` newest, counted from `newest` (a path: what lies further on was
+    passed over when training took up again, and goes too)."""
+    present = _newest_first(folder)
+    here = present.index(newest) if newest else 0
+    for old in present[:here] + present[here + count :]:
+        remove(_seal(old), empty)  # first the seal: half a deletion leaves nothing that looks whole
+        remove(old, empty)
 
 
 def newest_seal(folder):
@@ -175,15 +185,6 @@ def _problem(path):
 
 def _passed_over(path, problem):
     return f"{path.name} cannot be used ({problem}); going back to the checkpoint before it."
-
-
-def _keep_newest(path, keep, empty=False):
-    """Delete the checkpoints of a folder but `path` and the `keep` − 1 before it."""
-    present = _newest_first(path.parent)
-    here = present.index(path)  # what lies further on was passed over when training took up again: it is damaged
-    for old in present[:here] + present[here + keep :]:
-        remove(_seal(old), empty)  # first the seal: half a deletion leaves nothing that looks whole
-        remove(old, empty)
 
 
 class _Summing:

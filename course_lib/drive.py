@@ -38,7 +38,8 @@ class Drive:
         self._due = {}  # what is still to be copied, oldest first: a file, or a folder whose newest checkpoint it is
         self._news = deque()  # sentences for the reader, printed where the reader looks: in the main thread
         self._seen = {}  # folder → the newest seal on Drive when this process last looked
-        self._trouble = self._taken = None  # the error of the last attempt; what another notebook has done
+        self._refused, self._refusals = False, 0  # has the last attempt failed; how many have
+        self._taken = None  # a sentence, once another notebook has saved in the same stage
         self._half_done = False  # was an attempt to copy a checkpoint cut off by an error?
         self._copied = 0  # bytes, for the progress line
         self._changed, self._copying = threading.Condition(), threading.Lock()
@@ -74,14 +75,14 @@ class Drive:
         with self._changed:
             if not self._due:
                 return True
-            self._trouble = None
+            refusals = self._refusals
             self._changed.notify_all()  # try again now
         try:
             with tqdm(desc="copying to Drive", unit="B", unit_scale=True, leave=False, initial=0) as bar:
                 start, done = self._copied, False
                 while not done:
                     with self._changed:
-                        done = not self._due or self._trouble
+                        done = not self._due or self._refusals > refusals
                         if not done:
                             self._changed.wait(0.2)
                     bar.update(self._copied - start - bar.n)
@@ -157,19 +158,19 @@ class Drive:
                     time.sleep(0.1)  # the local file was replaced by a newer one, which comes next
                     continue
                 with self._changed:
-                    if self._trouble is None:
+                    if not self._refused:
                         self._news.append(
                             f"Drive cannot be written ({error.strerror or error}). Training goes on and saves locally; "
                             f"the copy is tried again every {RETRY_SECONDS:.0f} seconds."
                         )
-                    self._trouble = error
+                    self._refused, self._refusals = True, self._refusals + 1
                     self._changed.notify_all()
                     self._changed.wait(RETRY_SECONDS)
                 continue
             with self._changed:
-                if self._trouble:
+                if self._refused:
                     self._news.append("Drive is back, and is being brought up to date.")
-                self._trouble = None
+                self._refused = False
                 if self._due.get(item) == times:  # else it was written again meanwhile
                     del self._due[item]
                 self._changed.notify_all()

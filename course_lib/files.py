@@ -41,6 +41,19 @@ def write_text(path, text):
         file.write(text)
 
 
+@contextmanager
+def result_file(path, mode="wb", **options):
+    """`replacing`, for what a notebook cell writes: where the disk refuses, a DataError says what to do."""
+    try:
+        with replacing(path, mode, **options) as file:
+            yield file
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error}): free some space, or close it elsewhere, and run "
+            "the cell again."
+        ) from error
+
+
 def copying(source, target, progress=lambda size: None):
     """Copy a file's bytes in pieces, telling `progress` the size of each, down to the disk; returns their SHA-256."""
     sum = hashlib.sha256()

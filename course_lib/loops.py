@@ -13,7 +13,7 @@ from .batches import evaluation_batches, training_batches
 from .datasets import natural_order
 from .device import keep_precision
 from .errors import DataError, DeviceMemoryError
-from .files import replacing
+from .files import result_file
 from .model import MyModel, get_model
 from .resume import Run, Totals, identity, stop_button
 
@@ -140,13 +140,8 @@ def test(model, images, course, result_path):
     """
     probabilities = predict(model, images, course)
     rows = sorted(zip(images.names, probabilities.argmax(1).tolist()), key=lambda row: natural_order(row[0]))
-    try:
-        with replacing(result_path, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("filename", "class"), *rows])
-    except OSError as error:
-        raise DataError(
-            f"{result_path} cannot be written ({error.strerror}): free some space, or close it elsewhere."
-        ) from error
+    with result_file(result_path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("filename", "class"), *rows])
     return probabilities
 
 

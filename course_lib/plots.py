@@ -6,7 +6,7 @@ from itertools import cycle
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from .files import replacing
+from .files import result_file
 from .fonts import drawable
 
 _STYLE = {
@@ -194,8 +194,8 @@ def plot_top_five(image, probabilities, classes):
 
 
 def keep(figure, path):
-    """Write a figure as a PNG file, and hand it back to be shown."""
-    with replacing(path) as file:
+    """Write a figure as a PNG file, and hand it back to be shown. Raises DataError where the disk refuses."""
+    with result_file(path) as file:
         figure.savefig(file, format="png", facecolor="white")
     return figure
 

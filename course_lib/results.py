@@ -9,7 +9,7 @@ import torch
 import torchvision
 
 from .errors import DataError
-from .files import write_text
+from .files import result_file
 from .loops import evaluate
 from .workspace import REPOSITORY
 
@@ -111,13 +111,8 @@ def measured_once(course, name, measurements):
 
 
 def _write(course, name, text):
-    try:
-        write_text(course.folder / name, text)
-    except OSError as error:
-        raise DataError(
-            f"{name} cannot be written to {course.shown(course.folder)} ({error.strerror}): "
-            "free some space and run the cell again."
-        ) from error
+    with result_file(course.folder / name, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
 
 
 def device_name(device):

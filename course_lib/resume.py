@@ -45,7 +45,7 @@ class Run:
         self.stage, self.identity = stage, identity
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
         self.epoch, self.resumed_at, self.seconds, self.history = 0, 0, 0.0, []
-        self.last_seal = None  # of the checkpoint that this run has written or gone on from
+        self.last_seal = self.saved = None  # seal and position of the checkpoint last written or gone on from
         self.totals = Totals(stage.course.device)
         self.saved_at = self.started = time.monotonic()
 
@@ -85,11 +85,13 @@ class Run:
         self.totals, self.seconds = Totals(self.stage.course.device), 0.0
         return self.history[-1]
 
-    def save(self, keep=checkpoint.KEEP):
+    def save(self):
         """Write a checkpoint of this very moment, which must lie between two steps.
 
         Raises CheckpointError where another notebook saves in the same folder.
         """
+        if self.saved == (self.epoch, self.totals.seen):
+            return
         checkpoint.require_ours(self.stage.folder, self.last_seal)
         now = time.monotonic()
         self.seconds, self.started, self.saved_at = self.seconds + now - self.started, now, now
@@ -109,8 +111,8 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "made_on": made_on(self.stage.course),
         }
-        checkpoint.save(self.stage.folder, state, self.epoch, self.totals.seen, keep)
-        self.last_seal = checkpoint.newest_seal(self.stage.folder)
+        checkpoint.save(self.stage.folder, state, self.epoch, self.totals.seen)
+        self.last_seal, self.saved = checkpoint.newest_seal(self.stage.folder), (self.epoch, self.totals.seen)
         self.saved_at = time.monotonic()
 
     def resume(self):
@@ -139,6 +141,7 @@ class Run:
         self.totals.loss_sum = state["totals"]["loss_sum"].to(device)
         self.totals.correct = state["totals"]["correct"].to(device)
         self.totals.seen = state["totals"]["seen"]
+        self.saved = (self.epoch, self.totals.seen)
         if self.epoch < self.stage.epochs:
             print(
                 f"Going on with stage {self.stage.number} in epoch {self.epoch + 1} of {self.stage.epochs}, "
@@ -165,8 +168,8 @@ class Run:
                 "run the cell again to go on."
             )
         elif not self.stage.finished or self.epoch > self.resumed_at:
-            if self.epoch > self.resumed_at:
-                self.save(keep=1)
+            self.save()
+            checkpoint.keep_newest(self.stage.folder, 1)
             checkpoint.write_model(self.stage.model_path, self.model)
 
 
