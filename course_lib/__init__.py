@@ -15,7 +15,7 @@ _ROOMS = {
     "plot_predictions plot_top_five keep",
     "widgets": "browse_classes",
     "survey": "describe_data",
-    "workspace": "open_course describe download",
+    "workspace": "open_course describe",
     "errors": "CourseError DataError CheckpointError SettingsError DeviceMemoryError",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -12,7 +12,7 @@ import torch
 from . import checkpoint
 from .device import Precision, best_device, choose_precision, kept_precision, prepare
 from .drive import Drive, drive_copy
-from .errors import CheckpointError, SettingsError
+from .errors import CheckpointError, DataError, SettingsError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -79,6 +79,32 @@ class Course:
     def with_settings(self, **changes):
         """The same run with some settings changed, as in `course.with_settings(lr=0.1)`."""
         return replace(self, settings=replace(self.settings, **changes))
+
+    def download(self, name):
+        """Hand a file of the run's folder to the reader's browser, in Colab; elsewhere, say where it lies.
+
+        name: relative to `folder`, as "result.csv" or "stage-2/model.pth". Raises DataError where it is not there yet.
+        """
+        path = self.folder / name
+        if not path.exists():
+            raise DataError(f"There is no {name} in {self.shown(self.folder)} yet: run the cells that write it first.")
+        if "google.colab" in sys.modules:
+            from google.colab import files
+
+            files.download(str(path))
+        else:
+            print(f"The file is here: {self.shown(path)}")
+
+    def leave_drive(self):
+        """Wait until Drive has everything and unmount it, before the runtime is closed (to mount it again, restart the
+        runtime)."""
+        if self.drive is None:
+            print("This run is not kept on Drive.")
+        elif self.drive.wait() and "google.colab" in sys.modules:
+            from google.colab import drive
+
+            drive.flush_and_unmount()
+            print("Everything is on Drive, and Drive is unmounted.")
 
     def shown(self, path):
         """A path as it is printed: relative to the repository where it lies inside, else relative to the user's
@@ -229,13 +255,3 @@ def describe(course):
         f"seed {course.settings.seed}, on {course.device.type} in {course.precision.name}\n"
         f"results in {places}; found there: {', '.join(found) or 'nothing yet'}"
     )
-
-
-def download(path):
-    """Hand a file to the reader's browser in Colab; anywhere else, say where it lies."""
-    if "google.colab" in sys.modules:
-        from google.colab import files
-
-        files.download(str(path))
-    else:
-        print(f"The file is here: {path}")

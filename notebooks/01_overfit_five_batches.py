@@ -162,3 +162,12 @@ keep(plot_sweep(curves, "Depth (learning rate 0.01, batches of 32)"), course.fol
 # it is slower. The shallower networks are ahead at first; the whole one, followed to the end above, gets there too.
 # The check says that a network *can* learn, not that it is the best one: depth pays where there is more to tell
 # apart.
+
+# %% [markdown]
+# ## To keep, or to start over
+#
+# Take the `#` off a line and run the cell.
+
+# %%
+# course.stage(1).start_over()  # forget this stage, here and on Drive; then run the notebook again
+# course.leave_drive()  # wait for Google Drive and unmount it, before you close the runtime

@@ -96,3 +96,13 @@ keep(
 # Above, six training images as the model learned them; below, the same six, augmented. What it knew by heart it no
 # longer recognises once it is turned or cropped: it has learned pictures, not classes. Accuracy on training images
 # cannot tell the two apart; images it has not seen can.
+
+# %% [markdown]
+# ## To keep, or to start over
+#
+# Take the `#` off a line and run the cell.
+
+# %%
+# course.stage(2).start_over()  # forget this stage, here and on Drive; then run the notebook again
+# course.download("stage-2/model.pth")  # its weights, as the report's own code loads them
+# course.leave_drive()  # wait for Google Drive and unmount it, before you close the runtime

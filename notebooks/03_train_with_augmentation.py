@@ -85,3 +85,14 @@ keep(plot_history(histories), course.folder / "curves.png")
 #
 # Between one epoch and the next an accuracy moves by several points: the learning rate is never lowered, as in the
 # report, and each curve point of the held-out images rests on a share of them. Compare the table, not single points.
+
+# %% [markdown]
+# ## To keep, or to start over
+#
+# Take the `#` off a line and run the cell.
+
+# %%
+# course.stage(3).start_over()  # forget this stage, here and on Drive; then run the notebook again
+# course.download("stage-3/model.pth")  # its weights, as the report's own code loads them
+# course.leave_drive()  # wait for Google Drive and unmount it, before you close the runtime
+# course.download("curves.png")

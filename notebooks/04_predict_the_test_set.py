@@ -93,3 +93,13 @@ from course_lib.bank import from_file
 
 own = from_file(photograph, course.settings.size) if photograph else bank.test.subset([0])
 keep(plot_top_five(own.batch([0])[0], predict(model, own, course)[0], bank.classes), course.folder / "own.png")
+
+# %% [markdown]
+# ## To keep, or to start over
+#
+# Take the `#` off a line and run the cell.
+
+# %%
+# course.download("result.csv")
+# course.download("predictions.png")
+# course.leave_drive()  # wait for Google Drive and unmount it, before you close the runtime

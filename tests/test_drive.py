@@ -16,7 +16,7 @@ from faults import total_size, watched
 from tiny import IMAGES, STEPS, at_step, conv_model, elsewhere, linear_model, noise_images, same_weights
 from tqdm.auto import tqdm
 
-from course_lib import CheckpointError, checkpoint, describe, download, drive, open_bank, open_course, train, workspace
+from course_lib import CheckpointError, DataError, checkpoint, describe, drive, open_bank, open_course, train, workspace
 from course_lib.drive import Drive
 from course_lib.files import write_text
 
@@ -268,6 +268,7 @@ def colab(environment, tmp_path, monkeypatch):
     asked = []
     package, drive_module, files_module = (types.ModuleType(name) for name in ("colab", "drive", "files"))
     drive_module.mount = lambda point: asked.append(point) or os.makedirs(os.path.join(point, "MyDrive"), exist_ok=True)
+    drive_module.flush_and_unmount = lambda: asked.append("flushed")
     files_module.download = asked.append
     package.drive, package.files = drive_module, files_module
     monkeypatch.setitem(sys.modules, "google.colab", package)
@@ -287,8 +288,10 @@ def test_drive_is_mounted_only_when_asked_for_and_holds_the_run(colab, tmp_path)
     train(linear_model(), bank.train, course.stage(2), augmented=False)
     assert (course.drive.remote / "stage-2" / "model.pth").exists() and (course.drive.remote / "run.json").exists()
     assert not (tmp_path / "drive" / "MyDrive" / "runs" / "banks").exists()
-    download(course.stage(2).model_path)
+    course.download("stage-2/model.pth")
     assert colab[-1] == str(course.stage(2).model_path)
+    course.leave_drive()
+    assert colab[-1] == "flushed"
 
 
 def test_a_home_on_drive_does_the_same(colab, tmp_path, monkeypatch):
@@ -299,8 +302,13 @@ def test_a_home_on_drive_does_the_same(colab, tmp_path, monkeypatch):
 
 
 def test_elsewhere_a_download_says_where_the_file_is(course, capsys):
-    download(course.folder / "result.csv")
-    assert str(course.folder / "result.csv") in capsys.readouterr().out
+    with pytest.raises(DataError, match="no result.csv in .* yet: run the cells that write it"):
+        course.download("result.csv")
+    write_text(course.folder / "result.csv", "")
+    course.download("result.csv")
+    course.leave_drive()
+    said = capsys.readouterr().out
+    assert course.shown(course.folder / "result.csv") in said and "not kept on Drive" in said
 
 
 def test_a_run_keeps_the_precision_it_began_in(environment, monkeypatch, capsys):
