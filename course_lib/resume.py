@@ -47,7 +47,7 @@ class Run:
         self.epoch, self.resumed_at, self.seconds, self.history = 0, 0, 0.0, []
         self.last_seal = self.saved = None  # seal and position of the checkpoint last written or gone on from
         self.totals = Totals(stage.course.device)
-        self.saved_at = self.started = time.monotonic()
+        self.saved_at, self.started = time.monotonic(), None  # `started`: since when an epoch's steps are being taken
 
     def between(self, batches, stop, bar):
         """Hand out `batches`; between two of them, that is after a whole step, save when it is time and stop when
@@ -71,7 +71,7 @@ class Run:
         """Close the epoch's sums and return its entry in the history."""
         self.epoch += 1
         loss, accuracy = self.totals.loss, self.totals.accuracy  # the only waiting for the device in an epoch
-        seconds = self.seconds + time.monotonic() - self.started
+        seconds = self._stop_watch()
         self.history.append(
             {
                 "epoch": self.epoch,
@@ -93,8 +93,8 @@ class Run:
         if self.saved == (self.epoch, self.totals.seen):
             return
         checkpoint.require_ours(self.stage.folder, self.last_seal)
-        now = time.monotonic()
-        self.seconds, self.started, self.saved_at = self.seconds + now - self.started, now, now
+        stepping = self.started is not None
+        self._stop_watch()
         totals = {
             "loss_sum": self.totals.loss_sum.cpu(),
             "correct": self.totals.correct.cpu(),
@@ -114,6 +114,15 @@ class Run:
         checkpoint.save(self.stage.folder, state, self.epoch, self.totals.seen)
         self.last_seal, self.saved = checkpoint.newest_seal(self.stage.folder), (self.epoch, self.totals.seen)
         self.saved_at = time.monotonic()
+        if stepping:
+            self.started = self.saved_at  # the time a save takes is no step's
+
+    def _stop_watch(self):
+        """The seconds spent on the steps of this epoch, up to now."""
+        if self.started is not None:
+            self.seconds += time.monotonic() - self.started
+            self.started = None
+        return self.seconds
 
     def resume(self):
         """Go on from the stage's newest good checkpoint, if any; raise CheckpointError if it is another run's."""

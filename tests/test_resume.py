@@ -27,11 +27,13 @@ from course_lib import (
     CheckpointError,
     DeviceMemoryError,
     MyModel,
+    checkpoint,
     evaluate,
     get_model,
     open_bank,
     open_course,
     predict,
+    resume,
     train,
     trained_model,
 )
@@ -254,3 +256,25 @@ def test_stages_2_and_3_of_the_report_end_to_end(environment):
             train(model, bank.train, course.stage(number), augmented=other)
     found = evaluate(model, bank.heldout, course)
     assert found.images == 80 and 0 <= found.accuracy <= 1
+
+
+@pytest.mark.parametrize("share", [0, 1e-9, 1e9])
+def test_seconds_are_those_of_an_epochs_own_steps(short, monkeypatch, share):
+    """Each batch takes one second of a clock of our own; saving and measuring, however often, are not counted."""
+    clock = [0.0]
+    monkeypatch.setattr(resume.time, "monotonic", lambda: clock[0])
+
+    def tick(module, inputs):
+        clock[0] += 1 if module.training else 100
+
+    def slow_save(*args, real=checkpoint.save):
+        clock[0] += 1000
+        real(*args)
+
+    monkeypatch.setattr(checkpoint, "save", slow_save)
+    model = conv_model()
+    model.register_forward_pre_hook(tick)
+    course = short.with_settings(checkpoint_seconds=share)
+    history = train(model, noise_images(IMAGES), course.stage(2), augmented=True, heldout=noise_images(9))
+    assert [entry["seconds"] for entry in history] == [3.0, 3.0, 3.0]
+    assert {entry["images_per_second"] for entry in history} == {6.7}
