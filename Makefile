@@ -1,12 +1,13 @@
 # make reproduce   run notebooks 00–04 (DATA=, PRESET=, FRESH=1 choose)
 # make test        lint, check the pairs, run the tests
+# make bench       measure speed, as ratios: the table of benchmarks/README.md (about eight minutes)
 # make notebooks   run the embedded lecture afresh and store its outputs in the committed notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test notebooks pair
+.PHONY: reproduce test bench notebooks pair
 
 reproduce: .venv/run-installed
 	$(if $(DATA),COURSE_DATA="$(DATA)") $(if $(PRESET),COURSE_PRESET="$(PRESET)") \
@@ -15,6 +16,9 @@ reproduce: .venv/run-installed
 test: .venv/test-installed
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
+
+bench: .venv/run-installed
+	$(BIN)/python benchmarks/bench.py
 
 notebooks: .venv/run-installed
 	$(BIN)/python -m course_lib reproduce --fresh
