@@ -5,16 +5,15 @@ ratio is taken within each round, and the table shows the median of the rounds a
 """
 
 import argparse
+import io
 import itertools
-import os
-import platform
-import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,14 +22,14 @@ from statistics import median
 import report_recipe
 import torch
 from PIL import Image
-from tqdm import tqdm
+from table import HEAD, interleaved, machine, row
 
-from course_lib import MyModel, Totals, augment, checkpoint, draws, get_model, open_bank, open_course
+from course_lib import MyModel, Totals, augment, checkpoint, draws, get_model, open_bank, open_course, train
 from course_lib.bank import build_bank
 from course_lib.batches import training_batches
+from course_lib.device import PRECISIONS
 from course_lib.loops import train_epoch
 from course_lib.sources import open_source
-from course_lib.workspace import PRECISIONS
 
 WAYS = ("plain", "augmented")
 RECIPE, TORCH = "the report's recipe", "import torch, torchvision"
@@ -39,19 +38,22 @@ BARS = {64: 1.5, 224: 2.5}  # augmented training against the report's recipe, by
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. `ours`, `report`: batches a round, one number a size; one more, before the clock starts,
-    starts the workers and allocates memory. `matrix`: side of the matrix product."""
+    """How much is measured. `ours`, `report`: batches a round, one number a size; two more, before the clock starts,
+    start the workers and allocate memory. `matrix`: side of the matrix product. `stage_`: of the stage that is
+    timed as a whole."""
 
     sizes: tuple = (64, 224)
-    ours: tuple = (12, 4)
+    ours: tuple = (12, 6)
     report: tuple = (8, 2)
     batch: int = 32
     per_class: int = 20
-    rounds: int = 5
+    rounds: int = 4
     matrix: int = 2048
+    stage_images: int = 640  # as the lecture
+    stage_epochs: int = 8
 
 
-QUICK = Plan((32,), (1,), (1,), batch=8, per_class=1, rounds=1, matrix=256)
+QUICK = Plan((32,), (1,), (1,), batch=8, per_class=1, rounds=1, matrix=256, stage_images=16, stage_epochs=1)
 
 
 class Place:
@@ -93,13 +95,14 @@ class Place:
         return report_recipe.loader(self.folder, self.size, way == "augmented", workers, self.plan.batch)
 
     def rate(self, consume, batches, counts, times=1):
-        """Images a second of `consume`, which goes through an iterable, from the second of the `batches` on."""
+        """Images a second of `consume`, which goes through an iterable, from the third of the `batches` on."""
         marks, count = [], counts[self.plan.sizes.index(self.size)] * times
 
         def clocked():
             source = iter(batches)
             yield next(source)
-            marks.append(self.now())  # asked for the second: the first step is done
+            yield next(source)
+            marks.append(self.now())  # asked for the third: two steps are done
             for _ in range(count):
                 yield next(source)
             marks.append(self.now())
@@ -120,26 +123,6 @@ class Place:
         return time.perf_counter()
 
 
-def interleaved(title, rounds, contestants):
-    """{name: [its figure in each round]}. contestants: {name: function of the round's number that returns a figure}."""
-    figures = {name: [] for name in contestants}
-    for number, name in tqdm([*itertools.product(range(rounds), contestants)], title, unit=" turns", leave=False):
-        figures[name].append(contestants[name](number))
-    return figures
-
-
-def row(what, ours, against, theirs, unit, least=None, most=None):
-    """A line of the table. ours, theirs: a figure a round. unit: their format. least, most: the bar for the ratio."""
-    ratios = [mine / other for mine, other in zip(ours, theirs)]
-    ratio, bar = median(ratios), ""
-    if least or most:
-        met = ratio >= least if least else ratio <= most
-        bar = f"{f'≥ {least}' if least else f'≤ {most}'}, {'met' if met else '**missed**'}"
-    shown, low, high = (f"{r:,.0f}" if r >= 100 else f"{r:.3g}" for r in (ratio, min(ratios), max(ratios)))
-    ours, theirs = unit.format(median(ours)), unit.format(median(theirs))
-    return f"| {what} | {ours} | {against}: {theirs} | {shown} ({low}–{high}) | {bar} |"
-
-
 def training(place):
     """Whole batches, data and augmentation included."""
     contestants = {way: partial(place.ours, way) for way in WAYS}
@@ -155,6 +138,17 @@ def training(place):
     ours = [rate * step_flop(place.size) / 1e9 for rate in figures["augmented"]]
     against = f"{place.course.precision.name} matrix product"
     yield row(f"arithmetic, {place.size} px, augmented", ours, against, figures["peak"], "{:.0f} GFLOP/s")
+
+
+def outside_the_steps(place):
+    """A stage by the clock, its saving and measuring included, against the training steps of its epochs alone."""
+    count, epochs = place.plan.stage_images, place.plan.stage_epochs
+    stage = place.course.with_settings(epochs={1: 1, 2: 1, 3: epochs}).stage(3)
+    images, heldout, model, history = place.images.take(count), place.images.take(count, seed=1), get_model(MyModel), []
+    with redirect_stdout(io.StringIO()):
+        whole = place.seconds(lambda: history.extend(train(model, images, stage, augmented=True, heldout=heldout)))
+    steps = sum(entry["seconds"] for entry in history)
+    yield row(f"stage of {epochs} epochs, {place.size} px", [whole], "its steps alone", [steps], "{:.2f} s", most=1.05)
 
 
 def step_flop(size):
@@ -269,17 +263,6 @@ def importing(plan):
         yield row(f"`{name}`", figures[name], f"`{TORCH}`", figures[TORCH], "{:.3f} s", most=1.15)
 
 
-def machine(plan):
-    """What the figures were measured on, in one line."""
-    course, info = open_course(), Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    name = torch.cuda.get_device_name() if course.device.type == "cuda" else found[1] if found else platform.machine()
-    return (
-        f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; torch {torch.__version__}, ours in "
-        f"{course.precision.name}; rounds: {plan.rounds}, batches of {plan.batch}."
-    )
-
-
 def main():
     """Measure everything in a temporary folder and print one Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -291,8 +274,8 @@ def main():
             line for place in places for line in memory(place)
         ]  # first: on Linux a child's peak begins at its parent's
         rows = [line for measure in (training, augmentation, decoding) for place in places for line in measure(place)]
-        rows += [*feeding(places[-1]), *saving(places[-1]), *peaks, *importing(plan)]
-    print(f"{machine(plan)}\n\n| what | ours | compared with | ratio: median (range) | bar |\n|---|---|---|---|---|")
+        rows += [*outside_the_steps(places[0]), *feeding(places[-1]), *saving(places[-1]), *peaks, *importing(plan)]
+    print(f"{machine(plan.rounds, plan.batch)}\n\n{HEAD}")
     print("\n".join(rows))
 
 

@@ -7,7 +7,7 @@ _ROOMS = {
     "datasets": "MyDataset MyDatasett",
     "augment": "plain_transform augmented_transform plain_batch augment_batch draw_augmentations",
     "bank": "open_bank",
-    "batches": "training_batches",
+    "batches": "training_batches augmentations",
     "resume": "Totals",
     "loops": "train_epoch train trained_model evaluate predict test",
     "results": "measure measured_once record read_results table",

@@ -86,28 +86,22 @@ def _sampling_grid(augmentations, size):
     Returns grid float32 (B, size, size, 2), for `grid_sample` with align_corners=False, and inside bool (B, size,
     size): False where the rotation leaves a corner empty.
     """
-    left, top, width, height, original_width, original_height, mirror, upside_down, cos, sin = augmentations.T[
-        :, :, None, None
-    ]  # (B, 1, 1) each
+    # Horizontal and vertical values one above the other, (2, B, 1, 1), so that one operation does both.
+    start, length, original, flip, (cos, sin) = augmentations.T.reshape(5, 2, -1, 1, 1)
     # 1. Rotation about the centre, to the *nearest* pixel: torchvision's default, so pixel centres are rounded.
     middle = (size - 1) / 2
-    centred = torch.arange(size, dtype=torch.float32, device=augmentations.device) - middle
-    x, y = centred[None, :], centred[:, None]
-    x, y = (cos * x - sin * y + middle).round_(), (sin * x + cos * y + middle).round_()  # (B, size, size)
-    inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
-    # 2. Flips: a mirrored pixel is counted from the other end.
-    x, y = x + mirror * (size - 1 - 2 * x), y + upside_down * (size - 1 - 2 * y)
-    # 3. Resized crop: into the box, never past its outermost pixel centres, then from pixels to grid_sample's [-1,
-    # 1].
-    return torch.stack(
-        [_into_box(x, left, width, original_width, size), _into_box(y, top, height, original_height, size)], dim=-1
-    ), inside
-
-
-def _into_box(pixel, start, length, original, size):
-    position = ((pixel + 0.5) * (length / size) - 0.5).clamp_(min=0)
-    position = torch.minimum(position, length - 1) + start  # in pixels of the original
-    return (position + 0.5) * (2 / original) - 1  # the bank's squeezing cancels out here
+    steps = torch.arange(size, dtype=torch.float32, device=augmentations.device) - middle
+    across, down = torch.stack([cos, sin]) * steps, torch.stack([-sin, cos]) * steps[:, None]
+    pixels = (across + (down + middle)).round_()  # (2, B, size, size)
+    inside = ((pixels - middle).abs_() <= middle).all(0)
+    # 2. Flips: a mirrored pixel is counted from the other end. 3. Resized crop: into the box, where the bank's
+    # squeezing cancels out. Both are linear, and so is the step to grid_sample's [-1, 1] across the original.
+    slope = (1 - 2 * flip) * length / size
+    offset = ((size - 1) * flip + 0.5) * length / size + start
+    grid = pixels.mul_(slope * 2 / original).add_(offset * 2 / original - 1)
+    # Never past the box's outermost pixel centres.
+    grid = grid.clamp_((start + 0.5) * 2 / original - 1, (start + length - 0.5) * 2 / original - 1)
+    return grid.permute(1, 2, 3, 0), inside
 
 
 def crop_boxes(u, widths, heights):

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from . import draws
 from .archives import packed
 from .datasets import CLASSES, upright_rgb
+from .device import send
 from .errors import DataError
 from .files import in_order, need_space, replacing
 from .manifest import entry_of, locate
@@ -69,7 +70,7 @@ class Images:
     def batch(self, indices):
         """uint8 (B, side, side, 3), contiguous, where the pixels are. indices: int64 (B,), positions in these
         images."""
-        return self.pixels.index_select(0, self.rows[indices].to(self.pixels.device))
+        return self.pixels.index_select(0, send(self.rows[indices], self.pixels.device))
 
     def resident(self, device):
         """The same images with their pixels on `device` if it has room for them with a margin, else unchanged."""

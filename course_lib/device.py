@@ -97,3 +97,13 @@ def prepare(device):
         if mallopt:  # glibc: M_MMAP_THRESHOLD (−3), M_TRIM_THRESHOLD (−1), in bytes
             mallopt(-3, 1 << 30)
             mallopt(-1, 2**31 - 1)
+
+
+def send(tensor, device):
+    """The tensor on `device`, without waiting for it to get there; as it is where it lies there already."""
+    return tensor if tensor.device.type == device.type else pinned(tensor, device).to(device, non_blocking=True)
+
+
+def pinned(tensor, device):
+    """A tensor in memory from which a CUDA device copies by itself; any other device takes it as it is."""
+    return tensor.pin_memory() if device.type == "cuda" else tensor

@@ -114,7 +114,8 @@ def evaluate(model, images, course, augmented=False):
     _require_labels(images)
     totals = Totals(course.device)
     with _evaluating(model, course):
-        for batch, labels in evaluation_batches(images.resident(course.device), course, augmented):
+        batches = evaluation_batches(images.resident(course.device), course, augmented)
+        for batch, labels in _shown(batches, images, "measuring"):
             with course.precision.autocast():
                 logits = model(batch)
             totals.add(F.cross_entropy(logits.float(), labels), logits, labels)
@@ -125,7 +126,7 @@ def predict(model, images, course):
     """Class probabilities of each image (plain, eval mode), in order: float32 (n, 80) on the CPU (report 1.F)."""
     probabilities = []
     with _evaluating(model, course):
-        for batch, _ in evaluation_batches(images.resident(course.device), course):
+        for batch, _ in _shown(evaluation_batches(images.resident(course.device), course), images, "predicting"):
             with course.precision.autocast():
                 logits = model(batch)
             probabilities.append(logits.float().softmax(1))
@@ -167,6 +168,14 @@ def _require_labels(images):
         raise DataError(
             "Training and accuracy need at least one image, and a label for each; some of these images have none."
         )
+
+
+def _shown(batches, images, what):
+    """The batches, with a progress bar where they take more than two seconds."""
+    with tqdm(total=len(images), unit=" images", desc=what, leave=False, delay=2) as bar:
+        for batch, labels in batches:
+            yield batch, labels
+            bar.update(len(labels))
 
 
 @contextmanager

@@ -23,7 +23,8 @@
 #
 # The form below chooses the data: `shapes` is generated in seconds and needs no download; `cifar100-80` and
 # `tiny-imagenet-80` are downloaded and verified; the path of a folder or archive in the report's layout
-# (`answer.json` beside `train_data/`), on this machine or on Drive, works as well.
+# (`answer.json` beside `train_data/`), on this machine or on Drive, works as well. With `drive`, in Colab, what a run
+# leaves is copied to your Google Drive as it appears, and goes on from there after a disconnect; Colab asks you first.
 
 # %% cellView="form"
 # @title Setup: what is run, and on which data
@@ -118,11 +119,8 @@ if source.is_dir():
 # class?
 
 # %%
-from course_lib import augment_batch, draw_augmentations, plot_images
-from course_lib.augment import DRAWS
-from course_lib.draws import uniforms
+from course_lib import augment_batch, augmentations, plot_images
 
 one = bank.train.subset([0] * 9)
-draws = uniforms(course.settings.seed, 0, 0, range(9), DRAWS)
-augmented = augment_batch(one.batch(range(9)), draw_augmentations(draws, one.widths, one.heights), course.settings.size)
+augmented = augment_batch(one.batch(range(9)), augmentations(one, range(9), course), course.settings.size)
 keep(plot_images(augmented, [f"draw {i}" for i in range(1, 10)], columns=9), course.folder / "augmented.png")

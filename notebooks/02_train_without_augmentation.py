@@ -76,14 +76,12 @@ print(table(record(course, bank, 2, history, final)))
 # %%
 import torch
 
-from course_lib import augment_batch, draw_augmentations, plot_predictions
-from course_lib.augment import DRAWS, plain_batch
-from course_lib.draws import uniforms
+from course_lib import augment_batch, augmentations, plain_batch, plot_predictions
 
 some = bank.train.take(6, seed=1)
 pixels = some.batch(range(6))
-draws = draw_augmentations(uniforms(course.settings.seed, 0, 0, range(6), DRAWS), some.widths, some.heights)
-plain, augmented = plain_batch(pixels, course.settings.size), augment_batch(pixels, draws, course.settings.size)
+plain = plain_batch(pixels, course.settings.size)
+augmented = augment_batch(pixels, augmentations(some, range(6), course), course.settings.size)
 model.eval()
 with torch.inference_mode(), course.precision.autocast():
     probabilities = model(torch.cat([plain, augmented]).to(course.device)).float().softmax(1).cpu()

@@ -1,7 +1,9 @@
 """The fused augmentation against torchvision, step by step as the report has them (1.E), on the same draws."""
 
 import math
+import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -244,6 +246,23 @@ def test_an_epoch_shows_every_image_once_with_its_label(course, augmented):
     colours = [round(float((image[0, 16, 16] + 1) * 127.5)) for image, _ in seen]
     assert sorted(colours) == list(range(45)) != colours
     assert [label for _, label in seen] == images.labels[colours].tolist()
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_a_device_that_does_not_hold_the_bank_is_sent_the_same_batches(course, augmented):
+    """Read ahead by a thread, in order, from any image on; PyTorch's `meta` device knows the shapes only."""
+    elsewhere, images = replace(course, device=torch.device("meta")), noise_images(75)
+    for first in (0, 70, 75):
+        here = list(training_batches(images, course, 2, 1, augmented, first))
+        there = list(training_batches(images, elsewhere, 2, 1, augmented, first))
+        assert [tuple(part.shape for part in pair) for pair in there] == [
+            tuple(part.shape for part in pair) for pair in here
+        ]
+        assert all(batch.is_meta and labels.is_meta for batch, labels in there)
+    stopped = training_batches(images, elsewhere, 2, 1, augmented)
+    next(stopped)
+    stopped.close()  # as ■ does: the thread ends
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
 def test_evaluation_always_sees_the_same_augmentation(course):

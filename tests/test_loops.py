@@ -14,8 +14,9 @@ from tiny import BATCH, EPOCHS, IMAGES, conv_model, elsewhere, linear_model, noi
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import course_lib
-from course_lib import DataError, DeviceMemoryError, evaluate, predict, train
+from course_lib import DataError, DeviceMemoryError, Totals, evaluate, predict, train, train_epoch
 from course_lib.batches import training_batches
+from course_lib.device import Precision
 
 
 def directly(model, images):
@@ -122,6 +123,24 @@ class Waits(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         self.count += function is torch.ops.aten._local_scalar_dense.default
         return function(*args, **kwargs or {})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("augmented", [False, True])
+def test_no_step_waits_for_a_cuda_device(short, augmented, resident):
+    """PyTorch itself raises an error where it would wait (fp16 is left out: its scaler asks once a step)."""
+    device = torch.device("cuda", torch.cuda.current_device())
+    course = replace(short, device=device, precision=Precision("bf16", "cuda"))
+    images, model = noise_images(25 * BATCH), linear_model().to(device)
+    optimizer, totals = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), Totals(device)
+    batches = training_batches(images.resident(device) if resident else images, course, 2, 1, augmented)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        train_epoch(model, batches, optimizer, course.precision.scaler(), course.precision, totals)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert totals.seen == len(images)
 
 
 @pytest.mark.parametrize("augmented", [False, True])

@@ -170,3 +170,18 @@ def test_the_device_is_the_best_there_is(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     assert workspace.best_device() == torch.device("cuda", 1)
+
+
+def test_the_full_preset_without_a_gpu_says_how_many_hours_it_takes(environment, monkeypatch):
+    environment(PRESET="full")
+    monkeypatch.setattr(workspace, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    course = open_course()
+    assert "Without a GPU this takes about 23 hours" in describe(course)
+    assert "hours" not in describe(replace(course, device=torch.device("cuda")))
+    assert "hours" not in describe(replace(course, preset="lecture"))
+
+
+def test_fp32_is_fp32_and_the_fastest_algorithms_are_looked_for(course):
+    assert torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32

@@ -1,0 +1,46 @@
+"""What the benchmarks share: taking turns, the lines of a table, the machine's name."""
+
+import itertools
+import os
+import platform
+import re
+from pathlib import Path
+from statistics import median
+
+import torch
+from tqdm import tqdm
+
+from course_lib import open_course
+
+HEAD = "| what | ours | compared with | ratio: median (range) | bar |\n|---|---|---|---|---|"
+
+
+def interleaved(title, rounds, contestants):
+    """{name: [its figure in each round]}. contestants: {name: function of the round's number that returns a figure}."""
+    figures = {name: [] for name in contestants}
+    for number, name in tqdm([*itertools.product(range(rounds), contestants)], title, unit=" turns", leave=False):
+        figures[name].append(contestants[name](number))
+    return figures
+
+
+def row(what, ours, against, theirs, unit, least=None, most=None):
+    """A line of the table. ours, theirs: a figure a round. unit: their format. least, most: the bar for the ratio."""
+    ratios = [mine / other for mine, other in zip(ours, theirs)]
+    ratio, bar = median(ratios), ""
+    if least or most:
+        met = ratio >= least if least else ratio <= most
+        bar = f"{f'≥ {least}' if least else f'≤ {most}'}, {'met' if met else '**missed**'}"
+    shown, low, high = (f"{r:,.0f}" if r >= 100 else f"{r:.3g}" for r in (ratio, min(ratios), max(ratios)))
+    ours, theirs = unit.format(median(ours)), unit.format(median(theirs))
+    return f"| {what} | {ours} | {against}: {theirs} | {shown} ({low}–{high}) | {bar} |"
+
+
+def machine(rounds, batch):
+    """What the figures were measured on, in one line."""
+    course, info = open_course(), Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    name = torch.cuda.get_device_name() if course.device.type == "cuda" else found[1] if found else platform.machine()
+    return (
+        f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; torch {torch.__version__}, ours in "
+        f"{course.precision.name}; rounds: {rounds}, batches of {batch}."
+    )
