@@ -7,12 +7,14 @@ ratio is taken within each round, and the table shows the median of the rounds a
 import argparse
 import io
 import itertools
+import multiprocessing
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +24,7 @@ from statistics import median
 import report_recipe
 import torch
 from PIL import Image
-from table import HEAD, interleaved, machine, row
+from table import HEAD, interleaved, machine, rate, row
 
 from course_lib import MyModel, Totals, augment, checkpoint, draws, get_model, open_bank, open_course, train
 from course_lib.bank import build_bank
@@ -67,6 +69,8 @@ class Place:
         self.device = self.course.device
         self.host_images = open_bank(self.course).train
         self.images = self.host_images.resident(self.device)
+        # The report trains in a process that knows nothing of the course's settings, such as those of the memory.
+        self.reporter = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
     def ours(self, way, number):
         return self.rate(self.trainer(), self.batches(way, number + 1), self.plan.ours)
@@ -77,8 +81,9 @@ class Place:
         return self.rate(self.trainer(), itertools.repeat(batch), self.plan.ours)
 
     def report(self, way, workers, number):
-        train = report_recipe.trainer(self.device, self.plan.batch)
-        return self.rate(train, self.loader(way, workers), self.plan.report)
+        count, augmented = self.plan.report[self.plan.sizes.index(self.size)], way == "augmented"
+        asked = self.folder, self.size, augmented, workers, self.plan.batch, count, self.device
+        return self.reporter.submit(report_recipe.training_rate, *asked).result()
 
     def trainer(self):
         """A function that trains a new model on an iterable of batches, as `course_lib.train` does."""
@@ -95,20 +100,9 @@ class Place:
         return report_recipe.loader(self.folder, self.size, way == "augmented", workers, self.plan.batch)
 
     def rate(self, consume, batches, counts, times=1):
-        """Images a second of `consume`, which goes through an iterable, from the third of the `batches` on."""
-        marks, count = [], counts[self.plan.sizes.index(self.size)] * times
-
-        def clocked():
-            source = iter(batches)
-            yield next(source)
-            yield next(source)
-            marks.append(self.now())  # asked for the third: two steps are done
-            for _ in range(count):
-                yield next(source)
-            marks.append(self.now())
-
-        consume(clocked())
-        return count * self.plan.batch / (marks[1] - marks[0])
+        """Images a second of `consume`, which goes through an iterable of batches."""
+        count = counts[self.plan.sizes.index(self.size)] * times
+        return rate(consume, batches, count, self.plan.batch, self.device)
 
     def seconds(self, action):
         """How long `action` takes."""
@@ -125,8 +119,8 @@ class Place:
 
 def training(place):
     """Whole batches, data and augmentation included."""
-    contestants = {way: partial(place.ours, way) for way in WAYS}
-    contestants |= {"bare": place.bare_steps, "peak": partial(matrix_product, place)}
+    contestants = {"peak": partial(matrix_product, place)}  # between the report's last turn and our first
+    contestants |= {way: partial(place.ours, way) for way in WAYS} | {"bare": place.bare_steps}
     contestants |= {(way, workers): partial(place.report, way, workers) for way in WAYS for workers in (0, 2)}
     figures = interleaved(f"training, {place.size} px", place.plan.rounds, contestants)
     for way in WAYS:

@@ -9,6 +9,7 @@ import os
 
 import torch
 from PIL import Image
+from table import rate
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -88,3 +89,8 @@ def trainer(device, batch=32):
         return running_loss / 1250, correct / 40000  # 1.E: right for 40,000 images in batches of 32 only
 
     return train_epoch
+
+
+def training_rate(folder, size, augmented, workers, batch, count, device):
+    """Images a second of `count` batches."""
+    return rate(trainer(device, batch), loader(folder, size, augmented, workers, batch), count, batch, device)

@@ -4,6 +4,7 @@ import itertools
 import os
 import platform
 import re
+import time
 from pathlib import Path
 from statistics import median
 
@@ -33,6 +34,28 @@ def row(what, ours, against, theirs, unit, least=None, most=None):
     shown, low, high = (f"{r:,.0f}" if r >= 100 else f"{r:.3g}" for r in (ratio, min(ratios), max(ratios)))
     ours, theirs = unit.format(median(ours)), unit.format(median(theirs))
     return f"| {what} | {ours} | {against}: {theirs} | {shown} ({low}–{high}) | {bar} |"
+
+
+def rate(consume, batches, count, size, device):
+    """Images a second of `consume`, which goes through an iterable, from the third of the `batches` of `size` on."""
+    marks = []
+
+    def now():
+        if device.type != "cpu":  # when the device has done what it was given
+            getattr(torch, device.type).synchronize()
+        return time.perf_counter()
+
+    def clocked():
+        source = iter(batches)
+        yield next(source)
+        yield next(source)
+        marks.append(now())  # asked for the third: two steps are done
+        for _ in range(count):
+            yield next(source)
+        marks.append(now())
+
+    consume(clocked())
+    return count * size / (marks[1] - marks[0])
 
 
 def machine(rounds, batch):

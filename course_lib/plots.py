@@ -56,10 +56,9 @@ def plot_history(histories):
     )
     for (number, history), (above, below) in zip(sorted(histories.items()), axes.T):
         epochs = [entry["epoch"] for entry in history]
-        above.plot(epochs, [entry["loss"] for entry in history], label="training images (running)", **_TRAINING)
-        below.plot(
-            epochs, [entry["train_accuracy"] for entry in history], label="training images (running)", **_TRAINING
-        )
+        training = {"label": "training images (running)", "marker": "s" if len(history) == 1 else None, **_TRAINING}
+        above.plot(epochs, [entry["loss"] for entry in history], **training)
+        below.plot(epochs, [entry["train_accuracy"] for entry in history], **training)
         measured = [
             (entry["epoch"], entry["heldout_accuracy"]) for entry in history if entry["heldout_accuracy"] is not None
         ]
@@ -70,6 +69,8 @@ def plot_history(histories):
         below.set_ylim(0, 1.03)
         below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         below.yaxis.set_major_formatter(PercentFormatter(1))
+        if len(history) == 1:  # a line of one point is not seen
+            below.set_xlim(0, 2)
         below.legend(loc="best")
     axes[0, 0].set_ylabel("mean loss (nats)")
     axes[1, 0].set_ylabel("accuracy (%)")

@@ -19,7 +19,7 @@
 #
 # A model that cannot learn 160 images by heart will not learn 40,000. So the report starts here: five batches, over
 # and over.
-# It costs seconds and tests the code, the learning rate and the depth at once. *Under two minutes on two CPU cores.*
+# It costs seconds and tests the code, the learning rate and the depth at once. *About 80 seconds on two CPU cores.*
 
 # %% cellView="form"
 # @title Setup: what is run, and on which data

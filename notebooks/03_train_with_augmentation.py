@@ -18,7 +18,7 @@
 # # 3. Training with augmentation
 #
 # The report went on with the same model, for about 50 more epochs, now on augmented images: cropped, mirrored and
-# turned anew each time. It ended at 85 %, on training images. *About two and a half minutes on two CPU cores.*
+# turned anew each time. It ended at 85 %, on training images. *About two minutes on two CPU cores.*
 #
 # The report leaves open whether plain images were mixed in, and what the 85 % was measured on; its code trains on
 # augmented images only, and so does this.

@@ -17,8 +17,8 @@
 # %% [markdown]
 # # 4. Predicting the test set
 #
-# The last step of the report: one class for each test image, written to `result.csv`. *About twenty seconds on two
-# CPU cores.*
+# The last step of the report: one class for each test image, written to `result.csv`. *Under ten seconds on two CPU
+# cores.*
 
 # %% cellView="form"
 # @title Setup: what is run, and on which data
