@@ -70,7 +70,7 @@ def augment_batch(images, augmentations, size):
     images: uint8 (B, S, S, 3), each original squeezed to S × S. augmentations: float32 (B, 10) of
     `draw_augmentations`, on
         the images' device.
-    Returns float32 (B, 3, size, size) in [-1, 1], channels last.
+    Returns float32 (B, 3, size, size) in [-1, 1].
     Source: report 1.E with torchvision's defaults (a test holds this against torchvision, image by image).
     """
     grid, inside = _sampling_grid(augmentations, size)
@@ -93,15 +93,16 @@ def _sampling_grid(augmentations, size):
     steps = torch.arange(size, dtype=torch.float32, device=augmentations.device) - middle
     across, down = torch.stack([cos, sin]) * steps, torch.stack([-sin, cos]) * steps[:, None]
     pixels = (across + (down + middle)).round_()  # (2, B, size, size)
-    inside = ((pixels - middle).abs_() <= middle).all(0)
+    across_inside, down_inside = (pixels - middle).abs_() <= middle
     # 2. Flips: a mirrored pixel is counted from the other end. 3. Resized crop: into the box, where the bank's
     # squeezing cancels out. Both are linear, and so is the step to grid_sample's [-1, 1] across the original.
     slope = (1 - 2 * flip) * length / size
     offset = ((size - 1) * flip + 0.5) * length / size + start
     grid = pixels.mul_(slope * 2 / original).add_(offset * 2 / original - 1)
     # Never past the box's outermost pixel centres.
-    grid = grid.clamp_((start + 0.5) * 2 / original - 1, (start + length - 0.5) * 2 / original - 1)
-    return grid.permute(1, 2, 3, 0), inside
+    torch.maximum(grid, (start + 0.5) * 2 / original - 1, out=grid)
+    torch.minimum(grid, (start + length - 0.5) * 2 / original - 1, out=grid)
+    return grid.permute(1, 2, 3, 0), across_inside & down_inside
 
 
 def crop_boxes(u, widths, heights):

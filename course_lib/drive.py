@@ -46,6 +46,9 @@ class Drive:
         try:
             self.remote.mkdir(parents=True, exist_ok=True)
             self._bring_back_files()
+            for here in sorted(self.local.glob("*")) + sorted(self.local.glob("stage-*/*")):
+                if here.is_file() and not _newer(self.there(here), here):
+                    self.follow(here)  # from before Drive was switched on, or not copied to the end
         except OSError as error:
             raise _unreachable(self.remote, error) from error
         followers[self.local] = self.follow
@@ -127,10 +130,10 @@ class Drive:
         return self.remote / path.relative_to(self.local)
 
     def _bring_back_files(self):
-        """The run's small files (results, sweeps, figures) that are missing here, as in a new runtime."""
+        """The run's small files (results, sweeps, figures) that are missing here, as in a new runtime, or older."""
         for there in sorted(self.remote.glob("[!.]*.*")):
             here = self.local / there.name
-            if here.exists() or not there.is_file():
+            if not there.is_file() or not _newer(there, here):
                 continue
             data = there.read_bytes()
             try:
@@ -153,15 +156,16 @@ class Drive:
                     self._copy(item)
             except CheckpointError as error:
                 self._taken = str(error)
-            except OSError as error:
+            except Exception as error:  # whatever it is, it is said, and the next attempt may do better
                 if isinstance(error, FileNotFoundError) and self.remote.is_dir():
                     time.sleep(0.1)  # the local file was replaced by a newer one, which comes next
                     continue
                 with self._changed:
                     if not self._refused:
+                        reason = getattr(error, "strerror", None) or error
                         self._news.append(
-                            f"Drive cannot be written ({error.strerror or error}). Training goes on and saves locally; "
-                            f"the copy is tried again every {RETRY_SECONDS:.0f} seconds."
+                            f"Drive cannot be written ({reason}). Training goes on and saves locally; the copy is "
+                            f"tried again every {RETRY_SECONDS:.0f} seconds."
                         )
                     self._refused, self._refusals = True, self._refusals + 1
                     self._changed.notify_all()
@@ -204,6 +208,11 @@ class Drive:
 
     def _progress(self, size):
         self._copied += size
+
+
+def _newer(one, other):
+    """Is file `one` there, and written after `other` if that is there too?"""
+    return one.exists() and (not other.exists() or one.stat().st_mtime > other.stat().st_mtime)
 
 
 def _unreachable(path, error):

@@ -10,13 +10,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = "https://github.com/OWNER/REPOSITORY.git"
-STAND_IN = '''
+STAND_IN = """
 import os
 def mount(point):
     os.makedirs(os.path.join(os.environ["GOOGLE"], "MyDrive"), exist_ok=True)
     if not os.path.exists(point):
         os.symlink(os.environ["GOOGLE"], point)
-'''
+"""
 
 
 def git(*command, folder):

@@ -243,6 +243,35 @@ def test_a_damaged_result_on_drive_is_said_and_not_taken(on_drive, capsys):
     )
 
 
+def test_drive_switched_on_later_gets_what_is_there(short, tmp_path):
+    model = run(short)
+    write_text(short.folder / "results.json", '{"stages": {}}')
+    late = replace(short, drive=Drive(short.folder, tmp_path / "MyDrive" / "runs" / "shapes-smoke"))
+    assert late.drive.wait()
+    assert (late.drive.remote / "results.json").exists() and (late.drive.remote / "stage-2" / "model.pth").exists()
+    assert same_weights(run(new_runtime(late), conv_model(seed=99)), model)
+
+
+@pytest.mark.parametrize("age", [-100, 100])
+def test_of_two_files_of_results_the_newer_one_counts(on_drive, age):
+    here, there = on_drive.folder / "results.json", on_drive.drive.remote / "results.json"
+    write_text(here, '{"stages": {"1": {}}}')
+    assert on_drive.drive.wait()
+    there.write_text('{"stages": {"2": {}}}')  # by another machine
+    now = here.stat().st_mtime
+    os.utime(there, (now + age, now + age))
+    again = Drive(on_drive.folder, on_drive.drive.remote)
+    assert again.wait()
+    assert here.read_text() == there.read_text() == f'{{"stages": {{"{2 if age > 0 else 1}": {{}}}}}}'
+
+
+def test_a_fault_of_our_own_in_the_copying_is_said_too(on_drive, monkeypatch, capsys):
+    monkeypatch.setattr(drive, "copying", lambda *args: 1 / 0)
+    write_text(on_drive.folder / "results.json", "{}")
+    assert not on_drive.drive.wait()
+    assert "Drive cannot be written (division by zero)" in capsys.readouterr().out
+
+
 class Malicious:
     def __reduce__(self):
         return os.mkdir, ("executed",)
