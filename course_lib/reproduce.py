@@ -72,7 +72,7 @@ def from_source(source):
 
 def cleaned(notebook):
     """Take out what only means something in the session that made it: widgets (progress bars), warnings, times of
-    execution.
+    execution; and join what was printed around them.
 
     A stored widget without its state shows as an "Invalid Notebook" on GitHub and Colab.
     """
@@ -81,12 +81,18 @@ def cleaned(notebook):
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [
-                output
-                for output in cell.outputs
-                if "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
-                and output.get("name") != "stderr"
-            ]
+            kept = []
+            for output in cell.outputs:
+                if (
+                    "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+                    or output.get("name") == "stderr"
+                ):
+                    continue
+                if kept and output.output_type == kept[-1].output_type == "stream":
+                    kept[-1].text += output.text
+                else:
+                    kept.append(output)
+            cell.outputs = kept
     return notebook
 
 
