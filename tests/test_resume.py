@@ -278,3 +278,20 @@ def test_seconds_are_those_of_an_epochs_own_steps(short, monkeypatch, share):
     history = train(model, noise_images(IMAGES), course.stage(2), augmented=True, heldout=noise_images(9))
     assert [entry["seconds"] for entry in history] == [3.0, 3.0, 3.0]
     assert {entry["images_per_second"] for entry in history} == {6.7}
+
+
+def test_a_stage_that_has_begun_needs_no_earlier_one(course):
+    """Its weights are those of its own checkpoint; the stage before it need not be there any more."""
+    bank, stage = open_bank(course), course.stage(3)
+    train(at_step(get_model(MyModel, seed=0), 2, press_stop), bank.train, stage, augmented=True)
+    assert stage.state.startswith("in epoch 1 of 1") and not course.stage(2).folder.exists()
+    trained_model(course, bank, 3)
+    assert stage.finished and not course.stage(2).folder.exists()
+
+
+def test_what_a_killed_process_left_half_written_is_swept(short):
+    stage = short.stage(2)
+    stage.folder.mkdir(parents=True)
+    (stage.folder / ".checkpoint-00001-0000008.pt.1.tmp").write_bytes(b"half")
+    train(linear_model(), noise_images(IMAGES), stage, augmented=False)
+    assert not list(stage.folder.glob(".*"))
