@@ -232,6 +232,14 @@ def test_a_run_in_fp16_goes_on_where_there_is_none(short, capsys):
     assert short.stage(2).finished
 
 
+def test_a_run_without_a_scaler_goes_on_in_fp16(short):
+    """As from an A100, in bf16, to a T4, which has none."""
+    run(short.stage(2), at_step(conv_model(), 4, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    gpu = replace(short, precision=Precision("fp16", "cpu"))
+    run(gpu.stage(2), conv_model(seed=99))
+    assert gpu.stage(2).finished
+
+
 def test_two_notebooks_that_train_the_same_stage_are_noticed(short):
     """The second goes on from the first one's checkpoint; the first stops when it sees the second one's."""
     stage, second = short.stage(2), []
