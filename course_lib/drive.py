@@ -106,12 +106,14 @@ class Drive:
         """
         if folder in self._seen and not self._taken:
             return
-        self._taken, there = None, self.there(folder)
-        try:
-            checkpoint.copy_newest(there, folder)
-            self._seen[folder] = checkpoint.newest_seal(there)
-        except OSError as error:
-            raise _unreachable(there, error) from error
+        there = self.there(folder)
+        with self._copying:
+            self._taken = None
+            try:
+                checkpoint.copy_newest(there, folder)
+                self._seen[folder] = checkpoint.newest_seal(there)
+            except OSError as error:
+                raise _unreachable(there, error) from error
 
     def forget(self, folder):
         """Delete a folder's copy on Drive. Files are emptied first: Drive's trash counts against its quota."""
@@ -190,13 +192,14 @@ class Drive:
             self._copy_file(item, self.there(item))
 
     def _copy_checkpoint(self, folder):
-        there = self.there(folder)
-        if not self._half_done:  # else the seal there may be our own, torn
-            checkpoint.require_ours(there, self._seen.get(folder))
+        there, looked = self.there(folder), folder in self._seen
+        if looked and not self._half_done:  # else it is an earlier session's, or the seal there may be our own, torn
+            checkpoint.require_ours(there, self._seen[folder])
         self._half_done = True
         checkpoint.copy_newest(folder, there, self._news.append, empty=True, progress=self._progress)
         self._half_done = False
-        self._seen[folder] = checkpoint.newest_seal(there)
+        if looked:  # else `bring_back` still has to look whether Drive is further
+            self._seen[folder] = checkpoint.newest_seal(there)
 
     def _copy_file(self, here, there):
         there.parent.mkdir(exist_ok=True)

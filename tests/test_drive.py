@@ -16,7 +16,18 @@ from faults import total_size, watched
 from tiny import IMAGES, STEPS, at_step, conv_model, elsewhere, linear_model, noise_images, same_weights
 from tqdm.auto import tqdm
 
-from course_lib import CheckpointError, DataError, checkpoint, describe, drive, open_bank, open_course, train, workspace
+from course_lib import (
+    CheckpointError,
+    DataError,
+    checkpoint,
+    describe,
+    drive,
+    files,
+    open_bank,
+    open_course,
+    train,
+    workspace,
+)
 from course_lib.drive import Drive
 from course_lib.files import write_text
 
@@ -250,6 +261,26 @@ def test_drive_switched_on_later_gets_what_is_there(short, tmp_path):
     assert late.drive.wait()
     assert (late.drive.remote / "results.json").exists() and (late.drive.remote / "stage-2" / "model.pth").exists()
     assert same_weights(run(new_runtime(late), conv_model(seed=99)), model)
+
+
+def test_what_a_session_that_died_had_not_copied_is_copied_by_the_next(on_drive, short):
+    """A kernel restart, in the same runtime: the local disk is further than Drive, and nobody else has saved there."""
+    run(on_drive, at_step(conv_model(), 5, stop))
+    del files.followers[short.folder]  # it copies no more
+    run(short)
+    again = Drive(short.folder, on_drive.drive.remote)
+    assert again.wait()
+    again.tell()
+    assert newest(again.remote / "stage-2").name == newest(short.stage(2).folder).name
+
+
+def test_after_a_restart_what_is_further_on_drive_is_taken(on_drive, short):
+    run(on_drive, at_step(conv_model(), 5, stop))
+    run(new_runtime(on_drive), conv_model(seed=99))
+    again = replace(short, drive=Drive(short.folder, on_drive.drive.remote))
+    assert again.drive.wait()
+    run(again, at_step(conv_model(seed=99), 1, pytest.fail))
+    assert again.stage(2).finished
 
 
 @pytest.mark.parametrize("age", [-100, 100])
