@@ -110,6 +110,7 @@ class Drive:
         with self._copying:
             self._taken = None
             try:
+                os.listdir(self.remote)  # says so where Drive is gone; nothing found is no error to glob
                 checkpoint.copy_newest(there, folder)
                 self._seen[folder] = checkpoint.newest_seal(there)
             except OSError as error:
@@ -120,7 +121,9 @@ class Drive:
         with self._copying:
             with self._changed:
                 self._due = {item: times for item, times in self._due.items() if folder not in (item, item.parent)}
+            self._seen.pop(folder, None)
             try:
+                os.listdir(self.remote)
                 for file in self.there(folder).glob("*"):
                     checkpoint.remove(file, empty=True)
             except OSError as error:

@@ -184,6 +184,17 @@ def test_when_drive_cannot_be_read_nothing_starts_afresh(on_drive):
     assert not other.stage(2).folder.exists()
 
 
+def test_when_drive_is_unmounted_nothing_starts_afresh_nor_over(on_drive):
+    run(on_drive, at_step(conv_model(), 5, stop))
+    other, remote = new_runtime(on_drive), on_drive.drive.remote
+    remote.rename(remote.with_name("unmounted"))
+    with pytest.raises(CheckpointError, match="Mount Drive again"):
+        run(other, conv_model(seed=99))
+    with pytest.raises(CheckpointError, match="Mount Drive again"):
+        on_drive.stage(2).start_over()
+    assert on_drive.stage(2).state and not other.stage(2).folder.exists()
+
+
 def test_a_rotten_checkpoint_on_drive_is_passed_over(on_drive, short, capsys):
     run(on_drive, at_step(conv_model(), 5, stop))
     damaged = newest(on_drive.drive.remote / "stage-2")
@@ -193,8 +204,11 @@ def test_a_rotten_checkpoint_on_drive_is_passed_over(on_drive, short, capsys):
 
 
 def test_an_unmounted_drive_does_not_become_a_local_folder(on_drive, capsys):
-    shutil.rmtree(on_drive.drive.remote)
-    run(on_drive)
+    def unmount():
+        on_drive.drive.wait()
+        shutil.rmtree(on_drive.drive.remote)
+
+    run(on_drive, at_step(conv_model(), 2, unmount))
     assert not on_drive.drive.remote.exists() and "it is not mounted" in capsys.readouterr().out
 
 
