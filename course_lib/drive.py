@@ -162,7 +162,7 @@ class Drive:
             except CheckpointError as error:
                 self._taken = str(error)
             except Exception as error:  # whatever it is, it is said, and the next attempt may do better
-                if isinstance(error, FileNotFoundError) and self.remote.is_dir():
+                if isinstance(error, FileNotFoundError) and Path(error.filename or "").is_relative_to(self.local):
                     time.sleep(0.1)  # the local file was replaced by a newer one, which comes next
                     continue
                 with self._changed:
@@ -205,7 +205,7 @@ class Drive:
             self._seen[folder] = checkpoint.newest_seal(there)
 
     def _copy_file(self, here, there):
-        there.parent.mkdir(exist_ok=True)
+        there.parent.mkdir(parents=True, exist_ok=True)
         temporary = there.with_name(f".{there.name}.part")
         copied = copying(here, temporary, self._progress)
         os.replace(temporary, there)

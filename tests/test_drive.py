@@ -259,6 +259,35 @@ def test_starting_over_forgets_drive_too(on_drive, short):
     assert new_runtime(on_drive).stage(2).state == "finished"
 
 
+def test_a_drive_that_says_there_is_no_such_file_is_not_waited_for(on_drive, capsys):
+    """Drive may know a folder that is gone; that is an error like any other."""
+
+    def fail(kind, path):
+        if kind == "open":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
+
+    with watched(on_drive.drive.remote, fail):
+        write_text(on_drive.folder / "results.json", "{}")
+        assert answer_of(on_drive.drive.wait) is False
+    assert answer_of(on_drive.drive.wait) is True
+    assert "Drive cannot be written (No such file or directory)" in capsys.readouterr().out
+
+
+def test_files_in_deeper_folders_are_copied_too(on_drive):
+    write_text(on_drive.folder / "mine" / "again" / "curve.json", "{}")
+    assert answer_of(on_drive.drive.wait) is True
+    assert (on_drive.drive.remote / "mine" / "again" / "curve.json").read_text() == "{}"
+
+
+def answer_of(function):
+    """What `function` returns; None if it is not back after a minute."""
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(function()), daemon=True)
+    asking.start()
+    asking.join(timeout=60)
+    return answers[0] if answers else None
+
+
 def test_a_damaged_result_on_drive_is_said_and_not_taken(on_drive, capsys):
     (on_drive.drive.remote / "results.json").write_text('{"stages": {"1"')
     other = new_runtime(on_drive)
