@@ -131,6 +131,11 @@ def position(folder):
     return tuple(map(int, seals[-1].stem.split("-")[1:])) if seals else None
 
 
+def saved_at(folder):
+    """When the newest sealed checkpoint was written here, in seconds; there must be one."""
+    return max(Path(folder).glob("checkpoint-*.json")).stat().st_mtime
+
+
 def sweep(folder):
     """Delete what a process that was killed has left half-written in `folder`."""
     for path in Path(folder).glob(".*.tmp"):

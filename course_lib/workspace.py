@@ -132,8 +132,11 @@ class Stage:
 
     @property
     def finished(self):
-        """Has the stage been trained to its end, now or earlier?"""
-        return self.model_path.exists()
+        """Has the stage been trained to its end, now or earlier? Not so while `model.pth` is that of fewer epochs."""
+        reached = checkpoint.position(self.folder)
+        if reached is None or not self.model_path.exists():
+            return self.model_path.exists()
+        return reached[0] >= self.epochs and checkpoint.saved_at(self.folder) <= self.model_path.stat().st_mtime
 
     @property
     def state(self):

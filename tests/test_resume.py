@@ -192,6 +192,22 @@ def test_more_epochs_go_on_where_fewer_ended(short):
     assert all(torch.equal(weights[name], value) for name, value in expected.state_dict().items())
 
 
+def test_the_model_of_fewer_epochs_does_not_stand_for_more(short, monkeypatch):
+    """Nor where a kill comes between the last checkpoint and the new `model.pth`."""
+    images, stage = noise_images(IMAGES), short.stage(2)
+    fewer = short.with_settings(epochs={1: 1, 2: 1, 3: 1})
+    train(conv_model(), images, fewer.stage(2), augmented=True)
+    assert fewer.stage(2).finished and not stage.finished
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(checkpoint, "write_model", lambda path, model: crash())
+        train(conv_model(), images, stage, augmented=True)
+    assert not stage.finished
+    model = conv_model(seed=99)
+    train(model, images, stage, augmented=True)
+    weights = torch.load(stage.model_path, weights_only=True)
+    assert stage.finished and all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize(
     "name, change",
     [
