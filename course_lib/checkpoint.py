@@ -131,6 +131,11 @@ def position(folder):
     return tuple(map(int, seals[-1].stem.split("-")[1:])) if seals else None
 
 
+def any_good(folder):
+    """Is there a checkpoint in `folder` that verifies?"""
+    return any(_problem(path) is None for path in _newest_first(folder))
+
+
 def saved_at(folder):
     """When the newest sealed checkpoint was written here, in seconds; there must be one."""
     return max(Path(folder).glob("checkpoint-*.json")).stat().st_mtime

@@ -267,6 +267,10 @@ def test_stages_2_and_3_of_the_report_end_to_end(environment):
     assert not same_weights(get_model(MyModel, course.stage(2).finished_model()), model)
     with no_training():
         assert same_weights(trained_model(course, bank, 3), model)
+    course.stage(3).model_path.unlink()
+    for file in course.stage(3).folder.glob("*.pt"):
+        file.write_bytes(b"damaged")
+    assert same_weights(trained_model(course, bank, 3), model)  # from the model of stage 2 again, not from a new one
     for number, other in ((2, True), (3, False)):  # 2 was trained without augmentation, 3 with it
         with pytest.raises(CheckpointError, match=f"augmentation {not other}, this run has {other}"):
             train(model, bank.train, course.stage(number), augmented=other)
