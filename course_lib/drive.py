@@ -73,10 +73,11 @@ class Drive:
             raise CheckpointError(self._taken)
 
     def wait(self):
-        """Wait, with a progress line, until Drive has everything; True if it has. If Drive refuses, or on ■, say so
-        and go on: the copy continues in the background as long as this runtime lives."""
+        """Wait, with a progress line, until Drive has everything; True if it has. If Drive refuses, another notebook
+        has taken over, or on ■, say so and go on: the copy continues in the background as long as this runtime lives.
+        """
         with self._changed:
-            if not self._due:
+            if not self._due and not self._taken:
                 return True
             refusals = self._refusals
             self._changed.notify_all()  # try again now
@@ -96,7 +97,9 @@ class Drive:
             print(self._news.popleft())
         if self._due:
             print("Drive does not have everything yet; the local files do. To try again: course.drive.wait()")
-        return not self._due
+        if self._taken:
+            print(self._taken)
+        return not self._due and not self._taken
 
     def bring_back(self, folder):
         """Copy a stage's newest checkpoint from Drive if it is further than the local one (looked up once, or again

@@ -227,6 +227,17 @@ def test_another_runtime_that_saves_on_the_same_drive_is_noticed(on_drive, short
     assert same_weights(model, run(elsewhere(short)))
 
 
+def test_who_is_overtaken_by_another_runtime_at_the_very_end_is_told(on_drive, capsys):
+    run(on_drive, at_step(conv_model(), 5, stop))
+    run(new_runtime(on_drive), conv_model(seed=99))
+    theirs = newest(on_drive.drive.remote / "stage-2").read_bytes()
+    checkpoint.save(on_drive.stage(2).folder, {}, epoch=9, step=0)
+    capsys.readouterr()
+    assert not on_drive.drive.wait()
+    assert "Another notebook is training the same stage" in capsys.readouterr().out
+    assert newest(on_drive.drive.remote / "stage-2").read_bytes() == theirs
+
+
 def test_stop_while_waiting_for_drive(on_drive, monkeypatch, capsys):
     """■ ends the waiting, not the copying, which goes on in the background."""
     waiting, released = threading.Event(), threading.Event()
