@@ -27,7 +27,7 @@ def save(folder, state, epoch, step):
     The file is read back and its sum compared before all but the newest two are deleted. Raises CheckpointError
     where the disk refuses.
     """
-    path = Path(folder) / f"checkpoint-{epoch:05d}-{step:07d}.pt"
+    path = path_of(folder, epoch, step)
     with _disk_errors_in_words(path):
         with replacing(path) as file:
             summing = _Summing(file)
@@ -39,6 +39,11 @@ def save(folder, state, epoch, step):
             )
         write_text(_seal(path), json.dumps({"file": path.name, "sha256": summing.sum.hexdigest()}))
     keep_newest(folder, KEEP, path)
+
+
+def path_of(folder, epoch, step):
+    """Where the checkpoint of this position lies."""
+    return Path(folder) / f"checkpoint-{epoch:05d}-{step:07d}.pt"
 
 
 def load_newest(folder, say=print):

@@ -208,6 +208,15 @@ def test_the_model_of_fewer_epochs_does_not_stand_for_more(short, monkeypatch):
     assert stage.finished and all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
 
 
+def test_the_checkpoint_that_stays_is_the_good_one(short):
+    """A damaged one that lies further on, of a run of more epochs, is not kept in its place."""
+    images, stage = noise_images(IMAGES), short.stage(2)
+    train(at_step(conv_model(), 5, press_stop), images, stage, augmented=True)
+    (stage.folder / "checkpoint-00001-0000020.pt").write_bytes(b"cut off by a kill")
+    train(conv_model(seed=99), images, short.with_settings(epochs={1: 1, 2: 1, 3: 1}).stage(2), augmented=True)
+    assert checkpoint.load_newest(stage.folder)["totals"]["seen"] == 16
+
+
 @pytest.mark.parametrize(
     "name, change",
     [
