@@ -161,7 +161,8 @@ class Drive:
                 item, times = next(iter(self._due.items()))
             try:
                 with self._copying:
-                    self._copy(item)
+                    if item in self._due:  # else it was forgotten just now
+                        self._copy(item)
             except CheckpointError as error:
                 self._taken = str(error)
             except Exception as error:  # whatever it is, it is said, and the next attempt may do better

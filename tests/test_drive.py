@@ -270,6 +270,35 @@ def test_starting_over_forgets_drive_too(on_drive, short):
     assert new_runtime(on_drive).stage(2).state == "finished"
 
 
+class Gate:
+    """A lock that the thread which copies gets only once `open` is set."""
+
+    def __init__(self):
+        self.lock, self.reached, self.open = threading.Lock(), threading.Event(), threading.Event()
+
+    def __enter__(self):
+        if threading.current_thread() is not threading.main_thread():
+            self.reached.set()
+            self.open.wait(timeout=60)
+        self.lock.acquire()
+
+    def __exit__(self, *error):
+        self.lock.release()
+
+
+def test_starting_over_forgets_also_what_was_just_to_be_copied(on_drive):
+    run(on_drive, at_step(conv_model(), 5, stop))
+    folder, gate = on_drive.stage(2).folder, Gate()
+    on_drive.drive._copying = gate
+    on_drive.drive.follow(newest(folder).with_suffix(".json"))
+    assert gate.reached.wait(timeout=60)
+    on_drive.drive.forget(folder)
+    write_text(on_drive.folder / "results.json", "{}")  # copied behind it
+    gate.open.set()
+    assert on_drive.drive.wait()
+    assert not list(on_drive.drive.there(folder).iterdir())
+
+
 def test_a_drive_that_says_there_is_no_such_file_is_not_waited_for(on_drive, capsys):
     """Drive may know a folder that is gone; that is an error like any other."""
 
