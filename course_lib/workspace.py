@@ -162,6 +162,8 @@ class Stage:
         if self.folder.exists():
             shutil.rmtree(self.folder)
         print(f"Stage {self.number} starts over.")
+        if self.number == 2 and self.course.stage(3).state:
+            print("Stage 3 still goes on from what stage 2 was. To train it anew too: course.stage(3).start_over()")
 
     def finished_model(self):
         """The path of `model.pth`; raises CheckpointError where the stage was not trained to its end."""

@@ -259,6 +259,9 @@ def test_starting_a_stage_over(short, expected, capsys):
     stage.start_over()
     assert stage.state is None and not stage.folder.exists()
     assert same_weights(run(stage), expected)
-    assert "Stage 2 starts over." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Stage 2 starts over." in said and "Stage 3" not in said
+    train(conv_model(), noise_images(IMAGES), short.stage(3), augmented=True)
     shutil.rmtree(stage.folder)
     stage.start_over()  # nothing there: nothing to do
+    assert "course.stage(3).start_over()" in capsys.readouterr().out
