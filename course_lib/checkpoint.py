@@ -27,7 +27,7 @@ def save(folder, state, epoch, step):
     The file is read back and its sum compared before all but the newest two are deleted. Raises CheckpointError
     where the disk refuses.
     """
-    path = Path(folder) / f"checkpoint-{epoch:05d}-{step:07d}.pt"
+    path = path_of(folder, epoch, step)
     with _disk_errors_in_words(path):
         with replacing(path) as file:
             summing = _Summing(file)
@@ -39,6 +39,11 @@ def save(folder, state, epoch, step):
             )
         write_text(_seal(path), json.dumps({"file": path.name, "sha256": summing.sum.hexdigest()}))
     keep_newest(folder, KEEP, path)
+
+
+def path_of(folder, epoch, step):
+    """Where the checkpoint of this position lies."""
+    return Path(folder) / f"checkpoint-{epoch:05d}-{step:07d}.pt"
 
 
 def load_newest(folder, say=print):
@@ -129,6 +134,16 @@ def position(folder):
     """(whole epochs, images of the next) of the newest sealed checkpoint, by its name; None where there is none."""
     seals = sorted(Path(folder).glob("checkpoint-*.json"))
     return tuple(map(int, seals[-1].stem.split("-")[1:])) if seals else None
+
+
+def any_good(folder):
+    """Is there a checkpoint in `folder` that verifies?"""
+    return any(_problem(path) is None for path in _newest_first(folder))
+
+
+def saved_at(folder):
+    """When the newest sealed checkpoint was written here, in seconds; there must be one."""
+    return max(Path(folder).glob("checkpoint-*.json")).stat().st_mtime
 
 
 def sweep(folder):

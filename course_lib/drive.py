@@ -73,10 +73,11 @@ class Drive:
             raise CheckpointError(self._taken)
 
     def wait(self):
-        """Wait, with a progress line, until Drive has everything; True if it has. If Drive refuses, or on ■, say so
-        and go on: the copy continues in the background as long as this runtime lives."""
+        """Wait, with a progress line, until Drive has everything; True if it has. If Drive refuses, another notebook
+        has taken over, or on ■, say so and go on: the copy continues in the background as long as this runtime lives.
+        """
         with self._changed:
-            if not self._due:
+            if not self._due and not self._taken:
                 return True
             refusals = self._refusals
             self._changed.notify_all()  # try again now
@@ -96,7 +97,9 @@ class Drive:
             print(self._news.popleft())
         if self._due:
             print("Drive does not have everything yet; the local files do. To try again: course.drive.wait()")
-        return not self._due
+        if self._taken:
+            print(self._taken)
+        return not self._due and not self._taken
 
     def bring_back(self, folder):
         """Copy a stage's newest checkpoint from Drive if it is further than the local one (looked up once, or again
@@ -106,19 +109,24 @@ class Drive:
         """
         if folder in self._seen and not self._taken:
             return
-        self._taken, there = None, self.there(folder)
-        try:
-            checkpoint.copy_newest(there, folder)
-            self._seen[folder] = checkpoint.newest_seal(there)
-        except OSError as error:
-            raise _unreachable(there, error) from error
+        there = self.there(folder)
+        with self._copying:
+            self._taken = None
+            try:
+                os.listdir(self.remote)  # says so where Drive is gone; nothing found is no error to glob
+                checkpoint.copy_newest(there, folder)
+                self._seen[folder] = checkpoint.newest_seal(there)
+            except OSError as error:
+                raise _unreachable(there, error) from error
 
     def forget(self, folder):
         """Delete a folder's copy on Drive. Files are emptied first: Drive's trash counts against its quota."""
         with self._copying:
             with self._changed:
                 self._due = {item: times for item, times in self._due.items() if folder not in (item, item.parent)}
+            self._seen.pop(folder, None)
             try:
+                os.listdir(self.remote)
                 for file in self.there(folder).glob("*"):
                     checkpoint.remove(file, empty=True)
             except OSError as error:
@@ -153,11 +161,12 @@ class Drive:
                 item, times = next(iter(self._due.items()))
             try:
                 with self._copying:
-                    self._copy(item)
+                    if item in self._due:  # else it was forgotten just now
+                        self._copy(item)
             except CheckpointError as error:
                 self._taken = str(error)
             except Exception as error:  # whatever it is, it is said, and the next attempt may do better
-                if isinstance(error, FileNotFoundError) and self.remote.is_dir():
+                if isinstance(error, FileNotFoundError) and Path(error.filename or "").is_relative_to(self.local):
                     time.sleep(0.1)  # the local file was replaced by a newer one, which comes next
                     continue
                 with self._changed:
@@ -190,16 +199,17 @@ class Drive:
             self._copy_file(item, self.there(item))
 
     def _copy_checkpoint(self, folder):
-        there = self.there(folder)
-        if not self._half_done:  # else the seal there may be our own, torn
-            checkpoint.require_ours(there, self._seen.get(folder))
+        there, looked = self.there(folder), folder in self._seen
+        if looked and not self._half_done:  # else it is an earlier session's, or the seal there may be our own, torn
+            checkpoint.require_ours(there, self._seen[folder])
         self._half_done = True
         checkpoint.copy_newest(folder, there, self._news.append, empty=True, progress=self._progress)
         self._half_done = False
-        self._seen[folder] = checkpoint.newest_seal(there)
+        if looked:  # else `bring_back` still has to look whether Drive is further
+            self._seen[folder] = checkpoint.newest_seal(there)
 
     def _copy_file(self, here, there):
-        there.parent.mkdir(exist_ok=True)
+        there.parent.mkdir(parents=True, exist_ok=True)
         temporary = there.with_name(f".{there.name}.part")
         copied = copying(here, temporary, self._progress)
         os.replace(temporary, there)

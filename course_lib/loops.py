@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
+from . import checkpoint
 from .batches import evaluation_batches, training_batches
 from .datasets import natural_order
 from .device import keep_precision
@@ -88,7 +89,7 @@ def trained_model(course, bank, stage_number):
     stage = course.stage(stage_number)
     stage.bring_back()
     if not stage.finished:
-        if stage_number == 2 or stage.state:  # where it has begun, its weights come from its checkpoint
+        if stage_number == 2 or checkpoint.any_good(stage.folder):  # then its weights come from there
             model = get_model(MyModel, seed=course.settings.seed)
         else:
             model = trained_model(course, bank, stage_number - 1)

@@ -143,7 +143,8 @@ class Run:
                 )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the checkpoint was made in another precision than fp16
+            self.scaler.load_state_dict(state["scaler"])
         self.epoch = self.resumed_at = state["epoch"]
         self.history, self.seconds = state["history"], state["seconds"]
         device = self.stage.course.device
@@ -178,7 +179,7 @@ class Run:
             )
         elif not self.stage.finished or self.epoch > self.resumed_at:
             self.save()
-            checkpoint.keep_newest(self.stage.folder, 1)
+            checkpoint.keep_newest(self.stage.folder, 1, checkpoint.path_of(self.stage.folder, *self.saved))
             checkpoint.write_model(self.stage.model_path, self.model)
 
 

@@ -132,8 +132,11 @@ class Stage:
 
     @property
     def finished(self):
-        """Has the stage been trained to its end, now or earlier?"""
-        return self.model_path.exists()
+        """Has the stage been trained to its end, now or earlier? Not so while `model.pth` is that of fewer epochs."""
+        reached = checkpoint.position(self.folder)
+        if reached is None or not self.model_path.exists():
+            return self.model_path.exists()
+        return reached[0] >= self.epochs and checkpoint.saved_at(self.folder) <= self.model_path.stat().st_mtime
 
     @property
     def state(self):
@@ -159,6 +162,8 @@ class Stage:
         if self.folder.exists():
             shutil.rmtree(self.folder)
         print(f"Stage {self.number} starts over.")
+        if self.number == 2 and self.course.stage(3).state:
+            print("Stage 3 still goes on from what stage 2 was. To train it anew too: course.stage(3).start_over()")
 
     def finished_model(self):
         """The path of `model.pth`; raises CheckpointError where the stage was not trained to its end."""

@@ -16,7 +16,18 @@ from faults import total_size, watched
 from tiny import IMAGES, STEPS, at_step, conv_model, elsewhere, linear_model, noise_images, same_weights
 from tqdm.auto import tqdm
 
-from course_lib import CheckpointError, DataError, checkpoint, describe, drive, open_bank, open_course, train, workspace
+from course_lib import (
+    CheckpointError,
+    DataError,
+    checkpoint,
+    describe,
+    drive,
+    files,
+    open_bank,
+    open_course,
+    train,
+    workspace,
+)
 from course_lib.drive import Drive
 from course_lib.files import write_text
 
@@ -173,6 +184,17 @@ def test_when_drive_cannot_be_read_nothing_starts_afresh(on_drive):
     assert not other.stage(2).folder.exists()
 
 
+def test_when_drive_is_unmounted_nothing_starts_afresh_nor_over(on_drive):
+    run(on_drive, at_step(conv_model(), 5, stop))
+    other, remote = new_runtime(on_drive), on_drive.drive.remote
+    remote.rename(remote.with_name("unmounted"))
+    with pytest.raises(CheckpointError, match="Mount Drive again"):
+        run(other, conv_model(seed=99))
+    with pytest.raises(CheckpointError, match="Mount Drive again"):
+        on_drive.stage(2).start_over()
+    assert on_drive.stage(2).state and not other.stage(2).folder.exists()
+
+
 def test_a_rotten_checkpoint_on_drive_is_passed_over(on_drive, short, capsys):
     run(on_drive, at_step(conv_model(), 5, stop))
     damaged = newest(on_drive.drive.remote / "stage-2")
@@ -182,8 +204,11 @@ def test_a_rotten_checkpoint_on_drive_is_passed_over(on_drive, short, capsys):
 
 
 def test_an_unmounted_drive_does_not_become_a_local_folder(on_drive, capsys):
-    shutil.rmtree(on_drive.drive.remote)
-    run(on_drive)
+    def unmount():
+        on_drive.drive.wait()
+        shutil.rmtree(on_drive.drive.remote)
+
+    run(on_drive, at_step(conv_model(), 2, unmount))
     assert not on_drive.drive.remote.exists() and "it is not mounted" in capsys.readouterr().out
 
 
@@ -200,6 +225,17 @@ def test_another_runtime_that_saves_on_the_same_drive_is_noticed(on_drive, short
         on_drive.drive.tell()
     model = run(on_drive, conv_model(seed=99))  # run again: it takes what the other has done
     assert same_weights(model, run(elsewhere(short)))
+
+
+def test_who_is_overtaken_by_another_runtime_at_the_very_end_is_told(on_drive, capsys):
+    run(on_drive, at_step(conv_model(), 5, stop))
+    run(new_runtime(on_drive), conv_model(seed=99))
+    theirs = newest(on_drive.drive.remote / "stage-2").read_bytes()
+    checkpoint.save(on_drive.stage(2).folder, {}, epoch=9, step=0)
+    capsys.readouterr()
+    assert not on_drive.drive.wait()
+    assert "Another notebook is training the same stage" in capsys.readouterr().out
+    assert newest(on_drive.drive.remote / "stage-2").read_bytes() == theirs
 
 
 def test_stop_while_waiting_for_drive(on_drive, monkeypatch, capsys):
@@ -234,6 +270,64 @@ def test_starting_over_forgets_drive_too(on_drive, short):
     assert new_runtime(on_drive).stage(2).state == "finished"
 
 
+class Gate:
+    """A lock that the thread which copies gets only once `open` is set."""
+
+    def __init__(self):
+        self.lock, self.reached, self.open = threading.Lock(), threading.Event(), threading.Event()
+
+    def __enter__(self):
+        if threading.current_thread() is not threading.main_thread():
+            self.reached.set()
+            self.open.wait(timeout=60)
+        self.lock.acquire()
+
+    def __exit__(self, *error):
+        self.lock.release()
+
+
+def test_starting_over_forgets_also_what_was_just_to_be_copied(on_drive):
+    run(on_drive, at_step(conv_model(), 5, stop))
+    folder, gate = on_drive.stage(2).folder, Gate()
+    on_drive.drive._copying = gate
+    on_drive.drive.follow(newest(folder).with_suffix(".json"))
+    assert gate.reached.wait(timeout=60)
+    on_drive.drive.forget(folder)
+    write_text(on_drive.folder / "results.json", "{}")  # copied behind it
+    gate.open.set()
+    assert on_drive.drive.wait()
+    assert not list(on_drive.drive.there(folder).iterdir())
+
+
+def test_a_drive_that_says_there_is_no_such_file_is_not_waited_for(on_drive, capsys):
+    """Drive may know a folder that is gone; that is an error like any other."""
+
+    def fail(kind, path):
+        if kind == "open":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
+
+    with watched(on_drive.drive.remote, fail):
+        write_text(on_drive.folder / "results.json", "{}")
+        assert answer_of(on_drive.drive.wait) is False
+    assert answer_of(on_drive.drive.wait) is True
+    assert "Drive cannot be written (No such file or directory)" in capsys.readouterr().out
+
+
+def test_files_in_deeper_folders_are_copied_too(on_drive):
+    write_text(on_drive.folder / "mine" / "again" / "curve.json", "{}")
+    assert answer_of(on_drive.drive.wait) is True
+    assert (on_drive.drive.remote / "mine" / "again" / "curve.json").read_text() == "{}"
+
+
+def answer_of(function):
+    """What `function` returns; None if it is not back after a minute."""
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(function()), daemon=True)
+    asking.start()
+    asking.join(timeout=60)
+    return answers[0] if answers else None
+
+
 def test_a_damaged_result_on_drive_is_said_and_not_taken(on_drive, capsys):
     (on_drive.drive.remote / "results.json").write_text('{"stages": {"1"')
     other = new_runtime(on_drive)
@@ -250,6 +344,26 @@ def test_drive_switched_on_later_gets_what_is_there(short, tmp_path):
     assert late.drive.wait()
     assert (late.drive.remote / "results.json").exists() and (late.drive.remote / "stage-2" / "model.pth").exists()
     assert same_weights(run(new_runtime(late), conv_model(seed=99)), model)
+
+
+def test_what_a_session_that_died_had_not_copied_is_copied_by_the_next(on_drive, short):
+    """A kernel restart, in the same runtime: the local disk is further than Drive, and nobody else has saved there."""
+    run(on_drive, at_step(conv_model(), 5, stop))
+    del files.followers[short.folder]  # it copies no more
+    run(short)
+    again = Drive(short.folder, on_drive.drive.remote)
+    assert again.wait()
+    again.tell()
+    assert newest(again.remote / "stage-2").name == newest(short.stage(2).folder).name
+
+
+def test_after_a_restart_what_is_further_on_drive_is_taken(on_drive, short):
+    run(on_drive, at_step(conv_model(), 5, stop))
+    run(new_runtime(on_drive), conv_model(seed=99))
+    again = replace(short, drive=Drive(short.folder, on_drive.drive.remote))
+    assert again.drive.wait()
+    run(again, at_step(conv_model(seed=99), 1, pytest.fail))
+    assert again.stage(2).finished
 
 
 @pytest.mark.parametrize("age", [-100, 100])

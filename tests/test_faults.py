@@ -232,6 +232,14 @@ def test_a_run_in_fp16_goes_on_where_there_is_none(short, capsys):
     assert short.stage(2).finished
 
 
+def test_a_run_without_a_scaler_goes_on_in_fp16(short):
+    """As from an A100, in bf16, to a T4, which has none."""
+    run(short.stage(2), at_step(conv_model(), 4, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    gpu = replace(short, precision=Precision("fp16", "cpu"))
+    run(gpu.stage(2), conv_model(seed=99))
+    assert gpu.stage(2).finished
+
+
 def test_two_notebooks_that_train_the_same_stage_are_noticed(short):
     """The second goes on from the first one's checkpoint; the first stops when it sees the second one's."""
     stage, second = short.stage(2), []
@@ -251,6 +259,9 @@ def test_starting_a_stage_over(short, expected, capsys):
     stage.start_over()
     assert stage.state is None and not stage.folder.exists()
     assert same_weights(run(stage), expected)
-    assert "Stage 2 starts over." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Stage 2 starts over." in said and "Stage 3" not in said
+    train(conv_model(), noise_images(IMAGES), short.stage(3), augmented=True)
     shutil.rmtree(stage.folder)
     stage.start_over()  # nothing there: nothing to do
+    assert "course.stage(3).start_over()" in capsys.readouterr().out

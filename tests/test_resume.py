@@ -192,6 +192,31 @@ def test_more_epochs_go_on_where_fewer_ended(short):
     assert all(torch.equal(weights[name], value) for name, value in expected.state_dict().items())
 
 
+def test_the_model_of_fewer_epochs_does_not_stand_for_more(short, monkeypatch):
+    """Nor where a kill comes between the last checkpoint and the new `model.pth`."""
+    images, stage = noise_images(IMAGES), short.stage(2)
+    fewer = short.with_settings(epochs={1: 1, 2: 1, 3: 1})
+    train(conv_model(), images, fewer.stage(2), augmented=True)
+    assert fewer.stage(2).finished and not stage.finished
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(checkpoint, "write_model", lambda path, model: crash())
+        train(conv_model(), images, stage, augmented=True)
+    assert not stage.finished
+    model = conv_model(seed=99)
+    train(model, images, stage, augmented=True)
+    weights = torch.load(stage.model_path, weights_only=True)
+    assert stage.finished and all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
+def test_the_checkpoint_that_stays_is_the_good_one(short):
+    """A damaged one that lies further on, of a run of more epochs, is not kept in its place."""
+    images, stage = noise_images(IMAGES), short.stage(2)
+    train(at_step(conv_model(), 5, press_stop), images, stage, augmented=True)
+    (stage.folder / "checkpoint-00001-0000020.pt").write_bytes(b"cut off by a kill")
+    train(conv_model(seed=99), images, short.with_settings(epochs={1: 1, 2: 1, 3: 1}).stage(2), augmented=True)
+    assert checkpoint.load_newest(stage.folder)["totals"]["seen"] == 16
+
+
 @pytest.mark.parametrize(
     "name, change",
     [
@@ -251,6 +276,10 @@ def test_stages_2_and_3_of_the_report_end_to_end(environment):
     assert not same_weights(get_model(MyModel, course.stage(2).finished_model()), model)
     with no_training():
         assert same_weights(trained_model(course, bank, 3), model)
+    course.stage(3).model_path.unlink()
+    for file in course.stage(3).folder.glob("*.pt"):
+        file.write_bytes(b"damaged")
+    assert same_weights(trained_model(course, bank, 3), model)  # from the model of stage 2 again, not from a new one
     for number, other in ((2, True), (3, False)):  # 2 was trained without augmentation, 3 with it
         with pytest.raises(CheckpointError, match=f"augmentation {not other}, this run has {other}"):
             train(model, bank.train, course.stage(number), augmented=other)
