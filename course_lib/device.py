@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from .errors import SettingsError, brief
-from .files import write_text
+from .files import result_file
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -79,7 +79,8 @@ def keep_precision(folder, precision):
     """Remember in the run's folder what it computes in, so that another runtime goes on in the same."""
     path, text = folder / "run.json", json.dumps({"precision": precision.name})
     if not path.exists() or path.read_text() != text:
-        write_text(path, text)
+        with result_file(path, "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 def prepare(device):

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -152,6 +153,7 @@ class Drive:
                 continue
             with replacing(here) as file:
                 file.write(data)
+            os.utime(here, (there.stat().st_mtime, there.stat().st_mtime))
 
     def _work(self):
         while True:
@@ -210,8 +212,10 @@ class Drive:
 
     def _copy_file(self, here, there):
         there.parent.mkdir(parents=True, exist_ok=True)
-        temporary = there.with_name(f".{there.name}.part")
+        temporary, written = there.with_name(f".{there.name}.part"), here.stat().st_mtime
         copied = copying(here, temporary, self._progress)
+        with suppress(OSError):  # a Drive that keeps no times: the next session copies once more than it must
+            os.utime(temporary, (written, written))
         os.replace(temporary, there)
         if checkpoint.sha256(there) != copied:
             raise OSError(errno.EIO, "it reads back differently from what was written")

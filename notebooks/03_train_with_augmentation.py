@@ -63,6 +63,7 @@ model = trained_model(course, bank, 2)
 # %%
 from course_lib import keep, plot_history, train
 
+model = trained_model(course, bank, 2)  # here once more, so that this cell can be run again by itself
 history = train(model, bank.train, course.stage(3), augmented=True, heldout=bank.heldout)
 
 # %%

@@ -379,6 +379,17 @@ def test_of_two_files_of_results_the_newer_one_counts(on_drive, age):
     assert here.read_text() == there.read_text() == f'{{"stages": {{"{2 if age > 0 else 1}": {{}}}}}}'
 
 
+def test_a_copy_is_as_old_as_its_original(on_drive):
+    """So that what was written while it was being copied is newer than the copy."""
+    here, there = on_drive.folder / "results.json", on_drive.drive.remote / "results.json"
+    write_text(here, '{"stages": {}}')
+    os.utime(here, (1e9, 1e9))
+    on_drive.drive.follow(here)
+    assert on_drive.drive.wait() and there.stat().st_mtime == 1e9
+    other = new_runtime(on_drive)
+    assert (other.folder / "results.json").stat().st_mtime == 1e9
+
+
 def test_a_fault_of_our_own_in_the_copying_is_said_too(on_drive, monkeypatch, capsys):
     monkeypatch.setattr(drive, "copying", lambda *args: 1 / 0)
     write_text(on_drive.folder / "results.json", "{}")

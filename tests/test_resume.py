@@ -241,6 +241,9 @@ def test_nor_on_other_images_nor_with_another_augmentation_nor_into_another_mode
         train(conv_model(), noise_images(IMAGES), short.stage(2), augmented=True)
     with pytest.raises(CheckpointError, match="training images"):
         train(conv_model(), noise_images(IMAGES + 1), short.stage(2), augmented=False)
+    others = replace(noise_images(IMAGES), names=[f"other {i}.png" for i in range(IMAGES)])
+    with pytest.raises(CheckpointError, match="file names and labels"):
+        train(conv_model(), others, short.stage(2), augmented=False)
     with pytest.raises(CheckpointError, match="another model.*start_over"):
         train(linear_model(), noise_images(IMAGES), short.stage(2), augmented=False)
 
