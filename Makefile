@@ -1,6 +1,6 @@
 # make reproduce   run notebooks 00–04 (DATA=, PRESET=, FRESH=1 choose)
 # make test        lint, check the pairs, run the tests
-# make bench       measure speed, as ratios: the table of benchmarks/README.md (about eight minutes)
+# make bench       measure speed, as ratios: the table of benchmarks/README.md (about nine minutes)
 # make notebooks   run the embedded lecture afresh and store its outputs in the committed notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
 

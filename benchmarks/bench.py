@@ -26,7 +26,17 @@ import torch
 from PIL import Image
 from table import HEAD, interleaved, machine, rate, row
 
-from course_lib import MyModel, Totals, augment, checkpoint, draws, get_model, open_bank, open_course, train
+from course_lib import (
+    MyModel,
+    Totals,
+    augment_batch,
+    augmentations,
+    checkpoint,
+    get_model,
+    open_bank,
+    open_course,
+    train,
+)
 from course_lib.bank import build_bank
 from course_lib.batches import training_batches
 from course_lib.device import PRECISIONS
@@ -191,9 +201,7 @@ def augmentation(place):
     transform = report_recipe.transform(place.size, augmented=True)
 
     def ours():
-        uniforms = draws.uniforms(0, 3, 1, samples, augment.DRAWS)
-        table = augment.draw_augmentations(uniforms, images.widths[samples], images.heights[samples])
-        augment.augment_batch(pixels, table.to(pixels.device), place.size)
+        augment_batch(pixels, augmentations(images, samples, place.course), place.size)
 
     def theirs():
         return [transform(picture) for picture in decoded]

@@ -51,8 +51,7 @@ def draw_augmentations(uniforms, widths, heights):
     """Decide, on the host, what happens to each image of a batch.
 
     uniforms: float64 (B, DRAWS) in [0, 1). widths, heights: int (B,), the originals' sizes in pixels: a crop's area
-    and
-        aspect ratio are drawn in the original's geometry.
+    and aspect ratio are drawn in the original's geometry.
     Returns float32 (B, 10), a row an image: left, top, width, height of the crop and width, height of the original
     (all in pixels of the original), horizontal flip and vertical flip (0 or 1), cosine and sine of the angle (−90° …
     90°).
@@ -67,9 +66,8 @@ def draw_augmentations(uniforms, widths, heights):
 def augment_batch(images, augmentations, size):
     """The report's augmentation for a whole batch, each sample with its own draw, in one interpolation.
 
-    images: uint8 (B, S, S, 3), each original squeezed to S × S. augmentations: float32 (B, 10) of
-    `draw_augmentations`, on
-        the images' device.
+    images: uint8 (B, S, S, 3), each original squeezed to S × S. augmentations: float32 (B, 10), as of
+    `draw_augmentations`, on the images' device.
     Returns float32 (B, 3, size, size) in [-1, 1].
     Source: report 1.E with torchvision's defaults (a test holds this against torchvision, image by image).
     """

@@ -17,8 +17,6 @@ import torch
 from .errors import CheckpointError, brief
 from .files import copying, replacing, write_text
 
-KEEP = 2
-
 
 def save(folder, state, epoch, step):
     """Write `state`, a dict of tensors and plain Python, as the checkpoint of `epoch` whole epochs and `step` images
@@ -27,7 +25,7 @@ def save(folder, state, epoch, step):
     The file is read back and its sum compared before all but the newest two are deleted. Raises CheckpointError
     where the disk refuses.
     """
-    path = path_of(folder, epoch, step)
+    path = Path(folder) / f"checkpoint-{epoch:05d}-{step:07d}.pt"
     with _disk_errors_in_words(path):
         with replacing(path) as file:
             summing = _Summing(file)
@@ -38,12 +36,7 @@ def save(folder, state, epoch, step):
                 "Training goes no further; set COURSE_HOME to another disk."
             )
         write_text(_seal(path), json.dumps({"file": path.name, "sha256": summing.sum.hexdigest()}))
-    keep_newest(folder, KEEP, path)
-
-
-def path_of(folder, epoch, step):
-    """Where the checkpoint of this position lies."""
-    return Path(folder) / f"checkpoint-{epoch:05d}-{step:07d}.pt"
+    _keep_two(path)
 
 
 def load_newest(folder, say=print):
@@ -87,7 +80,7 @@ def copy_newest(source, target, say=print, empty=False, progress=lambda size: No
         for file in (path, _seal(path)):  # the seal last
             if copying(file, target / file.name, progress) != sha256(target / file.name):
                 raise OSError(errno.EIO, "it reads back differently from what was written")
-        keep_newest(target, KEEP, target / path.name, empty)
+        _keep_two(target / path.name, empty)
         return
 
 
@@ -98,21 +91,10 @@ def write_model(path, model):
         torch.save(weights, file)
 
 
-def keep_newest(folder, count, newest=None, empty=False):
-    """Delete a folder's checkpoints but the `count` newest, counted from `newest` (a path: what lies further on was
-    passed over when training took up again, and goes too)."""
-    present = _newest_first(folder)
-    here = present.index(newest) if newest else 0
-    for old in present[:here] + present[here + count :]:
-        remove(_seal(old), empty)  # first the seal: half a deletion leaves nothing that looks whole
-        remove(old, empty)
-
-
 def newest_seal(folder):
-    """Name and content of the newest seal in `folder`, which change when anyone saves there; None where there is
-    none."""
-    seals = sorted(Path(folder).glob("checkpoint-*.json"))
-    return (seals[-1].name, seals[-1].read_bytes()) if seals else None
+    """Name and content of the newest seal in `folder`, which change when anyone saves there; None: there is none."""
+    seal = _last_seal(folder)
+    return seal and (seal.name, seal.read_bytes())
 
 
 def require_ours(folder, *ours):
@@ -132,8 +114,8 @@ def is_seal(path):
 
 def position(folder):
     """(whole epochs, images of the next) of the newest sealed checkpoint, by its name; None where there is none."""
-    seals = sorted(Path(folder).glob("checkpoint-*.json"))
-    return tuple(map(int, seals[-1].stem.split("-")[1:])) if seals else None
+    seal = _last_seal(folder)
+    return seal and tuple(map(int, seal.stem.split("-")[1:]))
 
 
 def any_good(folder):
@@ -143,7 +125,7 @@ def any_good(folder):
 
 def saved_at(folder):
     """When the newest sealed checkpoint was written here, in seconds; there must be one."""
-    return max(Path(folder).glob("checkpoint-*.json")).stat().st_mtime
+    return _last_seal(folder).stat().st_mtime
 
 
 def sweep(folder):
@@ -187,6 +169,19 @@ def _seal(path):
     return path.with_suffix(".json")
 
 
+def _last_seal(folder):
+    return max(Path(folder).glob("checkpoint-*.json"), default=None)
+
+
+def _keep_two(path, empty=False):
+    """Delete the checkpoints of a folder but `path`, the newest, and the one before it."""
+    present = _newest_first(path.parent)
+    here = present.index(path)  # what lies further on was passed over when training took up again: it is damaged
+    for old in present[:here] + present[here + 2 :]:
+        remove(_seal(old), empty)  # first the seal: half a deletion leaves nothing that looks whole
+        remove(old, empty)
+
+
 def _problem(path):
     """Why a checkpoint does not count, in words; None if it does."""
     try:
@@ -199,7 +194,7 @@ def _problem(path):
 
 
 def _passed_over(path, problem):
-    return f"{path.name} cannot be used ({problem}); going back to the checkpoint before it."
+    return f"{path.name} cannot be used ({problem}); the one before it is taken, if there is one."
 
 
 class _Summing:

@@ -68,8 +68,7 @@ class Drive:
     def tell(self):
         """Print what has happened since the last time; raise CheckpointError where another notebook has taken over a
         stage."""
-        while self._news:
-            print(self._news.popleft())
+        self._print_news()
         if self._taken:
             raise CheckpointError(self._taken)
 
@@ -83,7 +82,7 @@ class Drive:
             refusals = self._refusals
             self._changed.notify_all()  # try again now
         try:
-            with tqdm(desc="copying to Drive", unit="B", unit_scale=True, leave=False, initial=0) as bar:
+            with tqdm(desc="copying to Drive", unit="B", unit_scale=True, leave=False) as bar:
                 start, done = self._copied, False
                 while not done:
                     with self._changed:
@@ -94,13 +93,16 @@ class Drive:
         except KeyboardInterrupt:
             print("Not waited for; the copy to Drive goes on in the background. To wait: course.drive.wait()")
             return False
-        while self._news:
-            print(self._news.popleft())
+        self._print_news()
         if self._due:
             print("Drive does not have everything yet; the local files do. To try again: course.drive.wait()")
         if self._taken:
             print(self._taken)
         return not self._due and not self._taken
+
+    def _print_news(self):
+        while self._news:
+            print(self._news.popleft())
 
     def bring_back(self, folder):
         """Copy a stage's newest checkpoint from Drive if it is further than the local one (looked up once, or again

@@ -180,7 +180,6 @@ class Run:
             )
         elif not self.stage.finished or self.epoch > self.resumed_at:
             self.save()
-            checkpoint.keep_newest(self.stage.folder, 1, checkpoint.path_of(self.stage.folder, *self.saved))
             checkpoint.write_model(self.stage.model_path, self.model)
 
 

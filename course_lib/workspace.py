@@ -1,5 +1,4 @@
-"""Settings and places: everything a run needs to know, decided once, before anything is
-trained."""
+"""Settings and places: everything a run needs to know, decided once, before anything is trained."""
 
 import os
 import shutil

@@ -84,7 +84,7 @@ def test_any_damage_to_the_newest_is_noticed_and_the_one_before_is_taken(tmp_pat
     newest.write_bytes(data)
     told = []
     assert newest_number(tmp_path, told) == 1
-    assert len(told) == 1 and newest.name in told[0] and "going back" in told[0]
+    assert len(told) == 1 and newest.name in told[0] and "the one before it is taken" in told[0]
 
 
 @pytest.mark.parametrize("seal", [None, b"", b"{", b"[]", b'{"file": "x"}', b'{"sha256": "0"}', b"\xff\xfe"])

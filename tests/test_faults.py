@@ -81,7 +81,7 @@ def test_a_flipped_bit_or_a_cut_is_always_noticed(tmp_path, short):
             assert checkpoint.load_newest(folder, said.append)["totals"]["seen"] == earlier
             assert said == [
                 f"{newest.name} cannot be used (its bytes have changed since it was written); "
-                "going back to the checkpoint before it."
+                "the one before it is taken, if there is one."
             ]
     newest.write_bytes(good)
     seal = newest.with_suffix(".json")
@@ -102,7 +102,7 @@ def test_eighty_epochs_of_saves_take_the_space_of_three_checkpoints(short):
 
     with watched(course.home, look, look):
         run(course.stage(2))
-    (last,) = course.stage(2).folder.glob("*.pt")
+    last = max(course.stage(2).folder.glob("*.pt"))
     assert max(largest) <= 3 * (last.stat().st_size + 1000)
 
 
