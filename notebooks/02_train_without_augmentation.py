@@ -48,7 +48,8 @@ stage = course.stage(2)
 #
 # A new model, cross entropy, SGD with learning rate 0.01 and momentum 0.9, batches of 32 in a new order each epoch.
 # The held-out images are looked at after every epoch, never trained on. **Predict:** where will the two accuracies
-# end? #
+# end?
+#
 # ■ stops after the step that is running; the same cell goes on. A finished stage is shown again at once.
 
 # %%
@@ -91,9 +92,9 @@ keep(
 )
 
 # %% [markdown]
-# Above, six training images as the model learned them; below, the same six, augmented. What it knew by heart it no
-# longer recognises once it is turned or cropped: it has learned pictures, not classes. Accuracy on training images
-# cannot tell the two apart; images it has not seen can.
+# Above, six training images as the model learned them; below, the same six, augmented. What it knew by heart it often
+# no longer recognises once it is turned or cropped (of all 640, see the table): it has learned pictures, not classes.
+# Accuracy on training images cannot tell the two apart; images it has not seen can.
 
 # %% [markdown]
 # ## To keep, or to start over
