@@ -72,7 +72,7 @@ def copy_newest(source, target, say=print, empty=False, progress=lambda size: No
             if path.exists():  # else it was deleted meanwhile, as there is a newer one
                 say(_passed_over(path, problem))
             continue
-        target.mkdir(parents=True, exist_ok=True)
+        target.mkdir(exist_ok=True)  # not its parents: an unmounted Drive is not made anew
         for half in _newest_first(target):
             if _problem(half):  # what an attempt that failed has left takes up space
                 remove(_seal(half), empty)

@@ -48,7 +48,8 @@ class Drive:
             self.remote.mkdir(parents=True, exist_ok=True)
             self._bring_back_files()
             for here in sorted(self.local.glob("*")) + sorted(self.local.glob("stage-*/*")):
-                if here.is_file() and not _newer(self.there(here), here):
+                there = self.there(here)
+                if here.is_file() and not _newer(there, here) and not _same(there, here):
                     self.follow(here)  # from before Drive was switched on, or not copied to the end
         except OSError as error:
             raise _unreachable(self.remote, error) from error
@@ -117,6 +118,7 @@ class Drive:
             self._taken = None
             try:
                 os.listdir(self.remote)  # says so where Drive is gone; nothing found is no error to glob
+                self.local.mkdir(parents=True, exist_ok=True)
                 checkpoint.copy_newest(there, folder)
                 self._seen[folder] = checkpoint.newest_seal(there)
             except OSError as error:
@@ -155,7 +157,7 @@ class Drive:
                 continue
             with replacing(here) as file:
                 file.write(data)
-            os.utime(here, (there.stat().st_mtime, there.stat().st_mtime))
+            os.utime(here, ns=(there.stat().st_mtime_ns,) * 2)
 
     def _work(self):
         while True:
@@ -195,7 +197,7 @@ class Drive:
     def _copy(self, item):
         if not item.exists():
             return  # deleted since
-        if not self.remote.is_dir():  # never made anew: an unmounted Drive must not become a local folder
+        if not self.remote.is_dir():  # nor made anew, here or below: an unmounted Drive must not become a local folder
             raise OSError(errno.ENOTCONN, "it is not mounted")
         if item.is_dir():
             self._copy_checkpoint(item)
@@ -213,11 +215,12 @@ class Drive:
             self._seen[folder] = checkpoint.newest_seal(there)
 
     def _copy_file(self, here, there):
-        there.parent.mkdir(parents=True, exist_ok=True)
-        temporary, written = there.with_name(f".{there.name}.part"), here.stat().st_mtime
+        for folder in reversed(there.relative_to(self.remote).parents[:-1]):
+            (self.remote / folder).mkdir(exist_ok=True)
+        temporary, written = there.with_name(f".{there.name}.part"), here.stat().st_mtime_ns
         copied = copying(here, temporary, self._progress)
         with suppress(OSError):  # a Drive that keeps no times: the next session copies once more than it must
-            os.utime(temporary, (written, written))
+            os.utime(temporary, ns=(written, written))
         os.replace(temporary, there)
         if checkpoint.sha256(there) != copied:
             raise OSError(errno.EIO, "it reads back differently from what was written")
@@ -228,7 +231,15 @@ class Drive:
 
 def _newer(one, other):
     """Is file `one` there, and written after `other` if that is there too?"""
-    return one.exists() and (not other.exists() or one.stat().st_mtime > other.stat().st_mtime)
+    return one.exists() and (not other.exists() or one.stat().st_mtime_ns > other.stat().st_mtime_ns)
+
+
+def _same(one, other):
+    """Are both files there, of the same size and written at the same time?"""
+    if not one.exists() or not other.exists():
+        return False
+    first, second = one.stat(), other.stat()
+    return (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns)
 
 
 def _unreachable(path, error):

@@ -254,7 +254,8 @@ CPU_RATE = 19  # images/s that a CPU core trains at 224 × 224 in bf16, measured
 
 
 def describe(course):
-    """The run in two lines: what, on what, in which precision; where its outcome goes, and what was found there.
+    """The run in two lines: what, on what, in which precision and memory format; where its outcome goes, and what was
+    found there.
 
     A third says how many hours the preset `full` takes without a GPU, by what was measured on two cores.
     """
@@ -262,7 +263,7 @@ def describe(course):
     found = [f"stage {number} {state}" for number in course.settings.epochs if (state := course.stage(number).state)]
     return (
         f"{course.data_name}, preset {course.preset}: {course.settings.size} × {course.settings.size} pixels, "
-        f"seed {course.settings.seed}, on {course.device.type} in {course.precision.name}\n"
+        f"seed {course.settings.seed}, on {course.device.type} in {course.precision.name}, channels last\n"
         f"results in {places}; found there: {', '.join(found) or 'nothing yet'}" + _patience(course)
     )
 

@@ -212,6 +212,23 @@ def test_an_unmounted_drive_does_not_become_a_local_folder(on_drive, capsys):
     assert not on_drive.drive.remote.exists() and "it is not mounted" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("what", ["a checkpoint", "a file in a folder"])
+def test_nor_does_one_that_is_unmounted_in_the_middle_of_a_copy(on_drive, what):
+    remote = on_drive.drive.remote
+
+    def unmount(kind, path):
+        if kind == "mkdir" and remote.exists():
+            remote.rename(remote.with_name("unmounted"))
+
+    with watched(remote, unmount):
+        if what == "a checkpoint":
+            run(on_drive)
+        else:
+            write_text(on_drive.folder / "mine" / "curve.json", "{}")
+        assert not on_drive.drive.wait()
+    assert not remote.exists() and remote.with_name("unmounted").exists()
+
+
 def test_another_runtime_that_saves_on_the_same_drive_is_noticed(on_drive, short):
     """The one that another has overtaken on Drive stops, and leaves what is there alone."""
 

@@ -146,7 +146,7 @@ def test_paths_are_shown_without_the_machine(course, monkeypatch):
     assert course.shown(course.home / "x") == str(Path("~", "home", "x"))
     assert course.shown("/content/drive/MyDrive/runs") == str(Path("/content/drive/MyDrive/runs"))
     assert describe(course) == (
-        "shapes, preset smoke: 32 × 32 pixels, seed 0, on cpu in fp32\n"
+        "shapes, preset smoke: 32 × 32 pixels, seed 0, on cpu in fp32, channels last\n"
         f"results in {Path('~', 'home', 'shapes-smoke')}; found there: nothing yet"
     )
 
