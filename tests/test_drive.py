@@ -215,6 +215,8 @@ def test_an_unmounted_drive_does_not_become_a_local_folder(on_drive, capsys):
 @pytest.mark.parametrize("what", ["a checkpoint", "a file in a folder"])
 def test_nor_does_one_that_is_unmounted_in_the_middle_of_a_copy(on_drive, what):
     remote = on_drive.drive.remote
+    write_text(on_drive.folder / "results.json", "{}")
+    assert on_drive.drive.wait()
 
     def unmount(kind, path):
         if kind == "mkdir" and remote.exists():
