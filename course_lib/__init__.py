@@ -1,29 +1,31 @@
 """One student's three-stage experiment with a ResNet-like classifier of 80 classes, step by step (see README.md)."""
 
-from importlib import import_module
-
-_ROOMS = {
-    "model": "res_block MyModel get_model",
-    "datasets": "MyDataset MyDatasett",
-    "augment": "plain_transform augmented_transform plain_batch augment_batch draw_augmentations",
-    "bank": "open_bank",
-    "batches": "training_batches augmentations",
-    "resume": "Totals",
-    "loops": "train_epoch train trained_model evaluate predict test",
-    "results": "measure measured_once record read_results table",
-    "plots": "plot_history plot_sweep plot_images plot_class_samples plot_class_histogram "
-    "plot_predictions plot_top_five keep",
-    "widgets": "browse_classes",
-    "survey": "describe_data",
-    "workspace": "open_course describe",
-    "errors": "CourseError DataError CheckpointError SettingsError DeviceMemoryError",
-}
-_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name):
-    # A name's room is imported on first use: `import course_lib` alone costs nothing, and pyplot only who plots.
-    if name not in _HOME:
-        raise AttributeError(f"course_lib has no {name!r}; it has {', '.join(__all__)}.")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+from .augment import augment_batch, augmentations, augmented_transform, plain_batch, plain_transform, training_batches
+from .data.describe import describe_data
+from .datasets import MyDataset, MyDatasett
+from .errors import (
+    CheckpointError,
+    CourseError,
+    DataError,
+    DeviceMemoryError,
+    DiskError,
+    DivergedError,
+    SettingsError,
+    Stopped,
+)
+from .experiment import open_course
+from .explore import browse_classes
+from .loops import evaluate, few_heldout, predict, test, train, trained_model
+from .model import MyModel, get_model, res_block
+from .plots import (
+    keep,
+    plot_class_histogram,
+    plot_class_samples,
+    plot_confusion,
+    plot_history,
+    plot_images,
+    plot_predictions,
+    plot_sweep,
+    plot_top_five,
+)
+from .results import measure, read_results, record, table, trial

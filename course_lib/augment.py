@@ -1,32 +1,36 @@
-"""The report's two transforms (1.E): readable, image by image; and the same for a whole uint8 batch on its device.
+"""The report's two transforms (1.E): image by image with torchvision, and for whole batches on the model's device.
 
-The report crops and resizes, normalises, flips, and then rotates with nearest-neighbour sampling, so that the
-corners a rotation leaves empty are 0 *after* normalisation: mid-grey. `augment_batch` does all of that in one
-interpolation.
+The report crops and resizes, normalises, flips, and then rotates to the nearest pixel, so the corners a rotation
+leaves empty are 0 *after* normalisation: mid-grey. `augment_batch` does all of that in one interpolation.
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torchvision import transforms
 
-DRAWS = 43  # uniforms a sample needs: 10 tries of (area, ratio, top, left), 2 flips, 1 angle
+from .data import draws
+from .device import pinned, send
+from .storage.files import in_order
+
+EVALUATION_BATCH = 256
+DRAWS = 43  # random numbers per image: 10 tries of (area, ratio, top, left), 2 flips, 1 angle
 _SCALE, _RATIO, _TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # torchvision's defaults, which the report uses
 _DEGREES = 90
 
 
 def plain_transform(size):
-    """PIL image → float (3, size, size) in [-1, 1]: Resize, ToTensor, Normalize, as the report writes it (1.E,
-    1.F)."""
+    """PIL image → float32 (3, size, size) in [-1, 1]: Resize, ToTensor, Normalize (report 1.E, 1.F)."""
     return transforms.Compose(
         [transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))]
     )
 
 
 def augmented_transform(size):
-    """PIL image → float (3, size, size) in [-1, 1]: the report's augmentation, one image at a time (1.E)."""
+    """PIL image → float32 (3, size, size) in [-1, 1]: the report's augmentation of one image (1.E)."""
     return transforms.Compose(
         [
             transforms.RandomResizedCrop((size, size)),
@@ -40,7 +44,7 @@ def augmented_transform(size):
 
 
 def plain_batch(images, size):
-    """uint8 (B, S, S, 3) → float32 (B, 3, size, size) in [-1, 1], channels last; resized where S ≠ size."""
+    """uint8 (B, S, S, 3) → float32 (B, 3, size, size) in [-1, 1], channels last; resized if S ≠ size."""
     batch = images.permute(0, 3, 1, 2).float()
     if batch.shape[-1] != size:
         batch = F.interpolate(batch, (size, size), mode="bilinear", antialias=True)
@@ -48,13 +52,12 @@ def plain_batch(images, size):
 
 
 def draw_augmentations(uniforms, widths, heights):
-    """Decide, on the host, what happens to each image of a batch.
+    """Decide what happens to each image of a batch.
 
-    uniforms: float64 (B, DRAWS) in [0, 1). widths, heights: int (B,), the originals' sizes in pixels: a crop's area
-    and aspect ratio are drawn in the original's geometry.
-    Returns float32 (B, 10), a row an image: left, top, width, height of the crop and width, height of the original
-    (all in pixels of the original), horizontal flip and vertical flip (0 or 1), cosine and sine of the angle (−90° …
-    90°).
+    uniforms: float64 (B, DRAWS) in [0, 1). widths, heights: int (B,), pixels of the originals; crops are drawn in the
+    original's geometry. Returns float32 (B, 10), one row per image: left, top, width and height of the crop, width
+    and height of the original (all in pixels of the original), horizontal and vertical flip (0 or 1), cosine and sine
+    of the angle (−90° … 90°).
     """
     boxes = crop_boxes(uniforms[:, :40].reshape(-1, _TRIES, 4), widths, heights)
     flips = uniforms[:, 40:42] < 0.5
@@ -64,25 +67,23 @@ def draw_augmentations(uniforms, widths, heights):
 
 
 def augment_batch(images, augmentations, size):
-    """The report's augmentation for a whole batch, each sample with its own draw, in one interpolation.
+    """The report's augmentation of a whole batch, a different one for each image, in one interpolation (1.E).
 
-    images: uint8 (B, S, S, 3), each original squeezed to S × S. augmentations: float32 (B, 10), as of
-    `draw_augmentations`, on the images' device.
-    Returns float32 (B, 3, size, size) in [-1, 1].
-    Source: report 1.E with torchvision's defaults (a test holds this against torchvision, image by image).
+    images: uint8 (B, S, S, 3), each original squeezed to S × S. augmentations: float32 (B, 10) of
+    `draw_augmentations`, on the images' device. Returns float32 (B, 3, size, size) in [-1, 1]. A test compares this
+    with torchvision, image by image.
     """
     grid, inside = _sampling_grid(augmentations, size)
     batch = plain_batch(images, images.shape[1])
     batch = F.grid_sample(batch, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return batch.mul_(inside.unsqueeze(1))  # corners without image: 0, mid-grey
+    return batch.mul_(inside.unsqueeze(1))  # empty corners: 0, mid-grey
 
 
 def _sampling_grid(augmentations, size):
-    """Where each output pixel is read from, going backwards through the report's steps: rotation, flips, resized
-    crop.
+    """Where each output pixel is read from, going backwards through the report's steps: rotation, flips, resized crop.
 
-    Returns grid float32 (B, size, size, 2), for `grid_sample` with align_corners=False, and inside bool (B, size,
-    size): False where the rotation leaves a corner empty.
+    Returns grid: float32 (B, size, size, 2) for `grid_sample` with align_corners=False; and inside: bool (B, size,
+    size), False in the corners that the rotation leaves empty.
     """
     # Horizontal and vertical values one above the other, (2, B, 1, 1), so that one operation does both.
     start, length, original, flip, (cos, sin) = augmentations.T.reshape(5, 2, -1, 1, 1)
@@ -104,11 +105,10 @@ def _sampling_grid(augmentations, size):
 
 
 def crop_boxes(u, widths, heights):
-    """Draw torchvision's RandomResizedCrop boxes for a whole batch (defaults: area 8–100 %, aspect ratio 3/4–4/3).
+    """Draw torchvision's RandomResizedCrop boxes for a batch (area 8–100 %, aspect ratio 3/4–4/3; report 1.E).
 
-    u: float64 (B, 10, 4), uniforms in [0, 1): ten tries a sample. widths, heights: int (B,), pixels of the originals.
-    Returns int64 (B, 4): left, top, width, height in pixels; where all tries fail, the largest centred box whose
-    aspect ratio is allowed. Source: torchvision's RandomResizedCrop.get_params; the report uses its defaults.
+    u: float64 (B, 10, 4) uniforms in [0, 1), ten tries per image. widths, heights: int (B,), pixels of the originals.
+    Returns int64 (B, 4): left, top, width, height in pixels; the largest centred box if all tries fail.
     """
     W, H = (np.asarray(side, dtype=np.int64)[:, None] for side in (widths, heights))  # (B, 1)
     area = W * H * (_SCALE[0] + (_SCALE[1] - _SCALE[0]) * u[..., 0])  # (B, 10)
@@ -127,3 +127,62 @@ def _centred_boxes(W, H):
     w = np.where(W / H > _RATIO[1], np.rint(H * _RATIO[1]), W).astype(np.int64)
     h = np.where(W / H < _RATIO[0], np.rint(W / _RATIO[0]), H).astype(np.int64)
     return np.stack([(W - w) // 2, (H - h) // 2, w, h], axis=-1)
+
+
+def training_batches(images, stage, epoch, augmented, first=0):
+    """The batches of one epoch, from its image number `first` on, on the model's device.
+
+    images: Images. epoch: from 1. augmented: the report's augmentation, or resize only. Yields float32 (B, 3, S, S) in
+    [-1, 1] and int64 (B,). Order and augmentation depend on (seed, stage, epoch, image) alone, so a run that resumes
+    sees what it would have seen.
+    """
+    course = stage.course
+    order = torch.from_numpy(draws.order(course.settings.seed, stage.number, epoch, len(images)))
+    batches = list(order.split(course.settings.batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:  # BatchNorm can't normalise a single image: put it with the others
+        batches[-2:] = [torch.cat(batches[-2:])]
+    starts = np.cumsum([0] + [len(batch) for batch in batches])[:-1]
+    remaining = [batch for start, batch in zip(starts, batches) if start >= first]
+    return _batches(images, remaining, course, (stage.number, epoch) if augmented else None)
+
+
+def evaluation_batches(images, course, augmented=False):
+    """All images in order, in large batches. Augmented: always the same draws, which training never uses (epoch 0)."""
+    batches = torch.arange(len(images)).split(EVALUATION_BATCH) if len(images) else ()
+    return _batches(images, batches, course, (0, 0) if augmented else None)
+
+
+def augmentations(images, indices, course, stage_number=0, epoch=0):
+    """The augmentations of the images at `indices` in this epoch: float32 (B, 10), on the course's device.
+
+    Stage 0 and epoch 0 are never trained on: use them to look at examples.
+    """
+    indices = np.asarray(indices)
+    uniforms = draws.uniforms(course.settings.seed, stage_number, epoch, indices, DRAWS)
+    return send(draw_augmentations(uniforms, images.widths[indices], images.heights[indices]), course.device)
+
+
+def _batches(images, batches, course, draw):
+    """(images, labels) for each batch of indices. draw: stage and epoch of the augmentation, or None."""
+    for indices, pixels in _gathered(images, batches, course.device):
+        labels = send(images.labels[indices], course.device)
+        if draw:
+            table = augmentations(images, indices, course, *draw)
+            yield augment_batch(pixels, table, course.settings.size), labels
+        else:
+            yield plain_batch(pixels, course.settings.size), labels
+
+
+def _gathered(images, batches, device):
+    """(indices, their pixels on `device`: uint8 (B, side, side, 3)) for each batch of indices.
+
+    Pixels in a memory-mapped file are read ahead by a thread, up to three batches, so that nothing waits for the disk.
+    """
+    if images.pixels.device.type == device.type:
+        for indices in batches:
+            yield indices, images.batch(indices)
+    else:
+        with ThreadPoolExecutor(1) as reader:
+            ahead = in_order(reader, lambda indices: (indices, pinned(images.batch(indices), device)), batches, ahead=3)
+            for indices, pixels in ahead:
+                yield indices, pixels.to(device, non_blocking=True)

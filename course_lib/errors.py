@@ -1,5 +1,4 @@
-"""The errors a reader can do something about. Each says what is wrong, where, and what to do, in one or two
-sentences."""
+"""The errors a reader can do something about: each says what is wrong, where, and what to do."""
 
 import reprlib
 
@@ -8,12 +7,12 @@ _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
 
 
 def brief(value):
-    """A value from a stranger's file as a message shows it: however long or deeply nested, a few words."""
+    """Shorten a value from somebody else's file for a message, however long or deeply nested it is."""
     return _BRIEF.repr(value)
 
 
 class CourseError(Exception):
-    """Base of all errors of this course. In a notebook only the message is shown, not six frames of library code."""
+    """The base of all errors of this course. A notebook shows its message without the traceback."""
 
     def _render_traceback_(self):
         # IPython asks an exception for its own rendering before it prints a traceback.
@@ -25,12 +24,24 @@ class DataError(CourseError):
 
 
 class CheckpointError(CourseError):
-    """A checkpoint or `model.pth` cannot be used: unreadable, of another model, or of another run."""
+    """A checkpoint or a `model.pth` can't be used: it is damaged, or belongs to another model or another run."""
 
 
 class SettingsError(CourseError):
-    """A setting (form cell or environment variable) has a value that cannot be used."""
+    """A setting (a form field or an environment variable) has a value that can't be used."""
+
+
+class DiskError(CourseError, OSError):
+    """A file can't be written: the disk is full or read-only, or Google Drive isn't mounted."""
 
 
 class DeviceMemoryError(CourseError):
     """The device has too little memory for this batch size and image size."""
+
+
+class DivergedError(CourseError):
+    """The loss is no longer a finite number."""
+
+
+class Stopped(CourseError):
+    """You pressed ■. Everything is saved; raising this keeps Run All from running the cells below."""

@@ -1,5 +1,4 @@
-"""The report's classifier: a bottleneck block that doubles its width, stacked to 41 weighted layers (report 1.A,
-1.B)."""
+"""The report's classifier: a bottleneck block that doubles its width, stacked to 41 weighted layers (1.A, 1.B)."""
 
 import os
 
@@ -10,10 +9,10 @@ from .errors import CheckpointError
 
 
 class res_block(nn.Module):
-    """Bottleneck residual block, (B, in_, H, W) → (B, 2·out_, H/stride, W/stride). Source: report 1.B.
+    """A residual bottleneck block, (B, in_, H, W) → (B, 2·out_, H/stride, W/stride). Source: report 1.B.
 
     1×1 conv to out_, 3×3 conv with `stride`, 1×1 conv to 2·out_, each with BatchNorm; the input is added before the
-    last ReLU. `shortway` is the identity where the shapes agree, else a 1×1 conv that makes them agree.
+    last ReLU. `shortway` is the identity if the shapes agree, and otherwise a 1×1 conv that makes them agree.
     """
 
     def __init__(self, in_, out_, stride=1):
@@ -36,9 +35,9 @@ class res_block(nn.Module):
 
 
 class MyModel(nn.Module):
-    """The report's network: images (B, 3, S, S) in [-1, 1] → logits (B, 80), any S ≥ 32. Source: report 1.A.
+    """The report's network: images (B, 3, S, S) in [-1, 1], S ≥ 32 → logits (B, 80). Source: report 1.A.
 
-    `res_block` is an argument, so that another block of the same signature can be put in its place.
+    `res_block` is an argument, so that you can put another block with the same signature in its place.
     """
 
     def __init__(self, res_block):
@@ -78,10 +77,9 @@ def get_model(model_class, checkpoint_path=None, seed=0):
     """Build `model_class(res_block)` and load the weights of `checkpoint_path` if that file exists (report 1.E, 1.F).
 
     checkpoint_path: a `model.pth`, that is a plain `state_dict`, with or without the `module.` prefix that
-        DataParallel adds; None or a path where no file is gives a new model.
-    seed: a new model's weights depend on it alone; the global random state is neither used nor changed.
-    Returns the model on the CPU, in training mode.
-    Raises CheckpointError where the file is not a `state_dict` of this model. Nothing in the file is executed.
+    DataParallel adds. Without such a file, the weights are new and depend on `seed` alone; the global random state is
+    neither used nor changed. Returns the model on the CPU, in training mode. Raises CheckpointError if the file is no
+    `state_dict` of this model. Nothing in the file is executed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the CUDA devices as well
@@ -92,18 +90,18 @@ def get_model(model_class, checkpoint_path=None, seed=0):
 
 
 def load_weights(model, checkpoint_path):
-    """Load a `model.pth` into `model`, or raise CheckpointError, in words, and leave the model as it was."""
+    """Load a `model.pth` into `model`; raises CheckpointError and leaves the model as it was if it doesn't fit."""
     try:
         weights = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the broken bytes lead to: every kind means the same here
         raise CheckpointError(
-            f"{checkpoint_path} cannot be read as PyTorch weights: it is damaged, or not a model.pth. "
-            "Take another copy of it, or delete it to start with a new model."
+            f"{checkpoint_path} can't be read as PyTorch weights: it is damaged, or no model.pth. "
+            "Use another copy of it, or delete it to start with a new model."
         ) from error
     if not isinstance(weights, dict) or not all(map(_is_plain_tensor, weights.values())):
         raise CheckpointError(
-            f"{checkpoint_path} holds something other than a state_dict (a name and a tensor for each "
-            "weight). Save it with torch.save(model.state_dict(), …)."
+            f"{checkpoint_path} isn't a state_dict (a name and a tensor for each weight). "
+            "Save it with torch.save(model.state_dict(), …)."
         )
     weights = {str(name).removeprefix("module."): value for name, value in weights.items()}
     expected = {name: value.shape for name, value in model.state_dict().items()}
@@ -111,12 +109,12 @@ def load_weights(model, checkpoint_path):
         if name not in weights:
             problem = f"lacks {name}"
         elif name not in expected:
-            problem = f"has {name}, which the model has not"
+            problem = f"has {name}, which the model lacks"
         elif weights[name].shape != expected[name]:
-            problem = f"has {name} of shape {tuple(weights[name].shape)} where the model has {tuple(expected[name])}"
+            problem = f"has {name} of shape {tuple(weights[name].shape)} instead of {tuple(expected[name])}"
         else:
             continue
-        raise CheckpointError(f"{checkpoint_path} belongs to another model than {type(model).__name__}: it {problem}.")
+        raise CheckpointError(f"{checkpoint_path} belongs to another model, not {type(model).__name__}: it {problem}.")
     model.load_state_dict(weights)
 
 

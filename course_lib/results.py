@@ -1,71 +1,74 @@
-"""What a run measured, kept as `results.json`, and the table that sets it against the report's numbers."""
+"""What a run measured, in `results.json`, and the table that compares it with the report's numbers."""
 
 import json
 import platform
 import subprocess
-from dataclasses import asdict
+import tempfile
+from dataclasses import asdict, replace
 
 import torch
 import torchvision
 
-from .errors import DataError
-from .files import result_file
-from .loops import evaluate
-from .workspace import REPOSITORY
+from .experiment import CHECKOUT, images_digest
+from .loops import evaluate, train
+from .model import MyModel, get_model
+from .storage.checkpoints import digest_of, weights_digest
+from .storage.files import write_text
 
-_REPORT = {  # report 3: every figure is on training images; a dash where it gives none
+REPORT = {  # report 3: all its figures are on training images
     ("1", "train_plain"): "overfits",
     ("2", "train_plain"): "100 %",
     ("2", "train_augmented"): "50 %",
     ("3", "train_augmented"): "85 %",
 }
-_MEASURED_ON = {
+MEASURED_ON = {
     "train_plain": "training images, plain",
     "train_augmented": "training images, augmented",
     "heldout_plain": "held-out images ({}), plain",
 }
 
 
-def measure(model, bank, course):
-    """The three final figures of a stage, all in eval mode and each said with what it was measured on and how many
-    images.
-
-    Returns {"train_plain" | "train_augmented" | "heldout_plain": Measured}.
-    """
+def measure(model, course):
+    """The three final figures of a stage, in eval mode: {"train_plain", "train_augmented", "heldout_plain": Measured}."""
     return {
-        "train_plain": evaluate(model, bank.train, course),
-        "train_augmented": evaluate(model, bank.train, course, augmented=True),
-        "heldout_plain": evaluate(model, bank.heldout, course),
+        "train_plain": evaluate(model, course.data.train, course),
+        "train_augmented": evaluate(model, course.data.train, course, augmented=True),
+        "heldout_plain": evaluate(model, course.data.heldout, course),
     }
 
 
-def read_results(course):
-    """The run's `results.json`, or an empty record where there is none yet. Raises DataError where it is damaged."""
-    path = course.folder / "results.json"
-    if not path.exists():
-        return {"stages": {}}
-    try:
-        results = json.loads(path.read_bytes())
-        results["stages"].items()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(
-            f"{course.shown(path)} is damaged ({error!r}). Delete it: running the notebooks again writes it anew "
-            "from the checkpoints."
-        ) from error
+def record(stage, model, history, final):
+    """Keep what a stage measured; returns the content of `results.json` with all stages that belong together.
+
+    model: the stage's finished model. history: from `train`. final: from `measure`.
+    """
+    course, before = stage.course, stage.course.stage(2).model_path
+    measured = {
+        "epochs": history,
+        "final": {name: figure.accuracy for name, figure in final.items()},
+        "measured_on": {
+            name: f"{figure.images:,} {MEASURED_ON[name].format(course.data.split)}, eval mode"
+            for name, figure in final.items()
+        },
+        "model": weights_digest(model.state_dict()),
+        "starts_from": weights_digest(torch.load(before, weights_only=True)) if stage.number == 3 else None,
+    }
+    _write(stage.folder / "measured.json", measured)
+    results = read_results(course)
+    _write(course.folder / "results.json", results)
     return results
 
 
-def record(course, bank, stage_number, history, final):
-    """Add a stage to `results.json`. history: of `train`. final: as of `measure`. Returns all
-    results."""
-    results = read_results(course) | {
-        "data": {
-            "name": bank.name,
-            "classes": len(bank.classes),
-            "train": len(bank.train),
-            "heldout": len(bank.heldout),
-            "split": bank.split,
-        },
+def read_results(course):
+    """The content of `results.json`, from what each stage measured."""
+    paths = {str(number): course.stage(number).folder / "measured.json" for number in course.epochs}
+    stages = {number: _read(path) for number, path in paths.items() if path.exists()}
+    if "2" in stages and stages.get("3", {}).get("starts_from", stages["2"]["model"]) != stages["2"]["model"]:
+        print("Stage 3 was trained from an earlier stage 2, so it's left out: course.stage(3).start_over()")
+        del stages["3"]
+    data = course.data
+    return {
+        "data": {"name": data.name, "train": len(data.train), "heldout": len(data.heldout), "split": data.split},
         "preset": course.preset,
         "seed": course.settings.seed,
         "settings": asdict(course.settings),
@@ -77,42 +80,37 @@ def record(course, bank, stage_number, history, final):
             "torchvision": torchvision.__version__,
         },
         "commit": _commit(),
+        "stages": stages,
     }
-    results["stages"][str(stage_number)] = {
-        "epochs": history,
-        "planned": course.stage(stage_number).epochs,
-        "final": {name: figure.accuracy for name, figure in final.items()},
-        "measured_on": {
-            name: f"{figure.images:,} {_MEASURED_ON[name].format(bank.split)}, eval mode"
-            for name, figure in final.items()
-        },
-    }
-    _write(course, "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    return results
 
 
-def measured_once(course, name, measurements):
-    """{label: what its measurement returned}, kept as `name`.json in the run's folder and shown again from there.
+def trial(course, images, *, epochs, model=None, **changes):
+    """A short training from a new model with other settings: `trial(course, five, epochs=4, lr=0.1)`; its history.
 
-    measurements: {label: a function without arguments that returns what JSON can hold}.
-    Measured anew where the run's settings, data or precision have changed, or the file is damaged.
+    model: another new model than the report's. changes: fields of Settings. The history is kept in `trials/`, under a
+    name that depends on everything it was measured with, and read from there the next time. The weights aren't kept.
     """
-    path = course.folder / f"{name}.json"
-    made_with = json.loads(json.dumps([course.data, asdict(course.settings), course.precision.name]))
-    try:
-        kept = json.loads(path.read_bytes())
-        if kept["made_with"] == made_with:
-            return kept["measured"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not measured yet, or not whole: measuring is the remedy
-    measured = {label: measurement() for label, measurement in measurements.items()}
-    _write(course, path.name, json.dumps({"made_with": made_with, "measured": measured}))
-    return measured
+    model = model or get_model(MyModel, seed=course.settings.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        attempt = replace(course.experiment("attempt", scratch, epochs=epochs, **changes), drive=None)
+        key = [attempt.identity, attempt.precision.name, epochs, images_digest(images)]
+        key.append(weights_digest(model.state_dict()))
+        path = course.folder / "trials" / f"{digest_of(json.dumps(key).encode())}.json"
+        if not path.exists():
+            _write(path, train(model, images, attempt.stage(1), augmented=False))
+    return _read(path)
 
 
-def _write(course, name, text):
-    with result_file(course.folder / name, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
+def table(results):
+    """The report's numbers beside this run's, as a Markdown table that also reads well as plain text."""
+    rows = [("stage", "report", "this run", "measured on")]
+    for number, stage in sorted(results["stages"].items()):
+        for name, accuracy in stage["final"].items():
+            label, reported = f"{number}, {len(stage['epochs'])} epochs", REPORT.get((number, name), "–")
+            rows.append((label, reported, f"{accuracy:.1%}", stage["measured_on"][name]))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    rows.insert(1, tuple("-" * width for width in widths))
+    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows)
 
 
 def device_name(device):
@@ -123,24 +121,17 @@ def device_name(device):
 
 
 def _commit():
-    """The repository's commit, or None where it is not a git checkout."""
+    """The checkout's commit, or None outside a checkout."""
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
-        )
+        command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout.strip() or None
 
 
-def table(results):
-    """The report's numbers against this run's, as a Markdown table that also reads well as plain text."""
-    rows = [("stage", "report", "this run", "measured on")]
-    for number, stage in sorted(results["stages"].items()):
-        done, planned = len(stage["epochs"]), stage["planned"]
-        label = f"{number}, {done} epochs" + (f" of {planned}" if done < planned else "")
-        for name, accuracy in stage["final"].items():
-            rows.append((label, _REPORT.get((number, name), "–"), f"{accuracy:.1%}", stage["measured_on"][name]))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    rows.insert(1, tuple("-" * width for width in widths))
-    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows)
+def _read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write(path, value):
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

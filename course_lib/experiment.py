@@ -1,0 +1,268 @@
+"""The experiment: its settings and presets, and a course, which is one run of it with its data, folder and stages."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import torch
+
+from .data.bank import Bank, open_data
+from .device import Precision, best_device, choose_precision, computes_in
+from .errors import SettingsError
+from .storage.checkpoints import digest_of, newest_first, position, require_same, weights_digest
+from .storage.drive import Drive, drive_copy, mount
+from .storage.files import drive_root, require_mounted, write_text
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+VARIABLES = [f"COURSE_{name}" for name in ("DATA", "PRESET", "HOME", "SEED", "SIZE", "EPOCHS", "PRECISION")]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run's numbers depend on, besides the data: all of it is part of the run's identity.
+
+    lr, momentum and batch_size are the report's (1.E, 3.1).
+    """
+
+    size: int  # side of the images, in pixels
+    images_per_class: tuple  # of generated data: (training, held-out)
+    lr: float = 0.01
+    momentum: float = 0.9
+    batch_size: int = 32
+    seed: int = 0
+    precision: str = "auto"
+
+    def __post_init__(self):
+        if self.size < 32:
+            raise SettingsError(f"COURSE_SIZE is {self.size}: the model halves an image five times, so use at least 32.")
+        if not 0 <= self.seed < 2**63:
+            raise SettingsError(f"COURSE_SEED is {self.seed}: use a whole number from 0 to 2⁶³ − 1.")
+
+
+# Settings, and the epochs of each stage. These aren't part of the identity: a finished stage can be trained further.
+PRESETS = {
+    "smoke": (Settings(size=32, images_per_class=(2, 1)), {1: 2, 2: 1, 3: 1}),  # seconds, for tests
+    "lecture": (Settings(size=64, images_per_class=(8, 8)), {1: 56, 2: 56, 3: 30}),  # minutes on a CPU
+    "full": (Settings(size=224, images_per_class=(500, 50)), {1: 30, 2: 30, 3: 50}),  # the report's numbers
+}
+
+
+@dataclass(frozen=True)
+class Course:
+    """One run of the experiment. `open_course` makes it; everything else is handed it."""
+
+    data: Bank  # the images
+    preset: str
+    settings: Settings
+    epochs: dict  # stage → how many
+    device: torch.device
+    precision: Precision
+    home: Path  # the folder of all runs, image banks and downloads, on a local disk
+    folder: Path  # this run's folder
+    source: str  # what the data was opened as: a name or a path
+    drive: Drive | None = None  # the copy of this run's folder on Google Drive
+
+    @property
+    def identity(self):
+        """What makes this run different from all others: all its settings, and the data's names, labels and content."""
+        return {"data": {"name": self.data.name, "digest": self.data.digest}, "settings": asdict(self.settings)}
+
+    def claim(self):
+        """Write `run.json` into the run's folder; raise CheckpointError if the folder belongs to another run."""
+        path = self.folder / "run.json"
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))["identity"]
+            advice = "To keep both runs, set COURSE_HOME to another folder, or rename the data set or this folder."
+            require_same(found, self.identity, self.shown(self.folder), advice)
+        else:
+            record = {"identity": self.identity, "precision": self.precision.name}
+            write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+    def stage(self, number):
+        """Stage 1, 2 or 3 of the experiment (report 3)."""
+        return Stage(self, number, self.folder / f"stage-{number}", self.epochs[number])
+
+    def experiment(self, name, home=None, **changes):
+        """Your own experiment: the same run with some settings changed, as in `course.experiment("lr-0.1", lr=0.1)`.
+
+        changes: fields of Settings, and `epochs` for all stages. home: a folder for its outcome; by default
+        `experiments/<name>` in this run's folder. Returns a Course.
+        """
+        epochs = dict.fromkeys(self.epochs, changes.pop("epochs")) if "epochs" in changes else self.epochs
+        folder = Path(home or self.folder / "experiments") / name
+        course = replace(self, settings=replace(self.settings, **changes), epochs=epochs, folder=folder)
+        course = replace(course, data=open_data(self.source, course.settings, self.home))
+        course.claim()
+        return course
+
+    def start_over(self):
+        """Forget everything this run has left, here and on Drive."""
+        if self.drive:
+            self.drive.forget(self.folder)
+        shutil.rmtree(self.folder)
+        self.claim()
+
+    def leave_drive(self):
+        """Wait until Drive has everything, then unmount it, before you close the runtime."""
+        if self.drive and self.drive.wait() and "google.colab" in sys.modules:
+            from google.colab import drive
+
+            drive.flush_and_unmount()
+            print("Everything is on Drive, and Drive is unmounted. To mount it again, restart the runtime.")
+
+    def shown(self, path):
+        """A path as it is printed: relative to the checkout, or else to your home folder, if it lies inside."""
+        for base, prefix in ((CHECKOUT, Path()), (Path.home(), Path("~"))):
+            if Path(path).is_relative_to(base):
+                return str(prefix / Path(path).relative_to(base))
+        return str(path)
+
+    def describe(self):
+        """The run in two lines: what is computed and on what; where its files are and how far each stage is."""
+        places = self.shown(self.folder) + (f", copied to {self.drive.remote}" if self.drive else "")
+        stages = [f"stage {number}: {state}" for number in self.epochs if (state := self.stage(number).state)]
+        hint = ""
+        if self.preset == "full" and self.device.type == "cpu":
+            hint = "\nNo GPU found. In Colab: Runtime → Change runtime type → GPU; or choose the preset lecture."
+        return (
+            f"{self.data.name}, preset {self.preset}: {self.settings.size} × {self.settings.size} pixels, seed "
+            f"{self.settings.seed}, on {self.device.type} in {self.precision.name}\n"
+            f"{places} – {', '.join(stages) or 'nothing trained yet'}{hint}"
+        )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a course: its number, its folder (checkpoints and `model.pth`) and how many epochs it takes."""
+
+    course: Course
+    number: int
+    folder: Path
+    epochs: int
+
+    @property
+    def model_path(self):
+        """Where the finished stage leaves its weights, as the report's code loads them."""
+        return self.folder / "model.pth"
+
+    @property
+    def state(self):
+        """How far the stage is, in words; None if it hasn't begun."""
+        epoch, images = next(map(position, newest_first(self.folder)), (0, 0))
+        if epoch >= self.epochs and not images:
+            return "finished"
+        return f"in epoch {epoch + 1} of {self.epochs}, after {images:,} images" if epoch or images else None
+
+    def identity(self, model, optimizer, images, augmented):
+        """Everything the stage's numbers depend on: the course's identity, and what `loops.train` was given.
+
+        Stage 3 also depends on the model it starts from, the outcome of stage 2.
+        """
+        options = {name: value for name, value in optimizer.defaults.items() if value}  # new PyTorch adds more, all off
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return self.course.identity | {
+            "stage": self.number,
+            "model": f"{type(model).__name__} with {parameters:,} parameters",
+            "starts from": weights_digest(model.state_dict()) if self.number == 3 else "a new model",
+            "optimizer": {"name": type(optimizer).__name__} | options,
+            "images": images_digest(images),
+            "augmented": augmented,
+        }
+
+    def start_over(self):
+        """Forget what was trained in this stage, here and on Drive; its training cell then starts from the beginning."""
+        if self.course.drive:
+            self.course.drive.forget(self.folder)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        print(f"Stage {self.number} starts over.")
+        if self.number == 2 and self.course.stage(3).state:
+            print("Stage 3 was trained from the old stage 2. Start it over, too: course.stage(3).start_over()")
+
+
+def images_digest(images):
+    """How many images these are, and a digest of their names and labels."""
+    return f"{len(images)} ({digest_of(repr((images.names, images.labels.tolist())).encode())})"
+
+
+def open_course(data="shapes", preset="lecture", drive=False):
+    """Open a run of the experiment with the settings of a notebook's form; the environment (`COURSE_…`) wins.
+
+    data: a name in `data_manifest.json`, or the path of a folder or archive in the report's layout. preset: "smoke",
+    "lecture" or "full". drive: keep a copy of the run on Google Drive; Colab asks for permission. A COURSE_HOME on a
+    mounted Drive does the same. Raises SettingsError, DataError, or CheckpointError if the run's folder, here or on
+    Drive, belongs to another run.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a Korean or Western Windows console lacks some characters
+            stream.reconfigure(errors="replace")
+    environment = {name: value for name, value in os.environ.items() if name.startswith("COURSE_") and value}
+    for name in environment:
+        if name not in VARIABLES:
+            raise SettingsError(f"There is no setting {name}; the settings are {', '.join(VARIABLES)}.")
+    preset = environment.get("COURSE_PRESET", preset)
+    if preset not in PRESETS:
+        raise SettingsError(f"The preset (COURSE_PRESET) is {preset!r}; it can be {', '.join(PRESETS)}.")
+    settings, epochs = PRESETS[preset]
+    numbers = {name: _whole_number(f"COURSE_{name.upper()}", environment) for name in ("seed", "size", "epochs")}
+    if "COURSE_EPOCHS" in environment:  # of stages 2 and 3; stage 1 is a check and keeps its own
+        if numbers["epochs"] < 1:
+            raise SettingsError(f"COURSE_EPOCHS is {numbers['epochs']}: use 1 or more.")
+        epochs = epochs | {2: numbers["epochs"], 3: numbers["epochs"]}
+    changes = {name: numbers[name] for name in ("seed", "size") if numbers[name] is not None}
+    settings = replace(settings, precision=environment.get("COURSE_PRECISION", "auto"), **changes)
+    device = best_device()
+    precision = choose_precision(device, settings.precision)
+
+    home, remote = _homes(environment.get("COURSE_HOME"), drive)
+    source = environment.get("COURSE_DATA", data)
+    bank = open_data(source, settings, home)
+    folder = home / _folder_name(bank.name, preset, settings)
+    course = Course(bank, preset, settings, epochs, device, precision, home, folder, source)
+    if (folder / "run.json").exists():
+        course.claim()  # before anything is copied
+    if remote:
+        course = replace(course, drive=drive_copy(folder, remote / folder.name, json.dumps(course.identity)))
+        course.drive.restore()
+    course.claim()
+    return _keep_precision(course)
+
+
+def _homes(wanted, drive):
+    """The folder of all runs on the local disk, and the one on Google Drive, if the run is copied there."""
+    home = (CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / "runs"
+    wanted = Path(wanted).expanduser().resolve() if wanted else home
+    if drive_root(wanted):
+        require_mounted(wanted)
+        return home, wanted
+    return wanted, mount() / "runs" if drive else None
+
+
+def _whole_number(name, environment):
+    try:
+        return int(environment[name]) if name in environment else None
+    except ValueError:
+        raise SettingsError(f"{name} is {environment[name]!r}: use a whole number.") from None
+
+
+def _folder_name(data_name, preset, settings):
+    """`<data>-<preset>` and everything that differs from the preset: "tiny80-full-64px", "shapes-lecture-seed1"."""
+    parts = [data_name, preset]
+    for field in fields(Settings):
+        value = getattr(settings, field.name)
+        if value != getattr(PRESETS[preset][0], field.name):
+            parts.append({"size": f"{value}px", "precision": value}.get(field.name, f"{field.name}{value}"))
+    return re.sub(r"[^\w.+-]+", "_", "-".join(map(str, parts)))
+
+
+def _keep_precision(course):
+    """The course in the precision its run began in, if the device computes in that."""
+    began = json.loads((course.folder / "run.json").read_text(encoding="utf-8"))["precision"]
+    if computes_in(course.device, began):
+        return replace(course, precision=Precision(began, course.device.type))
+    print(f"This run began in {began}; continuing in {course.precision.name}, which this device supports.")
+    return course

@@ -1,0 +1,1 @@
+"""Files that survive: atomic writes, checkpoints, the run that resumes, the copy on Google Drive."""

@@ -1,0 +1,186 @@
+"""Google Drive as a run's second home: a thread copies the run's folder there while it is being trained.
+
+Everything is written to the local disk first. A Drive that drops out, is full or slow never stops training: you see a
+message, and the copy is retried.
+"""
+
+import atexit
+import json
+import os
+import sys
+import threading
+import time
+from functools import cache
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from ..errors import CheckpointError, DiskError, SettingsError
+from . import checkpoints
+from .files import replacing, require_mounted, sweep
+
+EVERY_SECONDS = 10  # between two looks at what has changed; also between two attempts
+MOUNT_POINT = "drive"  # the report's ./drive
+ADVICE = "Use another COURSE_HOME, or rename the folder on Drive."
+
+
+def mount():
+    """Mount Google Drive (Colab asks you for permission) and return your folder on it, `MyDrive`."""
+    if "google.colab" not in sys.modules:
+        raise SettingsError("Google Drive works only in Colab: set drive to False, or COURSE_HOME to a folder.")
+    from google.colab import drive
+
+    mount_point = Path(MOUNT_POINT).resolve()
+    drive.mount(str(mount_point))
+    return mount_point / "MyDrive"
+
+
+@cache
+def drive_copy(local, remote, identity):
+    """The Drive that keeps the folder `local` copied in `remote`: one for each pair, however often you ask."""
+    return Drive(local, remote, json.loads(identity))
+
+
+class Drive:
+    """A copy on Google Drive of a run's folder. local, remote: the two folders. identity: the run's, a dict."""
+
+    def __init__(self, local, remote, identity):
+        self.local, self.remote, self.identity = Path(local), Path(remote), identity
+        self._copied = {}  # path → its size and time when it was copied
+        self._news, self._failing = [], False
+        self._lock = threading.RLock()
+        threading.Thread(target=self._work, daemon=True, name="copy to Drive").start()
+        atexit.register(self.wait)
+
+    def restore(self):
+        """Copy from Drive what is missing here, and the stages that are further there.
+
+        Raises CheckpointError if Drive holds another run or can't be read: starting afresh would cost what is there.
+        """
+        with self._lock:
+            try:
+                require_mounted(self.remote)
+                self._require_same_run()
+                for folder in sorted({path.parent for path in _files(self.remote)}):
+                    self._restore_folder(folder, self.local / folder.relative_to(self.remote))
+            except DiskError:
+                raise  # the local disk's, or nothing mounted: its message says so
+            except OSError as error:
+                raise CheckpointError(
+                    f"{self.remote} on Drive can't be read ({error.strerror or error}). Mount Drive and run the cell "
+                    "again, or set drive to False to work on the local disk only."
+                ) from error
+
+    def tell(self):
+        """Print what has happened since the last time; only this prints, so call it where a reader looks."""
+        while self._news:
+            tqdm.write(self._news.pop(0))
+
+    def wait(self):
+        """Copy what isn't on Drive yet, with a progress bar; True once Drive has everything. ■ leaves it for later."""
+        try:
+            with self._lock, tqdm(desc="copying to Drive", unit="B", unit_scale=True, leave=False, delay=1) as bar:
+                self._try_to_copy(bar.update)
+        except KeyboardInterrupt:
+            print("Not waiting; copying continues in the background.")
+            return False
+        self.tell()
+        return not self._failing
+
+    def forget(self, folder):
+        """Delete the copy of `folder`, emptying its files first: Drive's trash counts against your quota."""
+        with self._lock:
+            require_mounted(self.remote)
+            for path in _files(self.remote / Path(folder).relative_to(self.local)):
+                _remove(path)
+            self._copied = {}
+
+    def _work(self):
+        while True:
+            time.sleep(EVERY_SECONDS)
+            with self._lock:
+                self._try_to_copy()
+
+    def _try_to_copy(self, progress=lambda count: None):
+        try:
+            if (self.local / "run.json").exists():
+                self._copy_all(progress)
+        except (OSError, CheckpointError) as error:
+            if not self._failing:
+                reason = getattr(error.__cause__ or error, "strerror", None) or error
+                self._news.append(f"Drive can't be written ({reason}). Training continues; copying is retried.")
+            self._failing = True
+        else:
+            if self._failing:
+                self._news.append("Drive is back and up to date.")
+            self._failing = False
+
+    def _copy_all(self, progress):
+        require_mounted(self.remote)
+        if not self._require_same_run():  # a new folder, or one that was deleted meanwhile
+            self._copied = {}
+        for path in _files(self.local):
+            try:
+                now = (path.stat().st_size, path.stat().st_mtime_ns)
+                if self._copied.get(path) != now:
+                    self._copy(path, self.remote / path.relative_to(self.local), progress)
+                    self._copied[path] = now
+            except FileNotFoundError:
+                if path.exists():
+                    raise  # Drive's, not a local file that was replaced meanwhile
+
+    def _copy(self, path, there, progress):
+        data = path.read_bytes()
+        if not there.exists() or there.stat().st_size != len(data) or there.read_bytes() != data:
+            sweep(there.parent)
+            with replacing(there) as file:
+                for start in range(0, len(data), 1 << 20):
+                    progress(file.write(data[start : start + (1 << 20)]))
+            if there.read_bytes() != data:
+                raise OSError(f"{there.name} reads back differently from what was written.")
+        if path.suffix == ".pt":
+            ours = {other.name for other in checkpoints.newest_first(path.parent)}
+            for other in checkpoints.newest_first(there.parent):
+                if other.name not in ours and checkpoints.position(other) <= checkpoints.position(path):
+                    _remove(other)
+
+    def _restore_folder(self, there, here):
+        newest = checkpoints.newest_good(here)
+        further = False
+        for path in checkpoints.newest_first(there):
+            if newest and checkpoints.position(path) <= checkpoints.position(newest):
+                break
+            data = path.read_bytes()
+            if checkpoints.digest_of(data) == path.stem.split("-")[-1]:
+                self._bring(here / path.name, data)
+                further = True
+                break
+            print(f"{path.name} on Drive is damaged; using the previous checkpoint.")
+        for path in _files(there, nested=False):
+            if path.suffix != ".pt" and (further or not (here / path.name).exists()):
+                self._bring(here / path.name, path.read_bytes())
+
+    def _bring(self, path, data):
+        with replacing(path) as file:
+            file.write(data)
+        self._copied[path] = (path.stat().st_size, path.stat().st_mtime_ns)
+
+    def _require_same_run(self):
+        """Is there a run on Drive? Raises CheckpointError if it is another one than the local one."""
+        path = self.remote / "run.json"
+        if not path.exists():
+            return False
+        found = json.loads(path.read_text(encoding="utf-8"))["identity"]
+        checkpoints.require_same(found, self.identity, f"{self.remote} on Drive", ADVICE)
+        return True
+
+
+def _files(folder, nested=True):
+    """The files in a folder, run.json first, without hidden ones (which are still being written)."""
+    found = [path for path in folder.glob("**/*" if nested else "*") if path.is_file()]
+    return sorted((path for path in found if path.name[0] != "."), key=lambda path: (path.name != "run.json", path))
+
+
+def _remove(path):
+    os.truncate(path, 0)
+    path.unlink()

@@ -1,0 +1,78 @@
+"""Files that are either whole or absent: everything the course writes goes through `replacing`."""
+
+import os
+import time
+from collections import deque
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import DiskError
+
+DRIVE_FOLDERS = {"MyDrive", "My Drive", "Shareddrives", "Shared drives"}  # what Google Drive mounts below its root
+STALE_SECONDS = 600  # a temporary file nobody has written to for this long was left by a killed process
+
+
+@contextmanager
+def replacing(path, mode="wb", **options):
+    """Open a temporary file beside `path`; once it is complete and on disk, rename it to `path`.
+
+    If anything fails on the way (a full disk, a kill, an exception), the old file stays as it was. Missing folders
+    are created, but never a missing Google Drive. Takes the options of `open`. Raises DiskError.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        require_mounted(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, mode, **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if isinstance(error, DiskError):
+            raise
+        raise DiskError(
+            f"{path} can't be written ({error.strerror or error}). Whatever was there before is still there. Free some "
+            "space or close the file elsewhere, then run the cell again; or set COURSE_HOME to another folder."
+        ) from error
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def write_text(path, text):
+    """Write `text` to `path` as UTF-8, completely or not at all."""
+    with replacing(path, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
+def sweep(folder):
+    """Delete the half-written files that killed processes left in `folder`, but none that is still being written."""
+    for path in Path(folder).glob(".*.tmp"):
+        if time.time() - path.stat().st_mtime > STALE_SECONDS:
+            path.unlink(missing_ok=True)
+
+
+def drive_root(path):
+    """The folder of a Google Drive (`…/MyDrive`) that `path` lies in, mounted or not; None if it lies elsewhere."""
+    path = Path(os.path.abspath(path))
+    return next((folder for folder in [path, *path.parents] if folder.name in DRIVE_FOLDERS), None)
+
+
+def require_mounted(path):
+    """Raise DiskError if `path` lies on a Google Drive that isn't mounted: it must not become a local folder."""
+    root = drive_root(path)
+    if root and not root.is_dir():
+        raise DiskError(f"Google Drive isn't mounted: there is no {root}. Mount Drive, then run the cell again.")
+
+
+def in_order(pool, function, items, ahead=64):
+    """Like `pool.map`, but never more than `ahead` items ahead of its reader, so that memory stays flat."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

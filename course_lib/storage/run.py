@@ -1,0 +1,234 @@
+"""A stage being trained: what survives a kill, ■ and a lost runtime, behind the plain verbs that `loops.train` uses."""
+
+import math
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from ..errors import DeviceMemoryError, DivergedError, Stopped
+from . import checkpoints
+from .files import sweep
+
+_MOST_THREADS = torch.get_num_threads()
+
+
+class Run:
+    """Trains a stage from its newest good checkpoint to its last epoch.
+
+    A checkpoint holds everything the next step depends on: weights, optimizer, scaler, position, the sums of the epoch
+    so far, and the identity of the run. Raises CheckpointError if a checkpoint belongs to another run.
+    """
+
+    def __init__(self, stage, model, optimizer, scaler, images, augmented):
+        """images: the Images trained on. augmented: whether they are augmented."""
+        self.stage, self.course, self.model, self.optimizer, self.scaler = stage, stage.course, model, optimizer, scaler
+        self.images = len(images)
+        self.identity = stage.identity(model, optimizer, images, augmented)
+        self.epoch, self.seen, self.skipped, self.seconds, self.history = 0, 0, 0, 0.0, []
+        self.loss_sum = torch.zeros((), device=self.course.device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=self.course.device)
+        self.saved, self.saved_at, self.interrupted = None, time.monotonic(), False
+        self._resume()
+        # An epoch that has begun is finished, even if fewer epochs are asked for now.
+        self.last_epoch = max(stage.epochs, self.epoch + (self.seen > 0))
+        self._scale = scaler.get_scale()
+        self._statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]  # BatchNorm's
+        self._last_statistics = [buffer.clone() for buffer in self._statistics]
+
+    def __enter__(self):
+        done, total = self.epoch * self.images + self.seen, self.last_epoch * self.images
+        self.bar = tqdm(initial=done, total=total, unit=" images", leave=False, disable=done == total)
+        if threading.current_thread() is threading.main_thread():  # no other thread can handle a signal
+            self._handler = signal.signal(signal.SIGINT, lambda *_: setattr(self, "interrupted", True))
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._handler)
+        self.bar.total = self.bar.n  # a notebook's bar turns red if it closes early
+        self.bar.close()
+        if isinstance(error, torch.OutOfMemoryError):
+            raise DeviceMemoryError(
+                f"The device's memory is full at {self.course.settings.size} pixels. Lower COURSE_SIZE or the batch "
+                "size, restart the runtime and run the cell again."
+            ) from error
+        if error is None:
+            if self.course.drive:
+                self.course.drive.wait()
+            self._stop_if_interrupted()
+
+    def epochs(self):
+        """The numbers of the epochs still to be trained, from 1; the first may be one that was interrupted."""
+        while self.epoch < self.last_epoch:
+            self._stop_if_interrupted()
+            self.bar.set_description(f"stage {self.stage.number}, epoch {self.epoch + 1} of {self.last_epoch}")
+            yield self.epoch + 1
+
+    def steps(self, batches):
+        """Hand out `batches`. After each step, stop if you pressed ■, and save if two minutes have passed."""
+        start = time.monotonic()
+        for images, labels in batches:
+            yield images, labels
+            self.seconds += time.monotonic() - start
+            self.bar.update(len(labels))
+            if self.course.drive:
+                self.course.drive.tell()
+            self._stop_if_interrupted()
+            if time.monotonic() - self.saved_at > checkpoints.EVERY_SECONDS:
+                self.save()
+            start = time.monotonic()
+        self.loss_sum.item()  # waits for the device, once per epoch, so that the seconds are true
+        self.seconds += time.monotonic() - start
+
+    def count(self, loss, logits, labels):
+        """Add a batch to the epoch's sums, on the device and without waiting for it.
+
+        loss: the batch's mean, (); logits: (B, classes); labels: int64 (B,). A smaller last batch counts for what it is.
+        """
+        loss = loss.detach().float()
+        if self.scaler.is_enabled():
+            loss = self._forget_overflow(loss)
+        self.loss_sum += loss * len(labels)
+        self.correct += (logits.argmax(1) == labels).sum()
+        self.seen += len(labels)
+
+    def end_epoch(self, heldout=None):
+        """Close the epoch: add it to the history, print its line, start new sums. heldout: an accuracy in [0, 1]."""
+        self._require_finite()
+        self.epoch += 1
+        entry = {
+            "epoch": self.epoch,
+            "loss": self.loss_sum.item() / self.seen,
+            "train_accuracy": self.correct.item() / self.seen,
+            "heldout_accuracy": heldout,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.seen / self.seconds, 1),
+        }
+        self.history.append(entry)
+        tqdm.write(epoch_line(self.stage, entry))
+        if self.skipped:
+            tqdm.write(f"fp16 overflowed: {self.skipped} steps of this epoch were skipped.")
+        self.loss_sum.zero_()
+        self.correct.zero_()
+        self.seen, self.skipped, self.seconds = 0, 0, 0.0
+        if time.monotonic() - self.saved_at > checkpoints.EVERY_SECONDS / 4:
+            self.save()  # between two epochs rather than in the middle of the next
+
+    def finish(self):
+        """Leave a checkpoint and `model.pth`; returns the history, one dict per epoch."""
+        self.save()
+        checkpoints.write_model(self.stage.model_path, self.model)
+        return self.history
+
+    def save(self):
+        """Save a checkpoint of this moment, which must lie between two steps. Raises DivergedError, DiskError."""
+        if self.saved == (self.epoch, self.seen):
+            return
+        self._require_finite()
+        position = {name: getattr(self, name) for name in ("epoch", "seen", "skipped", "seconds", "history")}
+        state = {"identity": self.identity, "made_on": made_on(self.course), "position": position}
+        state |= {"loss_sum": self.loss_sum.cpu(), "correct": self.correct.cpu()}
+        state |= {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "scaler")}
+        checkpoints.save(self.stage.folder, state, self.epoch, self.seen)
+        self.saved, self.saved_at = (self.epoch, self.seen), time.monotonic()
+
+    def _resume(self):
+        self.course.claim()
+        if self.course.drive and not checkpoints.newest_first(self.stage.folder):
+            self.course.drive.restore()
+        sweep(self.stage.folder)
+        path, number = checkpoints.newest_good(self.stage.folder), self.stage.number
+        if path is None:
+            choose_threads(self.course.device)
+            return
+        state = checkpoints.load(path)
+        advice = f"To train this stage from the start, run course.stage({number}).start_over()."
+        checkpoints.require_same(state["identity"], self.identity, self.course.shown(path), advice)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"] and self.scaler.is_enabled():  # empty if the checkpoint wasn't made in fp16
+            self.scaler.load_state_dict(state["scaler"])
+        for name, value in state["position"].items():
+            setattr(self, name, value)
+        self.loss_sum.copy_(state["loss_sum"])
+        self.correct.copy_(state["correct"])
+        self.saved = (self.epoch, self.seen)
+        if self.epoch >= self.stage.epochs and not self.seen:
+            print(f"Stage {number}: all {self.epoch} epochs are done; loaded from the checkpoint.")
+            return
+        choose_threads(self.course.device, state["made_on"]["threads"])
+        for entry in self.history:
+            print(epoch_line(self.stage, entry))
+        print(f"Resuming stage {number} in epoch {self.epoch + 1}, after {self.seen:,} of its images.")
+        before, now = state["made_on"], made_on(self.course)
+        changed = [f"{name} {now[name]} instead of {before[name]}" for name in now if now[name] != before[name]]
+        if changed:
+            print(f"Results are equally valid, but won't be bit-identical: {', '.join(changed)}.")
+
+    def _forget_overflow(self, loss):
+        """After a step that fp16 overflow made the scaler skip, undo its traces; returns the loss, 0 if not finite."""
+        skipped, self._scale = self.scaler.get_scale() < self._scale, self.scaler.get_scale()
+        if skipped:
+            self.skipped += 1
+            for buffer, last in zip(self._statistics, self._last_statistics):
+                buffer.copy_(torch.where(buffer.isfinite(), buffer, last))
+        torch._foreach_copy_(self._last_statistics, self._statistics)
+        return loss.nan_to_num(0, 0, 0) if skipped else loss
+
+    def _stop_if_interrupted(self):
+        if self.interrupted:
+            self.save()
+            where = f"in epoch {self.epoch + 1} of {self.last_epoch}" if self.epoch < self.last_epoch else "at its end"
+            raise Stopped(f"stage {self.stage.number} stopped {where}, and is saved. Run the cell again to continue.")
+
+    def _require_finite(self):
+        """Raise DivergedError if the loss or a weight isn't finite, or if fp16 skips more than one step in ten."""
+        steps = self.seen // self.course.settings.batch_size
+        weights_finite = all(value.isfinite().all() for value in self.model.state_dict().values())
+        if not math.isfinite(self.loss_sum.item()) or not weights_finite or self.skipped > 10 + steps // 10:
+            raise DivergedError(
+                f"The loss is no longer a finite number (stage {self.stage.number}, epoch {self.epoch + 1}): lower the "
+                "learning rate. Nothing was saved since it happened; the last good checkpoint is still there."
+            )
+
+
+def epoch_line(stage, entry):
+    """An epoch in one line: "stage 2, epoch  3/56: loss 2.100, accuracy 41.2% (training, running), …"."""
+    heldout = "" if entry["heldout_accuracy"] is None else f", {entry['heldout_accuracy']:.1%} (held-out)"
+    return (
+        f"stage {stage.number}, epoch {entry['epoch']:2}/{stage.epochs}: loss {entry['loss']:.3f}, accuracy "
+        f"{entry['train_accuracy']:.1%} (training, running){heldout}, {entry['images_per_second']:.0f} images/s"
+    )
+
+
+def made_on(course):
+    """What must agree for a resumed run to be bit-identical on a CPU; a GPU adds up in another order each time."""
+    version, threads = torch.__version__.split("+")[0], torch.get_num_threads()
+    return {"device": course.device.type, "precision": course.precision.name, "torch": version, "threads": threads}
+
+
+def choose_threads(device, wanted=_MOST_THREADS):
+    """On a CPU, compute with `wanted` threads, or with fewer if the processor has fewer idle cores; reports that.
+
+    Two threads that share one free core are up to seventy times slower than one: they wait for each other thousands
+    of times per second. Idle cores are counted for a quarter of a second, on Linux only.
+    """
+    free = wanted
+    if device.type == "cpu" and wanted > 1 and Path("/proc/stat").exists():
+        idle, start = _idle_seconds(), time.monotonic()
+        time.sleep(0.25)
+        free = max(1, min(wanted, round((_idle_seconds() - idle) / (time.monotonic() - start))))
+    torch.set_num_threads(free)
+    if free < wanted:
+        print(f"Other programs are using this computer's processor: training with {free} of {wanted} threads.")
+
+
+def _idle_seconds():
+    """The idle time of all cores since the computer was started."""
+    fields = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=9)[1:]
+    return (int(fields[3]) + int(fields[4])) / os.sysconf("SC_CLK_TCK")
