@@ -13,9 +13,10 @@ import torch
 from .data.bank import Bank, open_data
 from .device import Precision, best_device, choose_precision, computes_in
 from .errors import SettingsError
-from .storage.checkpoints import digest_of, newest_first, position, require_same, weights_digest
+from .storage.checkpoints import newest_first, position
 from .storage.drive import Drive, drive_copy, mount
 from .storage.files import drive_root, require_mounted, write_text
+from .storage.identity import require_same
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 VARIABLES = [f"COURSE_{name}" for name in ("DATA", "PRESET", "HOME", "SEED", "SIZE", "EPOCHS", "PRECISION")]
@@ -94,8 +95,10 @@ class Course:
         """
         epochs = dict.fromkeys(self.epochs, changes.pop("epochs")) if "epochs" in changes else self.epochs
         folder = Path(home or self.folder / "experiments") / name
-        course = replace(self, settings=replace(self.settings, **changes), epochs=epochs, folder=folder)
-        course = replace(course, data=open_data(self.source, course.settings, self.home))
+        settings = replace(self.settings, **changes)
+        precision = choose_precision(self.device, settings.precision) if "precision" in changes else self.precision
+        data = open_data(self.source, settings, self.home)
+        course = replace(self, data=data, settings=settings, epochs=epochs, precision=precision, folder=folder)
         course.claim()
         return course
 
@@ -157,22 +160,6 @@ class Stage:
             return "finished"
         return f"in epoch {epoch + 1} of {self.epochs}, after {images:,} images" if epoch or images else None
 
-    def identity(self, model, optimizer, images, augmented):
-        """Everything the stage's numbers depend on: the course's identity, and what `loops.train` was given.
-
-        Stage 3 also depends on the model it starts from, the outcome of stage 2.
-        """
-        options = {name: value for name, value in optimizer.defaults.items() if value}  # new PyTorch adds more, all off
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        return self.course.identity | {
-            "stage": self.number,
-            "model": f"{type(model).__name__} with {parameters:,} parameters",
-            "starts from": weights_digest(model.state_dict()) if self.number == 3 else "a new model",
-            "optimizer": {"name": type(optimizer).__name__} | options,
-            "images": images_digest(images),
-            "augmented": augmented,
-        }
-
     def start_over(self):
         """Forget what was trained in this stage, here and on Drive; its training cell then starts from the beginning."""
         if self.course.drive:
@@ -182,11 +169,6 @@ class Stage:
         print(f"Stage {self.number} starts over.")
         if self.number == 2 and self.course.stage(3).state:
             print("Stage 3 was trained from the old stage 2. Start it over, too: course.stage(3).start_over()")
-
-
-def images_digest(images):
-    """How many images these are, and a digest of their names and labels."""
-    return f"{len(images)} ({digest_of(repr((images.names, images.labels.tolist())).encode())})"
 
 
 def open_course(data="shapes", preset="lecture", drive=False):

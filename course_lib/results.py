@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 import torch
 import torchvision
 
-from .experiment import CHECKOUT, images_digest
+from .experiment import CHECKOUT
 from .loops import evaluate, train
 from .model import MyModel, get_model
-from .storage.checkpoints import digest_of, weights_digest
+from .storage.checkpoints import digest_of
 from .storage.files import write_text
+from .storage.identity import images_digest, weights_digest
 
 REPORT = {  # report 3: all its figures are on training images
     ("1", "train_plain"): "overfits",

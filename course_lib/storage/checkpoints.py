@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import CheckpointError, DiskError, brief
+from ..errors import DiskError
 from .files import replacing
 
 EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs at most
@@ -71,16 +71,6 @@ def digest_of(data):
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def weights_digest(weights):
-    """A digest of a state_dict's names, shapes and values: the same on every machine and for every file format."""
-    digest = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        value = value.detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
-
-
 def write_model(path, model):
     """Write `model.pth`, the bare state_dict in float32 on the CPU, as the report's code loads it (1.E)."""
     buffer = io.BytesIO()
@@ -88,22 +78,3 @@ def write_model(path, model):
     if not path.exists() or path.read_bytes() != buffer.getbuffer():
         with replacing(path) as file:
             file.write(buffer.getbuffer())
-
-
-def require_same(found, expected, where, advice):
-    """Raise CheckpointError that names all differences if `found`, the record of a run in `where`, isn't `expected`."""
-    found, expected = _flat(found), _flat(expected)
-    differences = [
-        f"{key} {brief(found.get(key))} instead of {brief(expected.get(key))}"
-        for key in sorted({*found, *expected})
-        if found.get(key) != expected.get(key)
-    ]
-    if differences:
-        raise CheckpointError(f"{where} belongs to another run: {'; '.join(differences)}. Nothing was changed. {advice}")
-
-
-def _flat(record, prefix=""):
-    """{"settings": {"lr": 0.1}} → {"settings lr": 0.1}; tuples become lists, as in JSON."""
-    if not isinstance(record, dict):
-        return {prefix.strip(): list(record) if isinstance(record, tuple) else record}
-    return {key: value for name, part in record.items() for key, value in _flat(part, f"{prefix}{name} ").items()}

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from ..errors import CheckpointError, DiskError, SettingsError
 from . import checkpoints
 from .files import replacing, require_mounted, sweep
+from .identity import require_same
 
 EVERY_SECONDS = 10  # between two looks at what has changed; also between two attempts
 MOUNT_POINT = "drive"  # the report's ./drive
@@ -171,7 +172,7 @@ class Drive:
         if not path.exists():
             return False
         found = json.loads(path.read_text(encoding="utf-8"))["identity"]
-        checkpoints.require_same(found, self.identity, f"{self.remote} on Drive", ADVICE)
+        require_same(found, self.identity, f"{self.remote} on Drive", ADVICE)
         return True
 
 

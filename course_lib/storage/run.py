@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from ..errors import DeviceMemoryError, DivergedError, Stopped
 from . import checkpoints
 from .files import sweep
+from .identity import require_same, stage_identity
 
 _MOST_THREADS = torch.get_num_threads()
 
@@ -28,7 +29,7 @@ class Run:
         """images: the Images trained on. augmented: whether they are augmented."""
         self.stage, self.course, self.model, self.optimizer, self.scaler = stage, stage.course, model, optimizer, scaler
         self.images = len(images)
-        self.identity = stage.identity(model, optimizer, images, augmented)
+        self.identity = stage_identity(stage.course.identity, stage.number, model, optimizer, images, augmented)
         self.epoch, self.seen, self.skipped, self.seconds, self.history = 0, 0, 0, 0.0, []
         self.loss_sum = torch.zeros((), device=self.course.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.course.device)
@@ -148,7 +149,7 @@ class Run:
             return
         state = checkpoints.load(path)
         advice = f"To train this stage from the start, run course.stage({number}).start_over()."
-        checkpoints.require_same(state["identity"], self.identity, self.course.shown(path), advice)
+        require_same(state["identity"], self.identity, self.course.shown(path), advice)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"] and self.scaler.is_enabled():  # empty if the checkpoint wasn't made in fp16

@@ -1,0 +1,59 @@
+"""What makes a run this run: the record that is compared before anything is loaded, copied or overwritten."""
+
+import hashlib
+
+import torch
+
+from ..errors import CheckpointError, brief
+
+
+def stage_identity(course_identity, number, model, optimizer, images, augmented):
+    """Everything a stage's numbers depend on: the course's identity, and what `loops.train` was given.
+
+    Stage 3 also depends on the model it starts from, the outcome of stage 2.
+    """
+    options = {name: value for name, value in optimizer.defaults.items() if value}  # what new PyTorch adds is off
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return course_identity | {
+        "stage": number,
+        "model": f"{type(model).__name__} with {parameters:,} parameters",
+        "starts from": weights_digest(model.state_dict()) if number == 3 else "a new model",
+        "optimizer": {"name": type(optimizer).__name__} | options,
+        "images": images_digest(images),
+        "augmented": augmented,
+    }
+
+
+def images_digest(images):
+    """How many images these are, and a digest of their names and labels."""
+    digest = hashlib.sha256(repr((images.names, images.labels.tolist())).encode()).hexdigest()
+    return f"{len(images)} ({digest[:16]})"
+
+
+def weights_digest(weights):
+    """A digest of a state_dict's names, shapes and values: the same on every machine and for every file format."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def require_same(found, expected, where, advice):
+    """Raise CheckpointError that names all differences if `found`, the record of a run in `where`, isn't `expected`."""
+    found, expected = _flat(found), _flat(expected)
+    differences = [
+        f"{key} {brief(found.get(key))} instead of {brief(expected.get(key))}"
+        for key in sorted({*found, *expected})
+        if found.get(key) != expected.get(key)
+    ]
+    if differences:
+        raise CheckpointError(f"{where} belongs to another run: {'; '.join(differences)}. Nothing was changed. {advice}")
+
+
+def _flat(record, prefix=""):
+    """{"settings": {"lr": 0.1}} → {"settings lr": 0.1}; tuples become lists, as in JSON."""
+    if not isinstance(record, dict):
+        return {prefix.strip(): list(record) if isinstance(record, tuple) else record}
+    return {key: value for name, part in record.items() for key, value in _flat(part, f"{prefix}{name} ").items()}
