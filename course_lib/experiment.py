@@ -39,7 +39,7 @@ class Settings:
 
     def __post_init__(self):
         if self.size < 32:
-            raise SettingsError(f"COURSE_SIZE is {self.size}: the model halves an image five times, so use at least 32.")
+            raise SettingsError(f"COURSE_SIZE is {self.size}: the model halves images five times, so use at least 32.")
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"COURSE_SEED is {self.seed}: use a whole number from 0 to 2⁶³ − 1.")
 
@@ -161,7 +161,7 @@ class Stage:
         return f"in epoch {epoch + 1} of {self.epochs}, after {images:,} images" if epoch or images else None
 
     def start_over(self):
-        """Forget what was trained in this stage, here and on Drive; its training cell then starts from the beginning."""
+        """Forget what was trained in this stage, here and on Drive; its training cell then begins anew."""
         if self.course.drive:
             self.course.drive.forget(self.folder)
         if self.folder.exists():

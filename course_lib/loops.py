@@ -23,8 +23,9 @@ def train(model, images, stage, *, augmented, heldout=None):
     that are never trained on; their accuracy is measured after each epoch, plain, in eval mode.
 
     A checkpoint is saved every two minutes. After ■, a kill or a lost runtime, the same call resumes; a finished stage
-    is loaded. History: epoch (from 1), loss (nats), train_accuracy (running, in train mode) and heldout_accuracy (shares
-    in [0, 1]), seconds, images_per_second. Raises DataError, CheckpointError, DivergedError, DeviceMemoryError, Stopped.
+    is loaded. History: epoch (from 1), loss (nats), train_accuracy (running, in train mode) and heldout_accuracy
+    (shares in [0, 1]), seconds, images_per_second. Raises DataError, CheckpointError, DivergedError,
+    DeviceMemoryError, Stopped.
     """
     _require_labels(images, at_least=2)
     course, settings = stage.course, stage.course.settings

@@ -30,7 +30,7 @@ MEASURED_ON = {
 
 
 def measure(model, course):
-    """The three final figures of a stage, in eval mode: {"train_plain", "train_augmented", "heldout_plain": Measured}."""
+    """A stage's final figures, in eval mode: {"train_plain", "train_augmented", "heldout_plain": Measured}."""
     return {
         "train_plain": evaluate(model, course.data.train, course),
         "train_augmented": evaluate(model, course.data.train, course, augmented=True),

@@ -49,7 +49,7 @@ def require_same(found, expected, where, advice):
         if found.get(key) != expected.get(key)
     ]
     if differences:
-        raise CheckpointError(f"{where} belongs to another run: {'; '.join(differences)}. Nothing was changed. {advice}")
+        raise CheckpointError(f"{where} is another run's: {'; '.join(differences)}. Nothing was changed. {advice}")
 
 
 def _flat(record, prefix=""):

@@ -89,7 +89,7 @@ class Run:
     def count(self, loss, logits, labels):
         """Add a batch to the epoch's sums, on the device and without waiting for it.
 
-        loss: the batch's mean, (); logits: (B, classes); labels: int64 (B,). A smaller last batch counts for what it is.
+        loss: the batch's mean, (); logits: (B, classes); labels: int64 (B,). A smaller last batch counts as such.
         """
         loss = loss.detach().float()
         if self.scaler.is_enabled():
