@@ -17,17 +17,17 @@
 # %% [markdown]
 # # 0. Setup and data
 #
-# A student built an image classifier and told its story in three stages: it overfits five batches; it learns 40,000
-# images by heart; it learns to generalise. These notebooks run that experiment again, step by step, on data of your
-# choice. This one looks at the data. *About ten seconds on two CPU cores.*
+# A student built an image classifier and reported its story in three stages: it overfits five batches; it memorises
+# 40,000 training images; it learns to generalise. These notebooks repeat that experiment step by step, on data of your
+# choice. **What does the data look like, and what does augmentation do to it?**
 #
-# The form below chooses the data: `shapes` is generated in seconds and needs no download; `cifar100-80` and
-# `tiny-imagenet-80` are downloaded and verified; the path of a folder or archive in the report's layout
-# (`answer.json` beside `train_data/`), on this machine or on Drive, works as well. With `drive`, in Colab, what a run
-# leaves is copied to your Google Drive as it appears, and goes on from there after a disconnect; Colab asks you first.
+# Choose the data in the form below. `shapes` is generated in seconds; `cifar100-80` and `tiny-imagenet-80` are
+# downloaded and verified. You can also enter the path of your own folder or archive in the report's layout
+# (`answer.json` next to `train_data/`). If you tick `drive` in Colab, your run is copied to your Google Drive as it
+# grows and resumes from there after a disconnect; Colab asks for permission first.
 
 # %% cellView="form"
-# @title Setup: what is run, and on which data
+# @title Setup: the data, and how much of it
 data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
 preset = "lecture"  # @param ["smoke", "lecture", "full"]
 drive = False  # @param {type: "boolean"}
@@ -42,85 +42,76 @@ if "google.colab" in sys.modules and not Path("course").exists():  # Colab has a
 if "google.colab" in sys.modules:
     sys.path.insert(0, "course")
 
-from course_lib import describe, open_bank, open_course
+from course_lib import open_course
 
 course = open_course(data, preset, drive)
-print(describe(course))
+print(course.describe())
 
 # %% [markdown]
-# ## What it is, and how it is split
+# ## Training images and held-out images
 #
-# The bank holds every image once, decoded and squeezed to one size, as bytes. Training reads batches from it by
-# number.
+# Every image is decoded once, squeezed to one size, and stored as bytes. Training picks its batches from this array.
 
 # %%
-from course_lib.manifest import entry_of
-
-for key, value in entry_of(course).items():
-    if isinstance(value, str):
-        print(f"{key:8} {value}")
-bank = open_bank(course)
-print(f"{len(bank.train):,} training images, {len(bank.heldout):,} held out: {bank.split}")
-print(f"pixels of all of them: {tuple(bank.train.pixels.shape)}, {bank.train.pixels.dtype}")
+images = course.data
+print(f"{len(images.train):,} training images, {len(images.heldout):,} held out: {images.split}")
+print(f"all their pixels: {tuple(images.train.pixels.shape)}, {images.train.pixels.dtype}")
 
 # %%
 from course_lib import keep, plot_class_histogram
 
-keep(plot_class_histogram(bank), course.folder / "class-histogram.png")
+keep(plot_class_histogram(images), course.folder / "class-histogram.png")
 
 # %% [markdown]
-# The held-out images are never trained on. Only they can tell whether a model has learned classes or pictures.
+# The model never trains on the held-out images. Only they can tell you whether it has learned classes or pictures.
 #
-# ## What a class is
+# ## What makes a class?
 #
-# Three images of each of four classes. **Before you run the next cell:** what may change from one picture of a class
-# to the next without making it another class? What must not?
+# Below are three images from each of four classes. **Before you run the cell, predict:** what may differ between two
+# pictures of the same class, and what may not?
 
 # %%
 from course_lib import plot_class_samples
 
-keep(plot_class_samples(bank.train, categories=[0, 23, 46, 69], columns=3), course.folder / "samples.png")
+keep(plot_class_samples(images.train, categories=[0, 23, 46, 69], columns=3), course.folder / "samples.png")
 
 # %% [markdown]
-# Look at more of them, class by class. (The menu needs a running kernel: a stored page does not show it.)
+# Browse more of them, class by class. (The menu needs a running kernel, so you won't see it on a stored page.)
 
 # %%
 from course_lib import browse_classes
 
-browse_classes(bank.train)
+browse_classes(images.train)
 
 # %% [markdown]
-# In the generated data the angle, the size of the motif, the ground and the patches in front change; the motif and
-# its colour stay. So a flipped, turned or cropped picture still shows its class. Augmentation will rely on that.
+# In the generated data, the angle and size of the motif, the background, and the patches in front of it vary; the motif
+# and its colour don't. So a flipped, rotated or cropped picture still shows its class. Augmentation relies on that.
 #
 # ## One image, as the report reads it
 #
-# `MyDataset` is the report's class: it opens one file at a time. Without a transform, an image comes back as a
-# tensor in [0, 1].
+# `MyDataset` is the report's class. It opens one file at a time and returns the image with its label. Without a
+# transform, the image is a tensor with values in [0, 1].
 
 # %%
 from course_lib import MyDataset
-from course_lib.manifest import locate
 
-source = locate(course)
-if source.is_dir():
-    dataset = MyDataset(source / "answer.json", source / "train_data")
+if course.data.name == "shapes":
+    folder = next((course.home / "data").glob("shapes-*"))
+    dataset = MyDataset(folder / "answer.json", folder / "train_data")
     image, label = dataset[0]
-    print(
-        f"{len(dataset):,} images; the first: {tuple(image.shape)}, {image.dtype}, "
-        f"from {image.min():.2f} to {image.max():.2f}, class {label}: {bank.classes[label]}"
-    )
+    print(f"{len(dataset):,} images. The first: {tuple(image.shape)}, {image.dtype}, {image.min():.2f}–{image.max():.2f}")
+    print(f"Its label is {label}: {images.classes[label]}")
 
 # %% [markdown]
 # ## The same image, augmented nine times
 #
-# The report crops a random 8 to 100 % of the picture, mirrors it, stands it on its head, and turns it by up to 90°.
-# Corners that the turn leaves empty are mid-grey. **Predict:** in how many of the nine would you still name the
-# class?
+# The report crops a random 8–100 % of the picture, flips it horizontally and vertically, each with probability ½, and
+# rotates it by up to 90° in either direction. Corners that the rotation leaves empty are mid-grey. **Predict:** in how
+# many of the nine pictures will you still recognise the class?
 
 # %%
 from course_lib import augment_batch, augmentations, plot_images
 
-one = bank.train.subset([0] * 9)
+one = images.train.subset([0] * 9)
 augmented = augment_batch(one.batch(range(9)), augmentations(one, range(9), course), course.settings.size)
 keep(plot_images(augmented, [f"draw {i}" for i in range(1, 10)], columns=9), course.folder / "augmented.png")

@@ -17,14 +17,14 @@
 # %% [markdown]
 # # 3. Training with augmentation
 #
-# The report went on with the same model, for about 50 more epochs, now on augmented images: cropped, mirrored and
-# turned anew each time. It ended at 85 %, on training images. *About two minutes on two CPU cores.*
+# The report continued with the same model for about 50 epochs, now on images that are cropped, flipped and rotated anew
+# each time, and ended at 85 %, on training images. **What does augmentation change?**
 #
-# The report leaves open whether plain images were mixed in, and what the 85 % was measured on; its code trains on
-# augmented images only, and so does this.
+# The report doesn't say whether plain images were mixed in, or what exactly its 85 % was measured on. Its code trains
+# on augmented images only, and so do we.
 
 # %% cellView="form"
-# @title Setup: what is run, and on which data
+# @title Setup: the data, and how much of it
 data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
 preset = "lecture"  # @param ["smoke", "lecture", "full"]
 drive = False  # @param {type: "boolean"}
@@ -39,61 +39,57 @@ if "google.colab" in sys.modules and not Path("course").exists():  # Colab has a
 if "google.colab" in sys.modules:
     sys.path.insert(0, "course")
 
-from course_lib import describe, open_bank, open_course
+from course_lib import open_course
 
 course = open_course(data, preset, drive)
-print(describe(course))
-bank = open_bank(course)
+print(course.describe())
 
 # %% [markdown]
 # ## The model of stage 2
 #
-# Loaded from its `model.pth`; trained first where notebook 2 has not been run.
-
-# %%
-from course_lib import trained_model
-
-model = trained_model(course, bank, 2)
-
-# %% [markdown]
-# ## Train on
+# It's loaded from its checkpoint, or trained first if you haven't run notebook 2.
 #
-# **Predict:** the running accuracy of the first epoch; and whether the accuracy on held-out images rises or falls.
+# ## Keep training
+#
+# **Predict:** what will the running accuracy of the first epoch be? Will the accuracy on held-out images rise or fall?
 
 # %%
-from course_lib import keep, plot_history, train
+from course_lib import few_heldout, keep, plot_history, train, trained_model
 
-model = trained_model(course, bank, 2)  # here once more, so that this cell can be run again by itself
-history = train(model, bank.train, course.stage(3), augmented=True, heldout=bank.heldout)
+stage = course.stage(3)
+model = trained_model(course, 2)
+history = train(model, course.data.train, stage, augmented=True, heldout=few_heldout(course))
 
 # %%
 from course_lib import measure, record, table
 
-final = measure(model, bank, course)
-results = record(course, bank, 3, history, final)
+results = record(stage, model, history, measure(model, course))
 print(table(results))
 
 # %%
-histories = {int(number): stage["epochs"] for number, stage in results["stages"].items()}
+histories = {int(number): measured["epochs"] for number, measured in results["stages"].items()}
 keep(plot_history(histories), course.folder / "curves.png")
 
-# %% [markdown]
-# **Measured**, on the generated data: without augmentation the two curves part, and the held-out one falls back while
-# the training images are learned by heart. With augmentation they rise together. The model no longer meets the same
-# picture twice, so knowing pictures by heart does not pay; what pays is what all pictures of a class have in common.
-# That is why the accuracy on images it has never seen is so much higher now, although the training images were left
-# at less than 100 %.
-#
-# Between one epoch and the next an accuracy moves by several points: the learning rate is never lowered, as in the
-# report, and each curve point of the held-out images rests on a share of them. Compare the table, not single points.
+# %%
+for number, measured in results["stages"].items():
+    if "heldout_plain" in measured["final"]:
+        plain, heldout = measured["final"]["train_plain"], measured["final"]["heldout_plain"]
+        print(f"After stage {number}: {plain:.1%} on training images, {heldout:.1%} on held-out images, both plain.")
 
 # %% [markdown]
-# ## To keep, or to start over
+# Without augmentation, the two curves drift apart while the model memorises its training images. With augmentation, it
+# never sees the same picture twice, so memorising doesn't pay; what pays is what all pictures of a class have in
+# common.
 #
-# Take the `#` off a line and run the cell.
+# The accuracies move by several points from one epoch to the next: the learning rate is never lowered, as in the
+# report, and the held-out curve is measured on only some of the images. Compare the table, not single points of a
+# curve.
+
+# %% [markdown]
+# ## Starting over, leaving Drive
+#
+# Uncomment a line and run the cell.
 
 # %%
 # course.stage(3).start_over()  # forget this stage, here and on Drive; then run the notebook again
-# course.download("stage-3/model.pth")  # its weights, as the report's own code loads them
-# course.leave_drive()  # wait for Google Drive and unmount it, before you close the runtime
-# course.download("curves.png")
+# course.leave_drive()  # wait until Google Drive has everything, and unmount it before you close the runtime

@@ -17,11 +17,11 @@
 # %% [markdown]
 # # 4. Predicting the test set
 #
-# The last step of the report: one class for each test image, written to `result.csv`. *Under ten seconds on two CPU
-# cores.*
+# The last step of the report: predict a class for each test image and write them to `result.csv`. **Which mistakes does
+# the model make?**
 
 # %% cellView="form"
-# @title Setup: what is run, and on which data
+# @title Setup: the data, and how much of it
 data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
 preset = "lecture"  # @param ["smoke", "lecture", "full"]
 drive = False  # @param {type: "boolean"}
@@ -36,73 +36,77 @@ if "google.colab" in sys.modules and not Path("course").exists():  # Colab has a
 if "google.colab" in sys.modules:
     sys.path.insert(0, "course")
 
-from course_lib import describe, open_bank, open_course
+from course_lib import open_course
 
 course = open_course(data, preset, drive)
-print(describe(course))
-bank = open_bank(course)
+print(course.describe())
 
 # %% [markdown]
 # ## The model of stage 3
 #
-# Loaded where stage 3 is finished; otherwise stages 2 and 3 are trained first.
+# It's loaded from its checkpoint; stages that aren't finished are trained first.
 
 # %%
 from course_lib import trained_model
 
-model = trained_model(course, bank, 3)
+model = trained_model(course, 3)
 
 # %% [markdown]
 # ## `result.csv`
 #
-# Eval mode, resize only, batches in order; a row an image, ordered by the number in the file's name.
+# Eval mode, resize only, batches in order. One row per image, sorted by the number in the file's name.
 
 # %%
 import course_lib
 
-result = course.folder / "result.csv"
-probabilities = course_lib.test(model, bank.test, course, result)
-print(f"{len(bank.test):,} rows in {course.shown(result)}, the first of them:")
-print("\n".join(result.read_text().splitlines()[:4]))
+images, result = course.data.test, course.folder / "result.csv"
+probabilities = course_lib.test(model, images, course, result)
+print(f"{len(images):,} rows in {course.shown(result)}. The first ones:")
+print("\n".join(result.read_text(encoding="utf-8").splitlines()[:4]))
 
 # %% [markdown]
 # ## Right and wrong
 #
-# **Before you look:** which classes will be mixed up: those that share a colour, or those that share a motif?
+# **Before you look, predict:** which classes will be confused, those that share a colour or those that share a motif?
 
 # %%
 from course_lib import keep, plot_predictions
-from course_lib.draws import order
 
-some = order(course.settings.seed, 0, 0, len(bank.test))[:18]
-figure = plot_predictions(bank.test.batch(some), bank.test.labels[some], probabilities[some], bank.classes)
+some = images.take(18, seed=course.settings.seed)
+shown = [images.names.index(name) for name in some.names]
+figure = plot_predictions(some.batch(range(len(some))), some.labels, probabilities[shown], course.data.classes)
 keep(figure, course.folder / "predictions.png")
 
+# %%
+predicted, labels = probabilities.argmax(1), images.labels
+if (labels >= 0).all():
+    wrong = predicted != labels
+    print(f"{wrong.sum()} of {len(labels)} are wrong.")
+if course.data.name == "shapes" and wrong.any():  # class = motif × 20 + colour
+    colour = (predicted % 20 == labels % 20)[wrong].float().mean()
+    motif = (predicted // 20 == labels // 20)[wrong].float().mean()
+    print(f"Of these, {colour:.0%} have the right colour and {motif:.0%} the right motif.")
+
 # %% [markdown]
-# **Measured**, on the generated data: of the eight that are wrong here, seven have the right colour and another motif;
-# one has the right motif and the colour beside its own. The model has learned the colours first.
-#
 # ## A photograph of your own
 #
-# Give a path (in Colab, upload the file first, with the folder sign on the left). A model always answers with one of
-# *its* classes: one that was trained on generated shapes has never seen a dog. Empty: an image of the test set.
+# Enter a path. (In Colab, upload the file first, with the folder icon on the left.) A model always answers with one of
+# *its own* classes: one that was trained on generated shapes has never seen a dog. Leave it empty to use a test image.
 
 # %% cellView="form"
 # @title Your photograph
 photograph = ""  # @param {type: "string"}
 
 from course_lib import plot_top_five, predict
-from course_lib.bank import from_file
+from course_lib.data.bank import from_file
 
-own = from_file(photograph, course.settings.size) if photograph else bank.test.subset([0])
-keep(plot_top_five(own.batch([0])[0], predict(model, own, course)[0], bank.classes), course.folder / "own.png")
+own = from_file(photograph, course.settings.size) if photograph else images.subset([0])
+keep(plot_top_five(own.batch([0])[0], predict(model, own, course)[0], course.data.classes), course.folder / "own.png")
 
 # %% [markdown]
-# ## To keep, or to start over
+# ## Starting over, leaving Drive
 #
-# Take the `#` off a line and run the cell.
+# Uncomment a line and run the cell.
 
 # %%
-# course.download("result.csv")
-# course.download("predictions.png")
-# course.leave_drive()  # wait for Google Drive and unmount it, before you close the runtime
+# course.leave_drive()  # wait until Google Drive has everything, and unmount it before you close the runtime
