@@ -1,5 +1,5 @@
-# make reproduce   run notebooks 00–04 (DATA=, PRESET=, FRESH=1 choose)
-# make test        lint, check the pairs, run the tests
+# make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=02,03 choose)
+# make test        lint, check the pairs, run the tests (those in a browser need chromium)
 # make bench       measure speed, as ratios: the table of benchmarks/README.md (about nine minutes)
 # make notebooks   run the embedded lecture afresh and store its outputs in the committed notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
@@ -11,7 +11,7 @@ BIN := .venv/bin
 
 reproduce: .venv/run-installed
 	$(if $(DATA),COURSE_DATA="$(DATA)") $(if $(PRESET),COURSE_PRESET="$(PRESET)") \
-	$(BIN)/python -m course_lib reproduce $(if $(FRESH),--fresh)
+	$(BIN)/python -m tools.reproduce $(if $(FRESH),--fresh) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
 
 test: .venv/test-installed
 	$(BIN)/ruff check .
@@ -21,11 +21,11 @@ bench: .venv/run-installed
 	$(BIN)/python benchmarks/bench.py
 
 notebooks: .venv/run-installed
-	$(BIN)/python -m course_lib reproduce --fresh
-	$(BIN)/python -m course_lib pair --executed
+	$(BIN)/python -m tools.reproduce --fresh
+	$(BIN)/python -m tools.pair --executed
 
 pair: .venv/run-installed
-	$(BIN)/python -m course_lib pair
+	$(BIN)/python -m tools.pair
 
 .venv/run-installed .venv/test-installed: .venv/%-installed: pyproject.toml requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
