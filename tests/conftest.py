@@ -1,13 +1,16 @@
-"""What all tests share: a course of their own, in an empty home, the same on every machine."""
+"""What the tests share: a course of their own in an empty home, the same on every machine."""
 
 import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported: sums are bit-identical only if split up the same way
 
 import hypothesis
 import pytest
 import torch
 from tiny import BATCH, EPOCHS
 
-from course_lib import open_course, workspace
+from course_lib import experiment, open_course
+from course_lib.storage import checkpoints
 
 # Always the same examples, so that a red build stays red; no time limit, since a machine may be busy.
 hypothesis.settings.register_profile(
@@ -39,20 +42,17 @@ def environment(tmp_path, monkeypatch):
 def course(environment, monkeypatch):
     """A Course of the smoke preset, on the CPU in fp32 whatever the machine has, that keeps everything in tmp_path."""
     environment(PRESET="smoke", PRECISION="fp32")
-    monkeypatch.setattr(workspace, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(experiment, "best_device", lambda: torch.device("cpu"))
     return open_course()
 
 
 @pytest.fixture
-def one_thread():
-    """Sums are the same bit for bit only where they are split up in the same way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def short(course):
+    """A course whose stages take three epochs in batches of 8, and save after two minutes, as always."""
+    return course.experiment("short", epochs=EPOCHS, batch_size=BATCH)
 
 
 @pytest.fixture
-def short(course, one_thread):
-    """A course whose stages take three epochs in batches of 8, and save after every step."""
-    return course.with_settings(epochs={1: EPOCHS, 2: EPOCHS, 3: EPOCHS}, batch_size=BATCH, checkpoint_seconds=0.0)
+def saving_often(monkeypatch):
+    """A checkpoint after every step."""
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", -1)

@@ -4,9 +4,12 @@ import builtins
 import errno
 import io
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
+
+CHANGES = ("write", "fsync", "replace", "rename", "unlink", "rmdir", "truncate", "mkdir")
 
 
 class Died(BaseException):
@@ -15,32 +18,33 @@ class Died(BaseException):
 
 @contextmanager
 def watched(folder, before, after=lambda kind, path: None):
-    """Call `before(kind, path)` before each operation on a file in `folder`, `after` behind it.
+    """Call `before(kind, path)` before each operation on a file in `folder`, and `after` when it's done.
 
-    kind: write, fsync, replace, unlink, truncate, read, open or mkdir. What `before` raises is raised by the operation;
-    half of the data of a write has then reached the file.
+    kind: one of CHANGES, or "open" or "read". What `before` raises is raised by the operation; half of the data of a
+    write has then reached the file. Copies and deleted trees are seen as the operations they consist of.
     """
     folder = os.path.realpath(folder)
-    real = {name: getattr(os, name) for name in ("fsync", "replace", "unlink", "truncate", "mkdir")}
-    real_open, opened = builtins.open, {}  # file number → path
+    names = [name for name in CHANGES if name != "write"]
+    real, real_open = {name: getattr(os, name) for name in names}, builtins.open
+    opened = {}  # file number → path
 
     def concerns(path):
         return isinstance(path, str | os.PathLike) and os.path.realpath(path).startswith(folder)
 
-    def fake_open(path, mode="r", *more, **options):
+    def fake_open(path, *more, **options):
+        if concerns(path):
+            before("open", path)
+        file = real_open(path, *more, **options)
+        opened.pop(file.fileno(), None)  # numbers are used again
         if not concerns(path):
-            file = real_open(path, mode, *more, **options)
-            opened.pop(file.fileno(), None)  # numbers are used again
             return file
-        before("open", path)
-        file = real_open(path, mode, *more, **options)
         opened[file.fileno()] = path
-        return _Watched(file, path, before) if "b" in mode else _watched_text(file, path, before)
+        return _Watched(file, path, before, after)
 
-    def fake(name, target):
+    def fake(name):
         def operation(path, *more, **options):
-            about = opened.get(path) if name == "fsync" else (more[0] if name == "replace" else path)
-            if about is None or not concerns(about):
+            about = opened.get(path) if name == "fsync" else more[0] if name in ("replace", "rename") else path
+            if not concerns(about):
                 return real[name](path, *more, **options)
             before(name, about)
             result = real[name](path, *more, **options)
@@ -49,25 +53,33 @@ def watched(folder, before, after=lambda kind, path: None):
 
         return operation
 
-    with patch.object(builtins, "open", fake_open), patch.object(io, "open", fake_open):
-        with patch.multiple(os, **{name: fake(name, target) for name, target in real.items()}):
-            yield
+    with (
+        patch.multiple(os, **{name: fake(name) for name in names}),
+        patch.multiple(shutil, _use_fd_functions=False, _USE_CP_SENDFILE=False),  # no shortcuts past the above
+        patch.object(builtins, "open", fake_open),
+        patch.object(io, "open", fake_open),
+    ):
+        yield
 
 
 class _Watched:
-    """A binary file whose reads and writes are watched."""
+    """A file whose reads and writes are watched."""
 
-    def __init__(self, file, path, before):
-        self._file, self._path, self._before = file, path, before
+    def __init__(self, file, path, before, after):
+        self._file, self._path, self._before, self._after = file, path, before, after
 
     def write(self, data):
+        data = data if isinstance(data, str) else bytes(data)
         try:
             self._before("write", self._path)
         except BaseException:
-            self._file.write(bytes(data)[: len(data) // 2])
+            self._file.write(data[: len(data) // 2])
             self._file.flush()
             raise
-        return self._file.write(data)
+        count = self._file.write(data)
+        self._file.flush()
+        self._after("write", self._path)
+        return count
 
     def read(self, *size):
         self._before("read", self._path)
@@ -83,50 +95,25 @@ class _Watched:
     def __exit__(self, *error):
         self._file.close()
 
+    def __iter__(self):
+        return iter(self._file)
+
     def __getattr__(self, name):
         return getattr(self._file, name)
 
 
-def _watched_text(file, path, before):
-    write = file.write
-
-    class Text:
-        def __getattr__(self, name):
-            return getattr(file, name)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            file.close()
-
-        def write(self, text):
-            try:
-                before("write", path)
-            except BaseException:
-                write(text[: len(text) // 2])
-                file.flush()
-                raise
-            return write(text)
-
-    return Text()
-
-
 class Death:
-    """As `before`: dies in the `number`-th write, fsync, rename or deletion (from 1), and stays dead."""
+    """As `before`: dies in the `number`-th operation that changes a file (from 1), and stays dead."""
 
     def __init__(self, number):
-        self.left = number
-        self.dead = False
+        self.left, self.dead = number, False
 
     def __call__(self, kind, path):
-        if self.dead:
-            raise Died
-        if kind in ("write", "fsync", "replace", "unlink"):
+        if kind in CHANGES and not self.dead:
             self.left -= 1
             self.dead = self.left == 0
-            if self.dead:
-                raise Died
+        if self.dead:
+            raise Died
 
 
 class Full:

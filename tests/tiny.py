@@ -1,17 +1,19 @@
 """Models and images small enough that a test can train on them many times over."""
 
 import itertools
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from course_lib.bank import Images
+from course_lib.data.bank import Images
 
-EPOCHS, IMAGES, BATCH = 3, 20, 8  # of the `short` course: three steps an epoch, the last of them smaller
+EPOCHS, IMAGES, BATCH = 3, 20, 8  # of the `short` course: three steps per epoch, the last of them smaller
 STEPS = 9
-_homes = itertools.count()
+_others = itertools.count()
 
 
 def _built(build, seed):
@@ -40,7 +42,7 @@ def conv_model(seed=0):
     )
 
 
-def noise_images(count, side=32, seed=0):
+def noise_images(count=IMAGES, side=32, seed=0):
     """`count` images of noise with labels in every class, as a bank hands them out."""
     random = np.random.default_rng(seed)
     sides = np.full(count, side)
@@ -56,7 +58,7 @@ def noise_images(count, side=32, seed=0):
 
 
 def at_step(model, step, action):
-    """Call `action` as `model` begins its `step`-th training step (from 1); evaluations do not count."""
+    """Call `action` as `model` begins its `step`-th training step (from 1); evaluations don't count."""
     steps = itertools.count(1)
 
     def before_forward(module, inputs):
@@ -67,6 +69,19 @@ def at_step(model, step, action):
     return model
 
 
+def press_stop():
+    """Press ■: the notebook sends its kernel this signal."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class Crash(Exception):
+    """What no code expects, for a test that ends training at some point."""
+
+
+def crash():
+    raise Crash
+
+
 def same_weights(first, second):
     """Are two models' weights and statistics the same, bit for bit?"""
     first, second = first.state_dict(), second.state_dict()
@@ -74,5 +89,5 @@ def same_weights(first, second):
 
 
 def elsewhere(course):
-    """The same course with an empty home of its own."""
-    return replace(course, home=course.home / f"other-{next(_homes)}")
+    """The same course with an empty folder of its own."""
+    return replace(course, folder=course.home / f"other-{next(_others)}")
