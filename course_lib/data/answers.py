@@ -1,0 +1,60 @@
+"""Labels and file names: the report's `answer.json` (report 1.C), checked row by row."""
+
+import json
+import re
+import unicodedata
+
+from ..errors import DataError, brief
+
+CLASSES = 80
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+
+def read_answer(text, where="answer.json"):
+    """Read `{"annotations": [{"file_name": "…", "category": 0…79}, …]}` as a list of (file_name, category).
+
+    text: bytes or str. where: the file's name in messages. File names come back in NFC, because a Mac spells 가 in two
+    characters and other systems in one. Raises DataError that names the file and the row (counted from 0).
+    """
+    try:
+        rows = json.loads(text)["annotations"]
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
+        example = '{"annotations": [{"file_name": "0.jpg", "category": 0}, …]}'
+        raise DataError(f"{where} isn't valid ({brief(str(error))}). It should read {example}.") from error
+    if not isinstance(rows, list) or not rows:
+        raise DataError(f'{where}: "annotations" should be a list with at least one row, not {brief(rows)}.')
+    answer = {}
+    for i, row in enumerate(rows):
+        name, category = (row.get("file_name"), row.get("category")) if isinstance(row, dict) else (None, None)
+        if not (isinstance(name, str) and name and type(category) is int):
+            problem = f'needs a "file_name" and a "category" from 0 to {CLASSES - 1}, but is {brief(row)}.'
+        elif not is_safe(name):
+            problem = f"{brief(name)} leads out of the data folder. Use relative paths without '..'."
+        elif not 0 <= category < CLASSES:
+            problem = f"category {brief(category)} is outside 0–{CLASSES - 1}. If yours start at 1, subtract one."
+        elif (name := unicodedata.normalize("NFC", name)) in answer:
+            problem = f"{brief(name)} is listed twice. Keep one row per image."
+        else:
+            answer[name] = category
+            continue
+        raise DataError(f"{where}, row {i}: {problem}")
+    return list(answer.items())
+
+
+def is_safe(name):
+    """Does this relative path stay inside its folder on every system (no `..`, drive, leading slash or NUL)?"""
+    return not (re.search(r"[\\\0:]", name) or name.startswith("/") or ".." in name.split("/"))
+
+
+def natural_order(name):
+    """A sort key that puts `2.jpg` before `10.jpg`, whatever else a name contains."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def images_among(names):
+    """Split names by suffix: (images, everything else), each in natural order. Hidden files are never images."""
+    images, others = [], []
+    for name in sorted(names, key=natural_order):
+        hidden = name.rsplit("/", 1)[-1].startswith(".")
+        (images if name.lower().endswith(IMAGE_SUFFIXES) and not hidden else others).append(name)
+    return images, others

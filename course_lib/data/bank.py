@@ -1,0 +1,179 @@
+"""The image bank: every image of a data set decoded once, as uint8 pixels in one memory-mapped file.
+
+The file is a NumPy `.npy` array (images, side, side, 3), followed by JSON: labels, names, the originals' sizes, and a
+digest of the content. It appears whole or not at all, and is rebuilt when its source has changed.
+"""
+
+import hashlib
+import io
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..errors import DataError
+from ..storage.files import drive_root, in_order, replacing
+from . import draws
+from .images import upright_rgb
+from .manifest import entry_of, locate, name_of
+from .published import read_source
+from .sources import fingerprint, open_files, short_hash
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images of a bank, such as the training images."""
+
+    pixels: torch.Tensor  # uint8 (all, side, side, 3), memory-mapped or on a device
+    rows: torch.Tensor  # int64 (n,), which of the pixels belong to these images
+    labels: torch.Tensor  # int64 (n,), −1 if unknown
+    widths: np.ndarray  # int64 (n,), of the originals, in pixels
+    heights: np.ndarray
+    names: list  # paths relative to train_data/ or test_data/
+    classes: list  # 80 names
+
+    def __len__(self):
+        return len(self.rows)
+
+    def subset(self, indices):
+        """The images at these positions (a sequence of int), in that order; pixels aren't copied."""
+        indices = np.asarray(indices, dtype=np.int64)
+        picked = {name: getattr(self, name)[indices] for name in ("rows", "labels", "widths", "heights")}
+        return replace(self, names=[self.names[i] for i in indices], **picked)
+
+    def take(self, count, seed=0):
+        """`count` images drawn without replacement, always the same for a seed (all, shuffled, if there are fewer)."""
+        return self.subset(draws.order(seed, 0, 0, len(self))[:count])
+
+    def batch(self, indices):
+        """uint8 (B, side, side, 3), on the pixels' device. indices: int64 (B,), positions in these images."""
+        rows = self.rows[indices]
+        rows = rows.pin_memory() if self.pixels.is_cuda else rows  # CUDA then copies without waiting
+        return self.pixels.index_select(0, rows.to(self.pixels.device, non_blocking=True))
+
+    def resident(self, device):
+        """The same images with their pixels on a CUDA `device` if they fill at most a third of its free memory."""
+        if device.type != "cuda" or len(self) * self.pixels[0].numel() > torch.cuda.mem_get_info(device)[0] // 3:
+            return self
+        pixels = torch.empty((len(self), *self.pixels.shape[1:]), dtype=torch.uint8, device=device)
+        for part in torch.arange(len(self)).split(1024):  # in parts, so that host memory stays flat
+            pixels[part.to(device)] = self.batch(part).to(device)
+        return replace(self, pixels=pixels, rows=torch.arange(len(self)))
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A data set ready for training."""
+
+    name: str  # safe in folder names
+    train: Images
+    heldout: Images  # labelled, never trained on
+    test: Images  # what `result.csv` is written for; may be the held-out images
+    classes: list
+    split: str  # where the held-out images come from, in words
+    digest: str  # hex SHA-256 of all rows' paths, labels and file bytes in order: the same on every machine
+
+
+def open_data(data, settings, home):
+    """Open a data set at settings.size as a Bank; it's decoded first if that's new or the source has changed.
+
+    data: a name in `data_manifest.json`, or the path of a folder or archive. settings: size, seed, images_per_class.
+    home: the folder for banks/ and data/. Raises DataError for anything wrong with the data.
+    """
+    path, name = locate(data, settings, home), name_of(data)
+    file, mark = Path(home) / "banks" / f"{name}-{short_hash(str(path))}-{settings.size}.npy", fingerprint(path)
+    try:
+        pixels, meta = _read(file, mark)
+    except (OSError, ValueError, LookupError, TypeError):
+        slow = path.is_dir() and drive_root(path)
+        if slow:
+            command = f"!cd {quote(str(path.parent))} && zip -qr {quote(path.name + '.zip')} {quote(path.name)}"
+            print(f"Reading many small files from Drive is slow. This makes one archive of them: {command}", flush=True)
+        with open_files(path, home) as files:
+            build_bank(read_source(files, entry_of(data)["layout"]), settings.size, file, mark, 16 if slow else None)
+        pixels, meta = _read(file, mark)
+    return _split(name, pixels, meta, settings.seed)
+
+
+def from_file(path, side):
+    """Your own image file as Images of length 1 with label −1. Raises DataError if it can't be decoded."""
+    image = upright_rgb(Path(path).expanduser(), str(path))
+    pixels = torch.from_numpy(np.array(image.resize((side, side), Image.Resampling.BILINEAR)))[None]
+    return Images(pixels, torch.tensor([0]), torch.tensor([-1]), *np.array(image.size)[:, None], [Path(path).name], [])
+
+
+def build_bank(source, side, path, mark="", threads=None):
+    """Decode every image of `source`, squeezed to side × side as the report's Resize does, into the file `path`.
+
+    Memory stays flat. Raises DataError with the first unreadable image and how many there are; `path` stays as it was.
+    """
+    rows, sizes, unreadable, digest = source.train + source.test, [], [], hashlib.sha256()
+    if source.skipped:
+        print(f"Ignoring {len(source.skipped):,} files that aren't images, such as {source.skipped[0]!r}.")
+
+    def decode(numbered):
+        number, (name, category) = numbered
+        number -= len(source.train) if number >= len(source.train) else 0
+        try:
+            data = source.read(name)
+            image = upright_rgb(io.BytesIO(data), f"{name} (row {number})")
+        except DataError as error:
+            return None, None, error
+        line = f"{name}\0{category}\0{hashlib.sha256(data).hexdigest()}\n"
+        return image.size, image.resize((side, side), Image.Resampling.BILINEAR).tobytes(), line
+
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool, replacing(path) as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), side, side, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        decoded = in_order(pool, decode, enumerate(rows))  # Pillow decodes outside the interpreter's lock
+        for size, pixels, found in tqdm(decoded, "decoding", len(rows), unit=" images", leave=False):
+            if size:
+                file.write(pixels)
+                sizes.append(size)
+                digest.update(found.encode("utf-8", "surrogateescape"))
+            else:
+                unreadable.append(found)
+        if unreadable:
+            raise DataError(f"{len(unreadable):,} of {len(rows):,} images can't be read. The first: {unreadable[0]}")
+        meta = {"mark": mark, "train": len(source.train), "sizes": sizes, "classes": source.classes, "rows": rows}
+        file.write(json.dumps(meta | {"digest": digest.hexdigest()}).encode())
+
+
+def _read(path, mark):
+    """(memory-mapped uint8 tensor (n, side, side, 3), what `build_bank` wrote after it)"""
+    pixels = np.load(path, mmap_mode="c")  # "c" because torch wants writable memory; nothing is written
+    with open(path, "rb") as file:
+        file.seek(pixels.offset + pixels.nbytes)
+        meta = json.loads(file.read())
+    if meta["mark"] != mark:
+        raise ValueError("the source has changed")
+    return torch.from_numpy(pixels), meta
+
+
+def _split(name, pixels, meta, seed):
+    names, labels = [path.split("/", 1)[1] for path, _ in meta["rows"]], np.array([row[1] for row in meta["rows"]])
+    widths, heights = np.array(meta["sizes"]).T
+    train, test = np.split(np.arange(len(labels)), [meta["train"]])
+    if len(test) and (labels[test] >= 0).all():
+        heldout, split = test, "the labelled test images"
+    else:  # one in ten of each class, at least one, but never its only image
+        shuffled = draws.order(seed, 0, 0, len(train))
+        of_class = [shuffled[labels[shuffled] == category] for category in np.unique(labels[train])]
+        heldout = np.sort(np.concatenate([rows[: -(-len(rows) // 10) if len(rows) > 1 else 0] for rows in of_class]))
+        train, split = np.setdiff1d(train, heldout), f"1 in 10 training images of each class, drawn with seed {seed}"
+        test = test if len(test) else heldout
+    if not len(heldout):
+        raise DataError(f"{name} has one image per class and no labelled test images, so none can be held out.")
+
+    def images(rows):
+        numbers = torch.from_numpy(rows), torch.from_numpy(labels[rows]), widths[rows], heights[rows]
+        return Images(pixels, *numbers, [names[row] for row in rows], meta["classes"])
+
+    return Bank(name, images(train), images(heldout), images(test), meta["classes"], split, meta["digest"])

@@ -1,0 +1,102 @@
+"""The embedded, generated data set: 80 classes (a motif × its colour) in the report's layout.
+
+The motif fills the whole picture, so a class stays recognisable when a picture is flipped, rotated or cropped. Angle,
+scale, light and cover change from picture to picture: a model can memorise a few of them without having understood
+the class, and that is what the experiment is about.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..errors import DiskError
+from ..storage.files import require_mounted, write_text
+
+MOTIFS = ("stripes", "checks", "dots", "nets")
+COLOURS = (  # 18 degrees of hue apart
+    "red", "vermilion", "orange", "yellow", "lemon", "lime", "grass green", "green", "emerald", "jade",
+    "cyan", "sky blue", "azure", "blue", "indigo", "violet", "purple", "magenta", "pink", "crimson",
+)  # fmt: skip
+NAMES = tuple(f"{colour} {motif}" for motif in MOTIFS for colour in COLOURS)
+
+
+def _distance(motif, u, v):
+    """Signed distance to the motif's edge in periods, negative inside. u, v: coordinates in periods."""
+    a, b = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5  # within one cell, in [-0.5, 0.5)
+    if motif == "stripes":
+        return np.abs(a) - 0.22
+    if motif == "checks":
+        return -np.sin(2 * np.pi * u) * np.sin(2 * np.pi * v) / (2 * np.pi)
+    if motif == "dots":
+        return np.hypot(a, b) - 0.3
+    return 0.38 - np.maximum(np.abs(a), np.abs(b))  # nets: the lines between the cells
+
+
+def _rgb(hue, saturation, value):
+    """HSV to RGB; hue in degrees, the others in [0, 1]. Returns float (3,) in [0, 1]."""
+    sector = (np.array([5, 3, 1]) + hue / 60) % 6
+    return value * (1 - saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1))
+
+
+def draw(label, size, random):
+    """Draw one picture of class `label` (0–79): uint8 (size, size, 3). `random`: a NumPy Generator, drawn from."""
+    motif, colour = MOTIFS[label // len(COLOURS)], COLOURS[label % len(COLOURS)]
+    y, x = (np.mgrid[:size, :size] + 0.5) * (64 / size)  # in pixels of a 64 × 64 picture
+    # The ground: a dark grey ramp in any direction, faintly tinted.
+    slope = random.uniform(0, 2 * np.pi)
+    ramp = ((x - 32) * np.cos(slope) + (y - 32) * np.sin(slope)) / 90
+    tint = _rgb(random.uniform(0, 360), 0.1, 1.0)
+    picture = (random.uniform(0.05, 0.25) + ramp * random.uniform(-0.25, 0.25))[..., None] * tint
+    # The motif: any angle, period and phase.
+    angle, period = random.uniform(0, 2 * np.pi), random.uniform(11, 17)
+    u = (x * np.cos(angle) + y * np.sin(angle)) / period + random.uniform()
+    v = (y * np.cos(angle) - x * np.sin(angle)) / period + random.uniform()
+    cover = np.clip(0.5 - _distance(motif, u, v) * period * (size / 64), 0, 1)[..., None]
+    hue = COLOURS.index(colour) * 360 / len(COLOURS) + random.uniform(-1.5, 1.5)
+    picture += cover * (_rgb(hue, random.uniform(0.95, 1), random.uniform(0.9, 1)) - picture)
+    # What makes it hard: grey patches in front, and noise.
+    for _ in range(2):
+        left, top = random.uniform(-8, 56, 2)
+        width, height = random.uniform(8, 16, 2)
+        patch = (left < x) & (x < left + width) & (top < y) & (y < top + height)
+        picture[patch] = _rgb(random.uniform(0, 360), random.uniform(0, 0.3), random.uniform(0.1, 0.5))
+    picture += random.normal(0, 0.025, picture.shape)
+    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+
+
+def generate(home, size, train_per_class, test_per_class, seed=0):
+    """Write the data set below `home` in the report's layout, unless it's there already; return its folder.
+
+    size: side of the pictures in pixels. Picture i of a part has class i mod 80 and depends on (seed, part, i) alone,
+    so a larger set begins with the pictures of a smaller one. BMP files have the same bytes on every machine.
+    """
+    folder = Path(home) / f"shapes-{train_per_class}+{test_per_class}-{size}px-seed{seed}"
+    if folder.is_dir():
+        return folder
+    require_mounted(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".shapes-", dir=folder.parent) as unfinished:
+            new = Path(unfinished) / folder.name
+            for part, (name, per_class) in enumerate((("train", train_per_class), ("test", test_per_class))):
+                (new / f"{name}_data").mkdir(parents=True)
+                rows = []
+                for i in tqdm(range(len(NAMES) * per_class), f"drawing {name} images", unit=" images", leave=False):
+                    rows.append({"file_name": f"{i:05d}.bmp", "category": i % len(NAMES)})
+                    random = np.random.Generator(np.random.Philox(key=[seed, part], counter=[0, i, 0, 0]))
+                    picture = Image.fromarray(draw(i % len(NAMES), size, random))
+                    picture.save(new / f"{name}_data" / f"{i:05d}.bmp")
+                answer = "answer.json" if name == "train" else "test_answer.json"
+                write_text(new / answer, json.dumps({"annotations": rows}))
+            names = [{"category": category, "name": name} for category, name in enumerate(NAMES)]
+            write_text(new / "classes.json", json.dumps(names))
+            os.rename(new, folder)
+    except OSError as error:
+        if not folder.is_dir():  # else another notebook was faster
+            raise DiskError(f"{folder} can't be written ({error}). Free some space, or set COURSE_HOME.") from error
+    return folder
