@@ -1,14 +1,16 @@
-"""`make bench`: how fast the course is, as ratios within one run; prints the table of benchmarks/README.md.
+"""`make bench`: how fast the course is, as ratios within one run; prints the table in benchmarks/README.md.
 
-Figures change by a quarter from hour to hour, ratios do not: what is compared takes turns (A, B, C, A, B, C, …), a
-ratio is taken within each round, and the table shows the median of the rounds and their range.
+Speeds vary by a quarter from hour to hour, ratios don't. So contestants take turns (A, B, C, A, B, C, …), each round
+gives a ratio, and the table shows the median of the rounds and their range.
 """
 
 import argparse
 import io
 import itertools
 import multiprocessing
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,43 +18,32 @@ import time
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import report_recipe
 import torch
 from PIL import Image
 from table import HEAD, interleaved, machine, rate, row
 
-from course_lib import (
-    MyModel,
-    Totals,
-    augment_batch,
-    augmentations,
-    checkpoint,
-    get_model,
-    open_bank,
-    open_course,
-    train,
-)
-from course_lib.bank import build_bank
-from course_lib.batches import training_batches
+from course_lib import MyModel, augment_batch, augmentations, get_model, loops, open_course, train, training_batches
+from course_lib.data.bank import open_data
 from course_lib.device import PRECISIONS
-from course_lib.loops import train_epoch
-from course_lib.sources import open_source
+from course_lib.storage import checkpoints
 
 WAYS = ("plain", "augmented")
 RECIPE, TORCH = "the report's recipe", "import torch, torchvision"
 BARS = {64: 1.5, 224: 2.5}  # augmented training against the report's recipe, by size
+IMPORT = 1.15
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. `ours`, `report`: batches a round, one number a size; two more, before the clock starts,
-    start the workers and allocate memory. `matrix`: side of the matrix product. `stage_`: of the stage that is
-    timed as a whole."""
+    """How much is measured. ours, report: batches per round, one number per size, after some that only warm up.
+    matrix: the side of the matrix product. stage_: the stage that is timed as a whole."""
 
     sizes: tuple = (64, 224)
     ours: tuple = (12, 6)
@@ -69,42 +60,45 @@ QUICK = Plan((32,), (1,), (1,), batch=8, per_class=1, rounds=1, matrix=256, stag
 
 
 class Place:
-    """One size: the folder of the data set's files, a course that trains on it, and the images of its bank. `ours`,
-    `bare_steps` and `report` return images a second of whole training steps; number: the round's."""
+    """One size: the folder of the data set's files, a course that trains on it, and its images. `ours`, `bare_steps`
+    and `report` return the images per second of whole training steps in one round."""
 
     def __init__(self, plan, size, folder):
         self.plan, self.size, self.folder, self.home = plan, size, folder, folder.parent
-        self.course = replace(open_course(), data=str(folder), home=self.home)
-        self.course = self.course.with_settings(size=size, batch_size=plan.batch)
+        os.environ |= {"COURSE_HOME": str(self.home), "COURSE_SIZE": str(size)}
+        self.course = open_course(str(folder)).experiment("bench", batch_size=plan.batch)
         self.device = self.course.device
-        self.host_images = open_bank(self.course).train
+        self.host_images = self.course.data.train
         self.images = self.host_images.resident(self.device)
-        # The report trains in a process that knows nothing of the course's settings, such as those of the memory.
+        # The report trains in a process that doesn't have the course's settings, such as those of the memory.
         self.reporter = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
     def ours(self, way, number):
-        return self.rate(self.trainer(), self.batches(way, number + 1), self.plan.ours)
+        """The second of two epochs of `train`; the first one allocates memory."""
+        count = self.plan.ours[self.plan.sizes.index(self.size)]
+        return self.train(way, count * self.plan.batch, 2)[-1]["images_per_second"]
 
     def bare_steps(self, number):
-        images, labels = next(self.batches("augmented"))  # resident and float: nothing is left but the step
+        """The same without any data: every step gets the same batch, resident and float."""
+        count = self.plan.ours[self.plan.sizes.index(self.size)]
+        stage = self.course.stage(3)
+        images, labels = next(training_batches(self.images, stage, 1, True))
         batch = images.contiguous(memory_format=torch.channels_last), labels
-        return self.rate(self.trainer(), itertools.repeat(batch), self.plan.ours)
+        with patch.object(loops, "training_batches", lambda *_, **__: [batch] * count):
+            return self.ours("augmented", number)
 
     def report(self, way, workers, number):
         count, augmented = self.plan.report[self.plan.sizes.index(self.size)], way == "augmented"
         asked = self.folder, self.size, augmented, workers, self.plan.batch, count, self.device
         return self.reporter.submit(report_recipe.training_rate, *asked).result()
 
-    def trainer(self):
-        """A function that trains a new model on an iterable of batches, as `course_lib.train` does."""
-        settings, precision = self.course.settings, self.course.precision
-        model = get_model(MyModel).to(self.device, memory_format=torch.channels_last)
-        optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
-        scaler, totals = precision.scaler(), Totals(self.device)
-        return lambda batches: train_epoch(model, batches, optimizer, scaler, precision, totals)
-
-    def batches(self, way, epoch=1):
-        return training_batches(self.images, self.course, 2 + WAYS.index(way), epoch, way == "augmented")
+    def train(self, way, count, epochs, heldout=None):
+        """The history of a new model trained on `count` images."""
+        stage = self.course.experiment("bench", batch_size=self.plan.batch, epochs=epochs).stage(2 + WAYS.index(way))
+        shutil.rmtree(stage.folder, ignore_errors=True)
+        with redirect_stdout(io.StringIO()):
+            images, augmented = self.images.take(count), way == "augmented"
+            return train(get_model(MyModel), images, stage, augmented=augmented, heldout=heldout)
 
     def loader(self, way, workers):
         return report_recipe.loader(self.folder, self.size, way == "augmented", workers, self.plan.batch)
@@ -145,18 +139,16 @@ def training(place):
 
 
 def outside_the_steps(place):
-    """A stage by the clock, its saving and measuring included, against the training steps of its epochs alone."""
-    count, epochs = place.plan.stage_images, place.plan.stage_epochs
-    stage = place.course.with_settings(epochs={1: 1, 2: 1, 3: epochs}).stage(3)
-    images, heldout, model, history = place.images.take(count), place.images.take(count, seed=1), get_model(MyModel), []
-    with redirect_stdout(io.StringIO()):
-        whole = place.seconds(lambda: history.extend(train(model, images, stage, augmented=True, heldout=heldout)))
+    """A whole stage, with saving and measuring, against the training steps of its epochs alone."""
+    count, epochs, history = place.plan.stage_images, place.plan.stage_epochs, []
+    heldout = place.images.take(max(1, count // 8), seed=1)
+    whole = place.seconds(lambda: history.extend(place.train("augmented", count, epochs, heldout)))
     steps = sum(entry["seconds"] for entry in history)
     yield row(f"stage of {epochs} epochs, {place.size} px", [whole], "its steps alone", [steps], "{:.2f} s", most=1.05)
 
 
 def step_flop(size):
-    """Floating-point operations of a training step, an image: two a multiplication and addition, in three passes."""
+    """Floating-point operations of a training step per image: a multiplication and an addition, in three passes."""
     model, products = get_model(MyModel).eval(), []
     for layer in model.modules():
         if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
@@ -174,7 +166,7 @@ def matrix_product(place, number):
 
 
 def feeding(place):
-    """All that the host must do when the rest is on the device: gather shuffled uint8 batches in contiguous memory."""
+    """What is left for the host if the rest is on the device: to gather shuffled uint8 batches."""
     images, look_at = place.host_images, deque(maxlen=0).extend
     gathered = (images.batch(i) for _ in itertools.count() for i in torch.randperm(len(images)).split(place.plan.batch))
     contestants = {
@@ -187,14 +179,14 @@ def feeding(place):
 
 
 def duel(place, what, count, ours, against, theirs, times=1):
-    """The line of two functions that do the same to `count` images."""
+    """The row of two functions that do the same to `count` images."""
     contestants = {name: lambda _, name=name: count / place.seconds(name) for name in (ours, theirs)}
     figures = interleaved(what, times * place.plan.rounds, contestants)
     yield row(f"{what}, {place.size} px", figures[ours], against, figures[theirs], "{:,.0f} images/s")
 
 
 def augmentation(place):
-    """Augmentation alone, the draws included, of a batch that is decoded."""
+    """Augmentation alone, random draws included, of a decoded batch."""
     samples, images = torch.arange(place.plan.batch).numpy(), place.images
     pixels = images.batch(torch.from_numpy(samples))
     decoded = [Image.fromarray(picture) for picture in pixels.cpu().numpy()]
@@ -210,21 +202,27 @@ def augmentation(place):
 
 
 def decoding(place):
-    """From files to pixels: ours once, into the bank's file on the disk; the report's in every epoch."""
-    dataset, source = place.loader("plain", 0).dataset, open_source(place.folder)
-    first = range(min(len(dataset), 512))
-    part = replace(source, train=source.train[: len(first)], test=[])
-    ours, against = partial(build_bank, part, place.size, place.home / "decoding.npy"), "the report's MyDataset, plain"
-    return duel(place, "decoding", len(first), ours, against, lambda: [dataset[index] for index in first])
+    """From files to pixels: ours once, into the bank's file on disk; the report's again in every epoch."""
+    dataset, count = place.loader("plain", 0).dataset, len(place.course.data.train) + len(place.course.data.test)
+    banks = place.home / "decoding"
+
+    def ours():
+        shutil.rmtree(banks, ignore_errors=True)
+        open_data(str(place.folder), place.course.settings, banks)
+
+    def theirs():
+        return [dataset[index % len(dataset)] for index in range(count)]
+
+    return duel(place, "decoding", count, ours, "the report's MyDataset, plain", theirs)
 
 
 def saving(place):
-    """Weights and momentum, forced to the disk and read back; the report's torch.save of the weights is neither."""
+    """Weights and momentum, forced onto the disk and read back; the report's torch.save does neither."""
     weights, folder, bare = get_model(MyModel).state_dict(), place.home / "checkpoints", place.home / "model.pth"
     state = {"model": weights, "optimizer": {name: torch.zeros_like(weight) for name, weight in weights.items()}}
     size = sum(weight.nbytes for weight in weights.values()) / 1e6  # MB
     contestants = {
-        "ours": lambda number: 2 * size / place.seconds(lambda: checkpoint.save(folder, state, epoch=number, step=0)),
+        "ours": lambda number: 2 * size / place.seconds(lambda: checkpoints.save(folder, state, number, 0)),
         "report": lambda _: size / place.seconds(lambda: torch.save(weights, bare)),
     }
     rates = interleaved("saving", place.plan.rounds, contestants)
@@ -233,7 +231,7 @@ def saving(place):
 
 
 def memory(place):
-    """The peak of a process that does nothing but train, augmented, as it reads at its own end."""
+    """The peak of a process that only trains, augmented, as it reports at its end."""
 
     def peak(whose):
         plan = "QUICK" if place.plan is QUICK else "Plan()"
@@ -246,23 +244,23 @@ def memory(place):
 def print_peak(whose, plan, size, folder):
     """Train three batches and print the process's peak memory in MB; importing torch alone takes some hundreds."""
     place = Place(plan, size, Path(folder))
-    batches = place.batches("augmented") if whose == "ours" else place.loader("augmented", 0)
-    train = place.trainer() if whose == "ours" else report_recipe.trainer(place.device, plan.batch)
-    train(itertools.islice(batches, 3))
+    if whose == "ours":
+        place.train("augmented", 3 * plan.batch, 1)
+    else:
+        report_recipe.trainer(place.device, plan.batch)(itertools.islice(place.loader("augmented", 0), 3))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024))
 
 
 def importing(plan):
-    """Seconds that an import takes in a fresh process."""
+    """The seconds an import takes in a fresh process."""
 
     def fresh(statement, number):
         clocked = f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
         return float(subprocess.check_output([sys.executable, "-c", clocked]))
 
-    ours = ("import course_lib", "from course_lib import MyModel, open_bank, train")
-    figures = interleaved("importing", plan.rounds, {name: partial(fresh, name) for name in (TORCH, *ours)})
-    for name in ours:
-        yield row(f"`{name}`", figures[name], f"`{TORCH}`", figures[TORCH], "{:.3f} s", most=1.15)
+    ours = "import course_lib"
+    figures = interleaved("importing", plan.rounds, {name: partial(fresh, name) for name in (TORCH, ours)})
+    yield row(f"`{ours}`", figures[ours], f"`{TORCH}`", figures[TORCH], "{:.3f} s", most=IMPORT)
 
 
 def main():
@@ -274,7 +272,7 @@ def main():
         places = [Place(plan, size, report_recipe.files(Path(home), size, plan.per_class)) for size in plan.sizes]
         peaks = [
             line for place in places for line in memory(place)
-        ]  # first: on Linux a child's peak begins at its parent's
+        ]  # first: on Linux a child's peak starts at its parent's
         rows = [line for measure in (training, augmentation, decoding) for place in places for line in measure(place)]
         rows += [*outside_the_steps(places[0]), *feeding(places[-1]), *saving(places[-1]), *peaks, *importing(plan)]
     print(f"{machine(plan.rounds, plan.batch)}\n\n{HEAD}")

@@ -1,6 +1,6 @@
 """The report's training recipe (1.C, 1.E), written anew from its text: what `course_lib` is measured against.
 
-Slow where the report is slow; nothing here is used by the course. The network is the course's own `MyModel`, which is
+It's slow where the report is slow; the course uses nothing of it. The network is the course's own `MyModel`, which is
 the report's (1.A, 1.B): both sides train the same one.
 """
 
@@ -14,17 +14,18 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from course_lib import MyModel, get_model, shapes
+from course_lib import MyModel, get_model
+from course_lib.data import shapes
 
 
 def files(home, size, per_class):
-    """The generated data set, its PNG files rewritten as JPEG: photographs are, and this loader decodes it faster."""
+    """The generated data set, its files rewritten as JPEG, like photographs."""
     folder = shapes.generate(home, size, per_class, 1)
-    for path in folder.rglob("*.png"):
+    for path in folder.rglob("*.bmp"):
         Image.open(path).save(path.with_suffix(".jpg"), quality=95)
         path.unlink()
     for path in folder.glob("*answer.json"):
-        path.write_text(path.read_text().replace(".png", ".jpg"))
+        path.write_text(path.read_text().replace(".bmp", ".jpg"))
     return folder
 
 
@@ -92,5 +93,5 @@ def trainer(device, batch=32):
 
 
 def training_rate(folder, size, augmented, workers, batch, count, device):
-    """Images a second of `count` batches."""
+    """Images per second of `count` batches."""
     return rate(trainer(device, batch), loader(folder, size, augmented, workers, batch), count, batch, device)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: taking turns, the lines of a table, the machine's name."""
+"""What the benchmarks share: taking turns, the rows of a table, the machine's name."""
 
 import itertools
 import os
@@ -11,7 +11,7 @@ from statistics import median
 import torch
 from tqdm import tqdm
 
-from course_lib import open_course
+from course_lib.device import best_device, choose_precision
 
 HEAD = "| what | ours | compared with | ratio: median (range) | bar |\n|---|---|---|---|---|"
 
@@ -25,7 +25,7 @@ def interleaved(title, rounds, contestants):
 
 
 def row(what, ours, against, theirs, unit, least=None, most=None):
-    """A line of the table. ours, theirs: a figure a round. unit: their format. least, most: the bar for the ratio."""
+    """A row of the table. ours, theirs: one figure per round. unit: their format. least, most: the ratio's bar."""
     ratios = [mine / other for mine, other in zip(ours, theirs)]
     ratio, bar = median(ratios), ""
     if least or most:
@@ -37,11 +37,11 @@ def row(what, ours, against, theirs, unit, least=None, most=None):
 
 
 def rate(consume, batches, count, size, device):
-    """Images a second of `consume`, which goes through an iterable, from the third of the `batches` of `size` on."""
+    """Images per second of `consume`, which goes through an iterable, from the third of the `batches` of `size` on."""
     marks = []
 
     def now():
-        if device.type != "cpu":  # when the device has done what it was given
+        if device.type != "cpu":  # wait until the device is done
             getattr(torch, device.type).synchronize()
         return time.perf_counter()
 
@@ -60,10 +60,10 @@ def rate(consume, batches, count, size, device):
 
 def machine(rounds, batch):
     """What the figures were measured on, in one line."""
-    course, info = open_course(), Path("/proc/cpuinfo")
+    device, info = best_device(), Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    name = torch.cuda.get_device_name() if course.device.type == "cuda" else found[1] if found else platform.machine()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else found[1] if found else platform.machine()
     return (
         f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; torch {torch.__version__}, ours in "
-        f"{course.precision.name}; rounds: {rounds}, batches of {batch}."
+        f"{choose_precision(device).name}; rounds: {rounds}, batches of {batch}."
     )
