@@ -1,10 +1,13 @@
 """Run the notebooks headless from their `.py` sources and print the table against the report (`make reproduce`)."""
 
 import argparse
+import asyncio
 import html
 import os
 import shutil
+import signal
 import sys
+from contextlib import suppress
 
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -50,6 +53,15 @@ class Telling(NotebookClient):
 
     _bar = _label = ""
 
+    async def async_start_new_kernel_client(self):
+        client = await super().async_start_new_kernel_client()
+        with suppress(RuntimeError):  # not on Windows
+            # Ctrl-C is ■: the running cell stops, and saves. nbclient would end the kernel.
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGINT, lambda: asyncio.ensure_future(self.km.interrupt_kernel())
+            )
+        return client
+
     def output(self, outs, msg, display_id, cell_index):
         if msg["msg_type"] == "stream":
             self._show_bar("")
@@ -61,13 +73,13 @@ class Telling(NotebookClient):
         # tqdm's notebook bar: a label that ends in its percentage, a bar, and its count and rate in brackets.
         value = msg["content"].get("data", {}).get("state", {}).get("value")
         if isinstance(value, str) and value.endswith("%"):
-            self._label = html.unescape(value)
+            self._label = value
         elif isinstance(value, str) and value.endswith("]"):
-            self._show_bar(f"{self._label} {html.unescape(value).strip()}")
+            self._show_bar(" ".join(html.unescape(f"{self._label} {value}").split()))
         return super().handle_comm_msg(outs, msg, cell_index)
 
     def _show_bar(self, text):
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and (text or self._bar):
             text = text[: shutil.get_terminal_size().columns - 1]
             print(f"\r{text:{len(self._bar)}}\r", end="", flush=True)
             self._bar = text
