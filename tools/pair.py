@@ -1,6 +1,7 @@
 """Write each notebook's `.ipynb` from its `.py`, keeping the outputs of unchanged cells:  python -m tools.pair"""
 
 import argparse
+import sys
 
 import nbformat
 
@@ -29,7 +30,7 @@ def pair(source, executed):
             write_text(path, text)
 
 
-def main(arguments=None):
+def main(arguments):
     """Parse the command line and pair all notebooks."""
     parser = argparse.ArgumentParser(prog="python -m tools.pair", description=__doc__)
     parser.add_argument("--executed", action="store_true", help="take the outputs of the run's executed notebooks")
@@ -42,4 +43,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -85,7 +85,7 @@ class Telling(NotebookClient):
             self._bar = text
 
 
-def main(arguments=None):
+def main(arguments):
     """Parse the command line, run the notebooks and print the table; an error is one sentence and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m tools.reproduce", description=__doc__)
     parser.add_argument("--fresh", action="store_true", help="forget the run first, here and on Drive")
@@ -110,4 +110,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

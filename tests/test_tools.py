@@ -1,0 +1,167 @@
+"""tools/: running small notebooks, and writing their pairs."""
+
+import os
+import signal
+
+import jupytext
+import nbformat
+import pytest
+
+from course_lib import open_course
+from tools import notebooks, pair, reproduce
+
+WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "  0%|"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder in place of `notebooks/`; returns a function that writes a source there from its cells."""
+    place = tmp_path / "notebooks"
+    place.mkdir()
+    monkeypatch.setattr(notebooks, "FOLDER", place)
+
+    def write(name, *cells):
+        (place / name).write_text("\n\n".join(f"# %%\n{cell}" for cell in cells) + "\n", encoding="utf-8")
+        return place / name
+
+    return write
+
+
+@pytest.fixture
+def smoke(environment, tmp_path):
+    """The smallest preset in an empty home; returns the run's folder."""
+    environment(PRESET="smoke")
+    return tmp_path / "home" / "shapes-smoke"
+
+
+def outputs(path):
+    return [cell.get("outputs", []) for cell in nbformat.read(path, 4).cells]
+
+
+def test_an_executed_notebook_keeps_results_and_no_leftovers(folder, tmp_path, capsys):
+    source = folder(
+        "00_small.py",
+        "import sys\nfrom tqdm.auto import tqdm",
+        "print('before')\nfor _ in tqdm(range(3)):\n    print('×', end='', flush=True)\nprint()",
+        "print('a warning', file=sys.stderr)",
+        "import ipywidgets\nipywidgets.IntSlider()",
+        "6 * 7",
+    )
+    reproduce.execute(source, tmp_path / "executed.ipynb")
+    nothing, printed, warning, slider, value = outputs(tmp_path / "executed.ipynb")
+    assert "".join(output.text for output in printed) == "before\n×××\n" and len(printed) == 1
+    assert not nothing + warning + slider and value[0].data["text/plain"] == "42"
+    assert "widget" not in (tmp_path / "executed.ipynb").read_text(encoding="utf-8").lower().replace("ipywidgets", "")
+    assert "before\n×××" in capsys.readouterr().out
+
+
+def test_a_cell_that_fails_is_named_and_what_ran_is_kept(folder, tmp_path):
+    source = folder(
+        "00_bad.py", "print('ran')", "import course_lib\nraise course_lib.DataError('answer.json, row 812')", "1"
+    )
+    with pytest.raises(reproduce.NotebookFailed, match="00_bad.py.*DataError.*row 812"):
+        reproduce.execute(source, tmp_path / "executed.ipynb")
+    first, second, third = outputs(tmp_path / "executed.ipynb")
+    assert first[0].text == "ran\n" and not third
+    assert second[0].traceback == ["DataError: answer.json, row 812"]  # the sentence only
+
+
+def test_ctrl_c_interrupts_the_cell_that_runs(folder, tmp_path):
+    stop = f"import os, signal, time\nos.kill({os.getpid()}, signal.SIGINT)\nwhile True:\n    time.sleep(0.1)"
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(reproduce.NotebookFailed, match="KeyboardInterrupt"):
+        reproduce.execute(folder("00_long.py", stop), tmp_path / "executed.ipynb")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_dead_kernel_is_said(folder, tmp_path):
+    with pytest.raises(reproduce.NotebookFailed, match="00_dead.py"):
+        reproduce.execute(folder("00_dead.py", "import os\nos._exit(9)"), tmp_path / "executed.ipynb")
+
+
+@pytest.mark.parametrize("chosen, ran", [([], {"00_a", "06_b"}), (["--notebooks", "06,07"], {"06_b", "07_c"})])
+def test_reproduce_runs_what_is_chosen(chosen, ran, folder, smoke):
+    for name in ("00_a", "06_b", "07_c"):
+        folder(f"{name}.py", "1")
+    reproduce.main(chosen)
+    assert {path.stem for path in (smoke / "notebooks").iterdir()} == ran
+
+
+@pytest.mark.parametrize("chosen", [[], ["--notebooks", "00,09"]])
+def test_reproduce_without_a_notebook_fails(chosen, folder, smoke):
+    if chosen:
+        folder("00_a.py", "1")
+    with pytest.raises(SystemExit) as stopped:
+        reproduce.main(chosen)
+    assert str(notebooks.FOLDER) in str(stopped.value)
+    assert not smoke.exists()
+
+
+def test_fresh_forgets_the_run(folder, smoke):
+    folder("00_a.py", "1")
+    open_course()
+    for name in ("stage-2/model.pth", "results.json", "notebooks/02_old.ipynb"):
+        (smoke / name).parent.mkdir(parents=True, exist_ok=True)
+        (smoke / name).write_text("old")
+    reproduce.main([])
+    assert (smoke / "results.json").exists()
+    reproduce.main(["--fresh"])
+    assert {path.relative_to(smoke).as_posix() for path in smoke.rglob("*") if path.is_file()} == {
+        "run.json",
+        "notebooks/00_a.ipynb",
+    }
+
+
+def test_a_wrong_setting_is_one_sentence(folder, environment, tmp_path):
+    folder("00_a.py", "1")
+    environment(DATA=tmp_path / "nowhere")
+    with pytest.raises(SystemExit, match="^DataError: .*nowhere"):
+        reproduce.main([])
+
+
+def test_pair_keeps_outputs_of_unchanged_cells_only(folder):
+    source = folder("00_a.py", "1 + 1", "'same'", "'same'", "'changed'")
+    pair.main([])
+    stored = source.with_suffix(".ipynb")
+    notebook = nbformat.read(stored, 4)
+    for number, cell in enumerate(notebook.cells):
+        cell.execution_count = number + 1
+        cell.outputs = [
+            nbformat.v4.new_output("stream", text=f"{number}, "),
+            nbformat.v4.new_output("display_data", WIDGET),
+            nbformat.v4.new_output("stream", name="stderr", text="warning"),
+            nbformat.v4.new_output("stream", text="said"),
+        ]
+        cell.id = f"id-{number}"  # JupyterLab's, not ours
+    notebook.metadata.widgets = {"state": {}}
+    nbformat.write(notebook, stored)
+    source.write_text(source.read_text(encoding="utf-8").replace("changed", "änders"), encoding="utf-8")
+    pair.main([])
+    notebook = nbformat.read(stored, 4)
+    assert [[output.text for output in cell.outputs] for cell in notebook.cells] == [
+        ["0, said"],
+        ["1, said"],
+        ["2, said"],
+        [],
+    ]
+    assert notebook.cells[3].source == "'änders'" and "widgets" not in notebook.metadata
+    assert len({cell.id for cell in notebook.cells}) == 4
+
+
+def test_pairing_twice_changes_nothing_and_touches_no_file(folder):
+    source = folder("00_a.py", "1 + 1", "x = '×'")
+    pair.main([])
+    files = [source, source.with_suffix(".ipynb")]
+    before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
+    pair.main([])
+    assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
+
+
+def test_pair_takes_the_outputs_of_an_executed_run(folder, smoke):
+    source = folder("00_a.py", "6 * 7")
+    later = folder("07_c.py", "1")  # isn't run, so it keeps what it has
+    pair.main([])
+    reproduce.main([])
+    pair.main(["--executed"])
+    assert outputs(source.with_suffix(".ipynb"))[0][0].data["text/plain"] == "42"
+    assert jupytext.read(source).cells[0].source == "6 * 7" and outputs(later.with_suffix(".ipynb")) == [[]]
