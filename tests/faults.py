@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-CHANGES = ("write", "fsync", "replace", "rename", "unlink", "rmdir", "truncate", "mkdir")
+CHANGES = ("write", "fsync", "replace", "rename", "unlink", "remove", "rmdir", "truncate", "mkdir")
 
 
 class Died(BaseException):

@@ -1,153 +1,84 @@
-"""Cut off anywhere, and going on as if nothing had happened: the same weights, bit for bit."""
+"""Cut off anywhere and started again: the same weights, bit for bit."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from faults import watched
 from tiny import (
-    BATCH,
     EPOCHS,
     IMAGES,
     STEPS,
+    Crash,
     at_step,
     conv_model,
+    crash,
     elsewhere,
     linear_model,
     noise_images,
+    press_stop,
     same_weights,
 )
 
 from course_lib import (
     CheckpointError,
     DeviceMemoryError,
+    DivergedError,
     MyModel,
-    checkpoint,
+    Stopped,
     evaluate,
     get_model,
-    open_bank,
+    loops,
     open_course,
     predict,
-    resume,
     train,
     trained_model,
 )
+from course_lib.augment import training_batches
 from course_lib.device import Precision
+from course_lib.storage import checkpoints, run
 
 HERE = Path(__file__).parent
 
 
-def measured(history):
-    """A history without what depends on the machine's speed."""
-    return [{key: entry[key] for key in ("epoch", "loss", "train_accuracy", "heldout_accuracy")} for entry in history]
+def fit(stage, model=None, augmented=True, heldout=9):
+    """Train a tiny model for a stage; returns it and its history without what depends on the machine's speed."""
+    model = model or conv_model()
+    heldout = noise_images(heldout) if heldout else None
+    history = train(model, noise_images(), stage, augmented=augmented, heldout=heldout)
+    names = ("epoch", "loss", "train_accuracy", "heldout_accuracy")
+    return model, [[entry[name] for name in names] for entry in history]
 
 
-def uninterrupted(course, augmented):
-    model = conv_model()
-    history = train(
-        model, noise_images(IMAGES), elsewhere(course).stage(2), augmented=augmented, heldout=noise_images(9)
-    )
-    return model, measured(history)
+def assert_same(found, expected, where=""):
+    assert same_weights(found[0], expected[0]) and found[1] == expected[1], where
 
 
-def press_stop():
-    os.kill(os.getpid(), signal.SIGINT)
+def stopped(stage, step, augmented=True, action=press_stop):
+    """Train until ■ is pressed in the `step`-th step; returns the model."""
+    model = at_step(conv_model(), step, action)
+    with pytest.raises(Stopped):
+        fit(stage, model, augmented)
+    return model
 
 
-@pytest.mark.parametrize("augmented", [False, True])
-@pytest.mark.parametrize("step", range(1, STEPS + 1))
-def test_the_stop_button_ends_training_cleanly_and_the_same_call_goes_on(short, capsys, step, augmented):
-    quiet, images, heldout = short.with_settings(checkpoint_seconds=60), noise_images(IMAGES), noise_images(9)
-    stage, handler = quiet.stage(2), signal.getsignal(signal.SIGINT)
-    stopped = at_step(conv_model(), step, press_stop)
-    history = train(stopped, images, stage, augmented=augmented, heldout=heldout)
-    assert len(history) == step // 3  # whole epochs; the step in which ■ came is still taken
-    assert signal.getsignal(signal.SIGINT) is handler
-    assert stage.finished == (step == STEPS)
-    if step < STEPS:
-        assert "run the cell again" in capsys.readouterr().out
-    expected, expected_history = uninterrupted(quiet, augmented)
-    model = conv_model(seed=99)  # the weights come from the checkpoint
-    history = train(model, images, stage, augmented=augmented, heldout=heldout)
-    assert same_weights(model, expected) and measured(history) == expected_history
-    assert stage.finished
+def newest(stage):
+    return checkpoints.load(checkpoints.newest_good(stage.folder))
 
 
-def test_pressing_stop_again_and_again_changes_nothing(short):
-    def press_often():
-        for _ in range(3):
-            press_stop()
-
-    train(at_step(linear_model(), 2, press_often), noise_images(IMAGES), short.stage(2), augmented=False)
-    with pytest.raises(KeyboardInterrupt):  # and it is given back
-        press_stop()
-
-
-class Crash(Exception):
-    pass
-
-
-def crash():
-    raise Crash
-
-
-@pytest.mark.parametrize("step", range(1, STEPS + 1))
-def test_a_crash_in_any_step_costs_nothing_but_that_step(short, step):
-    """Among them the first step of an epoch, when the newest checkpoint is that of the last step before it."""
-    images, heldout, stage = noise_images(IMAGES), noise_images(9), short.stage(2)
-    with pytest.raises(Crash):
-        train(at_step(conv_model(), step, crash), images, stage, augmented=True, heldout=heldout)
-    assert not stage.finished
-    model = conv_model() if step == 1 else conv_model(seed=99)  # before the first step there is no checkpoint
-    counted = at_step(model, STEPS - step + 2, crash)  # one step more than are left
-    history = train(counted, images, stage, augmented=True, heldout=heldout)
-    expected, expected_history = uninterrupted(short, augmented=True)
-    assert same_weights(counted, expected) and measured(history) == expected_history
-
-
-def test_a_crash_while_the_heldout_images_are_measured(short):
-    images, heldout, stage = noise_images(IMAGES), noise_images(9), short.stage(2)
-    model = conv_model()
-    model.register_forward_pre_hook(lambda module, inputs: None if module.training else crash())
-    with pytest.raises(Crash):
-        train(model, images, stage, augmented=True, heldout=heldout)
-    model = conv_model(seed=99)
-    history = train(model, images, stage, augmented=True, heldout=heldout)
-    expected, expected_history = uninterrupted(short, augmented=True)
-    assert same_weights(model, expected) and measured(history) == expected_history
-
-
-KILLED = """
-import os, signal, sys, torch
-from tiny import at_step, conv_model, noise_images
-from course_lib import open_course, train, workspace
-torch.set_num_threads(1)
-workspace.best_device = lambda: torch.device("cpu")
-epochs, images, batch, step = map(int, sys.argv[1:])
-course = open_course().with_settings(epochs={1: epochs, 2: epochs, 3: epochs}, batch_size=batch, checkpoint_seconds=0.0)
-model = at_step(conv_model(), step, lambda: os.kill(os.getpid(), signal.SIGKILL))
-train(model, noise_images(images), course.stage(2), augmented=True, heldout=noise_images(9))
-"""
-
-
-def test_after_a_kill_in_mid_epoch_training_goes_on_as_if_nothing_had_happened(short):
-    paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *map(str, (EPOCHS, IMAGES, BATCH, 5))],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)},
-        capture_output=True,
-        text=True,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    model = at_step(conv_model(seed=99), STEPS - 4 + 1, crash)  # 4 of the steps are in the checkpoint
-    history = train(model, noise_images(IMAGES), short.stage(2), augmented=True, heldout=noise_images(9))
-    expected, expected_history = uninterrupted(short, augmented=True)
-    assert same_weights(model, expected) and measured(history) == expected_history
+def weights_in(path):
+    model = conv_model(seed=98)
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return model
 
 
 @contextmanager
@@ -157,173 +88,490 @@ def no_training():
         yield
 
 
-def test_a_finished_stage_is_shown_again_at_once(short, capsys):
-    images, stage, model = noise_images(IMAGES), short.stage(2), conv_model()
-    history = train(model, images, stage, augmented=False)
-    files = {file.name: file.read_bytes() for file in stage.folder.iterdir()}
-    capsys.readouterr()
-    with no_training():
-        again = conv_model(seed=99)
-        assert train(again, images, stage, augmented=False) == history
-    assert same_weights(again, model) and "finished earlier" in capsys.readouterr().out
-    assert files == {file.name: file.read_bytes() for file in stage.folder.iterdir()}
+# --- ■ --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_finished_stage_leaves_bare_weights_and_two_checkpoints(short):
-    stage, model = short.stage(2), conv_model()
-    train(model, noise_images(IMAGES), stage, augmented=False)
-    weights = torch.load(stage.model_path, weights_only=True)
-    assert list(weights) == list(model.state_dict())
-    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
-    assert all(value.is_contiguous() for value in weights.values())  # the report's code knows no channels_last
-    assert len(list(stage.folder.glob("*.pt"))) == 2
+@pytest.mark.parametrize("number, augmented", [(1, False), (2, False), (2, True)])
+def test_stop_at_any_step_saves_everything_and_the_same_call_resumes(short, number, augmented):
+    expected, handler = fit(elsewhere(short).stage(number), augmented=augmented), signal.getsignal(signal.SIGINT)
+    for step in range(1, STEPS + 1):
+        stage = elsewhere(short).stage(number)
+        stopped(stage, step, augmented)
+        assert signal.getsignal(signal.SIGINT) is handler and stage.state != "finished"
+        assert not stage.model_path.exists()
+        rest = at_step(conv_model(seed=99), STEPS - step + 1, crash)  # the weights come from the checkpoint
+        assert_same(fit(stage, rest, augmented), expected, step)
+        assert stage.state == "finished" and same_weights(weights_in(stage.model_path), expected[0])
 
 
-def test_a_finished_stage_whose_last_checkpoint_rots_goes_on_from_the_one_before(short, capsys):
-    stage, model, images = short.stage(2), conv_model(), noise_images(IMAGES)
-    train(model, images, stage, augmented=True)
-    max(stage.folder.glob("*.pt")).write_bytes(b"damaged")
-    again = at_step(conv_model(seed=99), 2, crash)  # at most the steps behind the checkpoint before it are repeated
-    train(again, images, stage, augmented=True)
-    assert same_weights(again, model) and "Going on with stage 2 in epoch 3 of 3" in capsys.readouterr().out
+def test_stop_at_any_step_of_stage_3_which_knows_the_model_it_starts_from(short):
+    expected = fit(elsewhere(short).stage(3))
+    for step in range(1, STEPS + 1):
+        stage = elsewhere(short).stage(3)
+        stopped(stage, step)
+        with pytest.raises(CheckpointError, match="stage-3"):
+            fit(stage, conv_model(seed=99))
+        assert_same(fit(stage), expected, step)
 
 
-def test_more_epochs_go_on_where_fewer_ended(short):
-    images = noise_images(IMAGES)
-    fewer = short.with_settings(epochs={1: 1, 2: 1, 3: 1})
+@pytest.mark.parametrize("evaluation, epochs", [(1, 1), (2, 2), (EPOCHS, EPOCHS)])
+def test_stop_while_the_heldout_images_are_measured(short, evaluation, epochs):
+    """In the last one, too: Run All stops, and the stage is finished."""
+    stage, model, evaluations = short.stage(2), conv_model(), []
+
+    def before_forward(module, inputs):
+        if not module.training:
+            evaluations.append(1)
+            if len(evaluations) == evaluation:
+                press_stop()
+
+    model.register_forward_pre_hook(before_forward)
+    with pytest.raises(Stopped):
+        fit(stage, model)
+    assert len(newest(stage)["position"]["history"]) == epochs
+    assert (stage.state == "finished") == stage.model_path.exists() == (epochs == EPOCHS)
+    assert_same(fit(stage, conv_model(seed=99)), fit(elsewhere(short).stage(2)))
+
+
+def test_pressing_stop_again_and_again_changes_nothing(short):
+    stage = short.stage(2)
+    stopped(stage, 2, action=lambda: [press_stop() for _ in range(3)])
+    assert newest(stage)["position"]["seen"] == 16
+    with pytest.raises(KeyboardInterrupt):  # ■ is what it always is once training has ended
+        press_stop()
+
+
+def test_stop_in_stage_2_does_not_start_stage_3(short, monkeypatch):
+    monkeypatch.setattr(loops, "MyModel", lambda block: at_step(conv_model(), 2, press_stop))
+    with pytest.raises(Stopped):
+        trained_model(short, 3)
+    assert short.stage(3).state is None and not short.stage(3).folder.exists()
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_three_resumes_within_one_epoch_with_other_cells_in_between(short, number):
+    """Evaluations and random numbers of your own change nothing."""
+    course = elsewhere(short, batch_size=4)  # five steps per epoch
+    expected, stage = fit(elsewhere(course).stage(number)), course.stage(number)
+    for _ in range(3):
+        model = stopped(stage, 1)
+        assert not newest(stage)["position"]["history"]
+        evaluate(model, noise_images(9), course, augmented=True)
+        torch.rand(7)
+    assert_same(fit(stage), expected)
+
+
+# --- Crashes, kills, lost files -------------------------------------------------------------------------------------
+
+
+def test_a_crash_in_any_step_costs_nothing_but_that_step(short, saving_often):
+    """Among them the first step of an epoch, when the newest checkpoint is that of the last step before it."""
+    expected, handler = fit(elsewhere(short).stage(2)), signal.getsignal(signal.SIGINT)
+    for step in range(1, STEPS + 1):
+        stage = elsewhere(short).stage(2)
+        with pytest.raises(Crash):
+            fit(stage, at_step(conv_model(), step, crash))
+        assert signal.getsignal(signal.SIGINT) is handler and stage.state != "finished"
+        model = conv_model() if step == 1 else conv_model(seed=99)  # before the first step there is no checkpoint
+        assert_same(fit(stage, at_step(model, STEPS - step + 2, crash)), expected, step)
+
+
+def test_a_crash_while_the_heldout_images_are_measured(short, saving_often):
     model = conv_model()
-    train(model, images, fewer.stage(2), augmented=True)
-    history = train(model, images, short.stage(2), augmented=True)
-    expected = conv_model()
-    assert measured(history) == measured(train(expected, images, elsewhere(short).stage(2), augmented=True))
-    assert same_weights(model, expected)
-    weights = torch.load(short.stage(2).model_path, weights_only=True)
-    assert all(torch.equal(weights[name], value) for name, value in expected.state_dict().items())
+    model.register_forward_pre_hook(lambda module, inputs: None if module.training else crash())
+    with pytest.raises(Crash):
+        fit(short.stage(2), model)
+    assert_same(fit(short.stage(2), conv_model(seed=99)), fit(elsewhere(short).stage(2)))
 
 
-def test_the_model_of_fewer_epochs_does_not_stand_for_more(short, monkeypatch):
-    """Nor where a kill comes between the last checkpoint and the new `model.pth`."""
-    images, stage = noise_images(IMAGES), short.stage(2)
-    fewer = short.with_settings(epochs={1: 1, 2: 1, 3: 1})
-    train(conv_model(), images, fewer.stage(2), augmented=True)
-    assert fewer.stage(2).finished and not stage.finished
+KILLED = """
+import os, signal, sys, torch
+from tiny import BATCH, EPOCHS, at_step, conv_model, noise_images
+from course_lib import experiment, open_course, train
+from course_lib.storage import checkpoints
+experiment.best_device = lambda: torch.device("cpu")
+checkpoints.EVERY_SECONDS = -1
+course = open_course().experiment("short", epochs=EPOCHS, batch_size=BATCH)
+model = at_step(conv_model(), int(sys.argv[1]), lambda: os.kill(os.getpid(), signal.SIGKILL))
+train(model, noise_images(), course.stage(2), augmented=True, heldout=noise_images(9))
+"""
+
+
+def test_after_a_kill_in_mid_epoch_training_resumes_as_if_nothing_had_happened(short):
+    paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, "5"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)},
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert short.stage(2).state  # four of the steps are in the checkpoint
+    rest = at_step(conv_model(seed=99), STEPS - 4 + 1, crash)
+    assert_same(fit(short.stage(2), rest), fit(elsewhere(short).stage(2)))
+
+
+def test_a_finished_stage_is_loaded_at_once_and_nothing_is_written(short):
+    stage = short.stage(2)
+    expected = fit(stage)
+    files = {path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()}
+    with no_training():
+        assert_same(fit(stage, conv_model(seed=99)), expected)
+    assert files == {path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_stage_whose_last_checkpoint_rots_resumes_from_the_previous_one(short, saving_often, capsys):
+    stage = short.stage(2)
+    expected = fit(stage)
+    damaged = checkpoints.newest_first(stage.folder)[0]
+    damaged.write_bytes(b"damaged")
+    assert_same(fit(stage, at_step(conv_model(seed=99), 2, crash)), expected)
+    assert damaged.name in capsys.readouterr().out
+
+
+def test_without_its_model_pth_a_finished_stage_writes_it_again(short):
+    stage = short.stage(2)
+    model, _ = fit(stage)
+    stage.model_path.unlink()
+    with no_training():
+        fit(stage, conv_model(seed=99))
+    assert same_weights(weights_in(stage.model_path), model)
+
+
+def test_a_run_folder_deleted_while_the_kernel_lives_does_not_matter(short, saving_often):
+    model = at_step(conv_model(), 5, lambda: shutil.rmtree(short.folder))
+    expected = fit(short.stage(2), model)
+    with no_training():
+        assert_same(fit(short.stage(2), conv_model(seed=99)), expected)
+    short.start_over()
+    assert short.stage(2).state is None and (short.folder / "run.json").exists()
+    assert_same(fit(short.stage(2)), expected)
+
+
+def test_two_notebooks_that_train_the_same_stage_compute_the_same(short, saving_often):
+    stage, second = short.stage(2), []
+    first = at_step(conv_model(), 5, lambda: second.append(fit(stage, conv_model(seed=99))))
+    assert_same(fit(stage, first), second[0])
+    assert stage.state == "finished" and len(checkpoints.newest_first(stage.folder)) == 2
+
+
+def test_a_checkpoint_that_another_notebook_deletes_at_the_same_time_is_no_error(short, saving_often):
+    deleted = []
+
+    def delete_first(kind, path):
+        if kind == "unlink" and path.suffix == ".pt":
+            deleted.append(path.rename(path.with_suffix(".gone")))
+
+    with watched(short.folder, delete_first):
+        fit(short.stage(2))
+    assert len(deleted) > 5
+
+
+@pytest.mark.parametrize("step", [3, 4])
+def test_starting_a_stage_over(short, step):
+    stage = short.stage(2)
+    stopped(stage, step)
+    stage.start_over()
+    assert stage.state is None and not stage.folder.exists()
+    stage.start_over()  # nothing there: nothing to do
+    assert_same(fit(stage), fit(elsewhere(short).stage(2)))
+
+
+# --- More epochs, fewer epochs, another clock -----------------------------------------------------------------------
+
+
+def test_more_epochs_resume_where_fewer_ended_and_their_model_does_not_stand_for_more(short, monkeypatch):
+    fewer, stage, expected = replace(short, epochs={2: 1}).stage(2), short.stage(2), fit(elsewhere(short).stage(2))
+    fit(fewer)
+    assert fewer.state == "finished" != stage.state
     with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(checkpoint, "write_model", lambda path, model: crash())
-        train(conv_model(), images, stage, augmented=True)
-    assert not stage.finished
-    model = conv_model(seed=99)
-    train(model, images, stage, augmented=True)
-    weights = torch.load(stage.model_path, weights_only=True)
-    assert stage.finished and all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+        patch.setattr(checkpoints, "write_model", lambda path, model: crash())
+        fit(stage)
+    assert_same(fit(stage, at_step(conv_model(seed=99), 1, crash)), expected)
+    assert same_weights(weights_in(stage.model_path), expected[0])
+
+
+@pytest.mark.parametrize("step, epochs", [(5, 2), (6, 2), (7, 3)])
+def test_fewer_epochs_in_mid_epoch_finish_the_epoch_that_has_begun(short, step, epochs):
+    """`model.pth` is always the state after whole epochs, and the history lists each of them."""
+    stopped(short.stage(2), step)
+    stage = replace(short, epochs={2: 1}).stage(2)
+    assert_same(fit(stage, conv_model(seed=99)), fit(elsewhere(short, epochs=epochs).stage(2)))
+    assert stage.state == "finished" and same_weights(weights_in(stage.model_path), fit(stage)[0])
+    assert_same(fit(short.stage(2), conv_model(seed=99)), fit(elsewhere(short).stage(2)))  # and extended again
+
+
+def test_a_clock_set_back_changes_nothing(short, monkeypatch):
+    stage = short.stage(2)
+    stopped(stage, 2)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    stopped(stage, 5)
+    for age, path in enumerate(checkpoints.newest_first(stage.folder)):
+        os.utime(path, (age * 1000, age * 1000))  # the newest is the oldest
+    assert_same(fit(stage, conv_model(seed=99)), fit(elsewhere(short).stage(2)))
+    assert stage.state == "finished"
+
+
+def test_stage_3_refuses_once_stage_2_was_trained_further(short, monkeypatch):
+    monkeypatch.setattr(loops, "MyModel", lambda block: conv_model())
+    trained_model(short, 3)
+    with no_training():
+        trained_model(short, 3)
+    further = replace(short, epochs=short.epochs | {2: EPOCHS + 1})
+    before = {path.name: path.read_bytes() for path in short.stage(3).folder.iterdir()}
+    with pytest.raises(CheckpointError, match="stage-3.*starts from"):
+        trained_model(further, 3)
+    assert {path.name: path.read_bytes() for path in short.stage(3).folder.iterdir()} == before
+    further.stage(3).start_over()
+    trained_model(further, 3)
+
+
+# --- Another run ----------------------------------------------------------------------------------------------------
+
+
+def other_names(images):
+    return replace(images, names=[f"other {name}" for name in images.names])
+
+
+def other_labels(images):
+    return replace(images, labels=images.labels.roll(1))
 
 
 @pytest.mark.parametrize(
-    "name, change",
+    "settings, images, augmented, model",
     [
-        ("seed", lambda course: course.with_settings(seed=1)),
-        ("size", lambda course: course.with_settings(size=48)),
-        ("lr", lambda course: course.with_settings(lr=0.1)),
-        ("batch size", lambda course: course.with_settings(batch_size=4)),
+        ({"seed": 1}, noise_images(), True, conv_model),
+        ({"size": 48}, noise_images(), True, conv_model),
+        ({"lr": 0.1}, noise_images(), True, conv_model),
+        ({"momentum": 0.5}, noise_images(), True, conv_model),
+        ({"batch_size": 4}, noise_images(), True, conv_model),
+        ({}, noise_images(IMAGES + 1), True, conv_model),
+        ({}, other_names(noise_images()), True, conv_model),
+        ({}, other_labels(noise_images()), True, conv_model),
+        ({}, noise_images(), False, conv_model),
+        ({}, noise_images(), True, linear_model),
     ],
 )
-def test_a_run_does_not_go_on_from_another_runs_checkpoint(short, name, change):
-    images = noise_images(IMAGES)
-    train(conv_model(), images, short.stage(2), augmented=False)
-    model = conv_model(seed=5)
-    with pytest.raises(CheckpointError, match=f"was made with {name} .*start_over"):
-        train(model, images, change(short).stage(2), augmented=False)
-    assert same_weights(model, conv_model(seed=5))
+def test_another_runs_checkpoint_is_refused_and_nothing_is_touched(short, settings, images, augmented, model):
+    fit(short.stage(2))
+    files = {path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()}
+    other, mine = replace(short, settings=replace(short.settings, **settings)), model(seed=5)
+    with pytest.raises(CheckpointError, match=next(iter(settings), "stage-2")):
+        train(mine, images, other.stage(2), augmented=augmented)
+    assert same_weights(mine, model(seed=5))
+    assert files == {path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()}
 
 
-def test_nor_on_other_images_nor_with_another_augmentation_nor_into_another_model(short):
-    train(conv_model(), noise_images(IMAGES), short.stage(2), augmented=False)
-    with pytest.raises(CheckpointError, match="augmentation"):
-        train(conv_model(), noise_images(IMAGES), short.stage(2), augmented=True)
-    with pytest.raises(CheckpointError, match="training images"):
-        train(conv_model(), noise_images(IMAGES + 1), short.stage(2), augmented=False)
-    others = replace(noise_images(IMAGES), names=[f"other {i}.png" for i in range(IMAGES)])
-    with pytest.raises(CheckpointError, match="file names and labels"):
-        train(conv_model(), others, short.stage(2), augmented=False)
-    with pytest.raises(CheckpointError, match="another model.*start_over"):
-        train(linear_model(), noise_images(IMAGES), short.stage(2), augmented=False)
+def by_hand(stage, make_optimizer, stop_at=None):
+    """The loop with another optimizer, as a student might write it; returns the model and its optimizer."""
+    model, images = at_step(conv_model(), stop_at, press_stop), noise_images()
+    optimizer, scaler = make_optimizer(model.parameters()), stage.course.precision.scaler()
+    with run.Run(stage, model, optimizer, scaler, images, True) as mine:
+        for epoch in mine.epochs():
+            model.train()
+            for batch, labels in mine.steps(training_batches(images, stage, epoch, True, first=mine.seen)):
+                logits = model(batch)
+                loss = F.cross_entropy(logits, labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                mine.count(loss, logits, labels)
+            mine.end_epoch()
+        mine.finish()
+    return model, optimizer
 
 
-def test_in_bf16_the_weights_stay_float32(short):
-    course, model = replace(short, precision=Precision("bf16", "cpu")), conv_model()
-    train(model, noise_images(IMAGES), course.stage(2), augmented=True, heldout=noise_images(9))
-    assert {value.dtype for value in torch.load(course.stage(2).model_path).values()} == {torch.float32, torch.int64}
-    assert predict(model, noise_images(5), course).dtype == torch.float32
+OPTIMIZERS = {
+    "SGD": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9),
+    "weight_decay": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9, weight_decay=1e-3),
+    "nesterov": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9, nesterov=True),
+    "weight_decay ": lambda weights: torch.optim.SGD(  # of a group
+        [{"params": list(weights), "weight_decay": 1e-3}], lr=0.01, momentum=0.9
+    ),
+    "Adam": lambda weights: torch.optim.Adam(weights, lr=0.01),
+}
 
 
-def out_of_memory():
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+@pytest.mark.parametrize("name", list(OPTIMIZERS)[1:])
+def test_a_changed_optimizer_is_refused_not_undone_and_resumes_as_itself(short, name):
+    fit(short.stage(2), heldout=0)
+    with pytest.raises(CheckpointError, match=name.strip()):
+        by_hand(short.stage(2), OPTIMIZERS[name])
+    expected, _ = by_hand(elsewhere(short).stage(2), OPTIMIZERS[name])
+    stage = elsewhere(short).stage(2)
+    with pytest.raises(Stopped):
+        by_hand(stage, OPTIMIZERS[name], stop_at=5)
+    assert same_weights(by_hand(stage, OPTIMIZERS[name])[0], expected)
+    assert not same_weights(expected, by_hand(short.stage(2), OPTIMIZERS["SGD"])[0])
 
 
-def test_a_full_device_says_what_to_lower_and_training_goes_on_later(short):
-    images, stage = noise_images(IMAGES), short.stage(2)
-    with pytest.raises(DeviceMemoryError, match="32 × 32 pixels: lower COURSE_SIZE or the batch size"):
-        train(at_step(conv_model(), 5, out_of_memory), images, stage, augmented=True)
-    model = conv_model(seed=99)
-    train(model, images, stage, augmented=True)
-    assert same_weights(model, uninterrupted(short, augmented=True)[0])
+# --- Precision ------------------------------------------------------------------------------------------------------
+
+
+def in_precision(course, name):
+    return replace(course, precision=Precision(name, "cpu"))
+
+
+@pytest.mark.parametrize("name", ["bf16", "fp16"])
+def test_every_precision_resumes_bit_for_bit_and_keeps_weights_in_float32(short, name):
+    course = in_precision(short, name)
+    expected = fit(elsewhere(course).stage(2))
+    for step in range(1, STEPS + 1):
+        stage = elsewhere(course).stage(2)
+        stopped(stage, step)
+        assert_same(fit(stage, conv_model(seed=99)), expected, step)
+    weights = torch.load(stage.model_path, weights_only=True)
+    assert {value.dtype for value in weights.values()} == {torch.float32, torch.int64}
+    assert predict(expected[0], noise_images(5), course).dtype == torch.float32
+
+
+@pytest.mark.parametrize("before, after", [("bf16", "fp32"), ("fp16", "fp32"), ("fp32", "fp16"), ("bf16", "fp16")])
+def test_a_run_resumes_in_another_precision_and_says_so(short, capsys, before, after):
+    stopped(in_precision(short, before).stage(2), 4)
+    capsys.readouterr()
+    stage = in_precision(short, after).stage(2)
+    fit(stage, conv_model(seed=99))
+    said = capsys.readouterr().out
+    assert before in said and after in said and stage.state == "finished"
+    assert newest(stage)["made_on"]["precision"] == after
+
+
+def test_a_course_opened_again_keeps_the_precision_its_run_began_in(environment, monkeypatch, capsys):
+    environment(PRESET="smoke")
+    monkeypatch.setattr("course_lib.experiment.best_device", lambda: torch.device("cpu"))
+    capable = {"amx_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable, raising=False)
+    assert open_course().precision.name == open_course().precision.name == "bf16"
+    capable.clear()
+    capsys.readouterr()
+    assert open_course().precision.name == "fp32"
+    said = capsys.readouterr().out
+    assert "bf16" in said and "fp32" in said
+
+
+def test_a_step_that_overflows_in_fp16_leaves_no_trace_but_a_message(short, saving_often, capsys):
+    """The scaler is the real one, on the CPU. In the second step the activations overflow, in the fourth a gradient."""
+    stage, model, after = in_precision(short, "fp16").stage(2), conv_model(), []
+    overflow = [model[0].register_forward_hook(lambda module, inputs, output: output * float("inf"))]
+
+    def note():
+        after.append((newest(stage), {name: value.clone() for name, value in model.state_dict().items()}))
+        overflow.pop().remove() if overflow else None
+
+    at_step(model, 2, note)
+    at_step(model, 4, note)
+    at_step(model, 5, note)
+    overflow.append(overflow.pop())
+    _, history = fit(stage, model)
+    (first, weights), (second, _) = after[:2]
+    start = conv_model().state_dict()
+    for name in ("0.weight", "1.weight", "5.weight", "1.running_mean", "1.running_var"):
+        assert torch.equal(weights[name], start[name])
+    assert first["optimizer"]["state"] == {} and first["scaler"]["scale"] == 2.0**15  # halved; no momentum yet
+    assert first["position"]["skipped"] == 1 and not second["position"]["skipped"]
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    assert not same_weights(model, conv_model()) and all(0 < loss < 10 for _, loss, _, _ in history)
+    assert "fp16" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["activations", "gradient"])
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_run_whose_every_step_overflows_diverges(short, where, batch_size):
+    """However few steps an epoch has: stage 1 has five."""
+    course = in_precision(elsewhere(short, epochs=10, batch_size=batch_size), "fp16")
+    model = linear_model()
+    if where == "gradient":
+        model[2].weight.register_hook(lambda gradient: gradient * float("inf"))
+    else:
+        model[2].register_forward_hook(lambda module, inputs, output: output * float("inf"))
+    with pytest.raises(DivergedError):
+        fit(course.stage(2), model)
+    assert course.stage(2).state != "finished" and not course.stage(2).model_path.exists()
+
+
+# --- Losses that aren't finite, and a full device -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", range(2, STEPS + 1))
+@pytest.mark.parametrize("where", ["loss", "gradient", "loss and ■"])
+def test_a_loss_that_is_not_finite_ends_training_and_is_never_saved(short, saving_often, step, where):
+    stage, model = short.stage(2), conv_model()
+
+    def poison():
+        if where == "gradient":  # this step's loss is finite, but not the weights after it
+            model[5].weight.register_hook(lambda gradient: gradient * float("nan"))
+        else:
+            model[5].bias.data.fill_(float("nan"))
+        if where == "loss and ■":
+            press_stop()
+
+    with pytest.raises(DivergedError):
+        fit(stage, at_step(model, step, poison))
+    assert not stage.model_path.exists()
+    position = newest(stage)["position"]
+    assert position["epoch"] * IMAGES + position["seen"] == (step - 1) // 3 * IMAGES + (step - 1) % 3 * 8
+    assert_same(fit(stage, conv_model(seed=99)), fit(elsewhere(short).stage(2)))
+
+
+def test_a_full_device_says_so_and_training_resumes_later(short, saving_often):
+    def out_of_memory():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with pytest.raises(DeviceMemoryError, match="COURSE_SIZE"):
+        fit(short.stage(2), at_step(conv_model(), 5, out_of_memory))
+    assert_same(fit(short.stage(2), conv_model(seed=99)), fit(elsewhere(short).stage(2)))
+
+
+# --- The whole report, and its times --------------------------------------------------------------------------------
 
 
 def test_stages_2_and_3_of_the_report_end_to_end(environment):
     """MyModel on the embedded data, in whatever precision and on whatever device this machine offers."""
     environment(PRESET="smoke")
     course = open_course()
-    bank = open_bank(course)
-    assert len(bank.train) == 160 and len(bank.heldout) == 80
-    model = trained_model(course, bank, 3)
-    assert course.stage(2).finished and course.stage(3).finished and not course.stage(1).finished
-    assert not same_weights(get_model(MyModel, course.stage(2).finished_model()), model)
+    model = trained_model(course, 3)
+    assert [course.stage(number).state for number in (1, 2, 3)] == [None, "finished", "finished"]
+    assert not same_weights(get_model(MyModel, course.stage(2).model_path), model.cpu())
     with no_training():
-        assert same_weights(trained_model(course, bank, 3), model)
-    course.stage(3).model_path.unlink()
-    for file in course.stage(3).folder.glob("*.pt"):
-        file.write_bytes(b"damaged")
-    assert same_weights(trained_model(course, bank, 3), model)  # from the model of stage 2 again, not from a new one
-    for number, other in ((2, True), (3, False)):  # 2 was trained without augmentation, 3 with it
-        with pytest.raises(CheckpointError, match=f"augmentation {not other}, this run has {other}"):
-            train(model, bank.train, course.stage(number), augmented=other)
-    found = evaluate(model, bank.heldout, course)
+        assert same_weights(trained_model(course, 3).cpu(), model)
+    found = evaluate(model, course.data.heldout, course)
     assert found.images == 80 and 0 <= found.accuracy <= 1
 
 
-@pytest.mark.parametrize("share", [0, 1e-9, 1e9])
-def test_seconds_are_those_of_an_epochs_own_steps(short, monkeypatch, share):
-    """Each batch takes one second of a clock of our own; saving and measuring, however often, are not counted."""
+@pytest.mark.parametrize("every", [-1, 10, 10**9])
+def test_seconds_are_those_of_an_epochs_own_steps(short, monkeypatch, every):
+    """Each batch takes one second of a clock of our own; saving and measuring, however often, aren't counted."""
     clock = [0.0]
-    monkeypatch.setattr(resume.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(run.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", every)
 
     def tick(module, inputs):
         clock[0] += 1 if module.training else 100
 
-    def slow_save(*args, real=checkpoint.save):
+    def slow_save(*args, real=checkpoints.save):
         clock[0] += 1000
         real(*args)
 
-    monkeypatch.setattr(checkpoint, "save", slow_save)
+    monkeypatch.setattr(checkpoints, "save", slow_save)
     model = conv_model()
     model.register_forward_pre_hook(tick)
-    course = short.with_settings(checkpoint_seconds=share)
-    history = train(model, noise_images(IMAGES), course.stage(2), augmented=True, heldout=noise_images(9))
+    history = train(model, noise_images(), short.stage(2), augmented=True, heldout=noise_images(9))
     assert [entry["seconds"] for entry in history] == [3.0, 3.0, 3.0]
     assert {entry["images_per_second"] for entry in history} == {6.7}
 
 
-def test_a_stage_that_has_begun_needs_no_earlier_one(course):
-    """Its weights are those of its own checkpoint; the stage before it need not be there any more."""
-    bank, stage = open_bank(course), course.stage(3)
-    train(at_step(get_model(MyModel, seed=0), 2, press_stop), bank.train, stage, augmented=True)
-    assert stage.state.startswith("in epoch 1 of 1") and not course.stage(2).folder.exists()
-    trained_model(course, bank, 3)
-    assert stage.finished and not course.stage(2).folder.exists()
-
-
-def test_what_a_killed_process_left_half_written_is_swept(short):
-    stage = short.stage(2)
-    stage.folder.mkdir(parents=True)
-    (stage.folder / ".checkpoint-00001-0000008.pt.1.tmp").write_bytes(b"half")
-    train(linear_model(), noise_images(IMAGES), stage, augmented=False)
-    assert not list(stage.folder.glob(".*"))
+@pytest.mark.parametrize(
+    "seconds, expected",
+    [(50, [(0, 20), (1, 20), (2, 20), (3, 0)]), (15, [(1, 0), (2, 0), (3, 0)]), (1, [(3, 0)]), (130, None)],
+)
+def test_a_checkpoint_is_saved_every_two_minutes_and_rather_between_two_epochs(short, monkeypatch, seconds, expected):
+    """With steps of so many seconds, three per epoch: the positions saved."""
+    clock, saved = [0.0], []
+    monkeypatch.setattr(run.time, "monotonic", lambda: clock[0])
+    real = checkpoints.save
+    monkeypatch.setattr(checkpoints, "save", lambda *args: saved.append(args[2:]) or real(*args))
+    model = conv_model()
+    model.register_forward_pre_hook(lambda *_: clock.__setitem__(0, clock[0] + seconds))
+    fit(short.stage(2), model, heldout=0)
+    every_step = [(epoch, seen) for epoch in range(EPOCHS) for seen in (8, 16, 20)] + [(EPOCHS, 0)]
+    assert saved == (expected or every_step)

@@ -88,6 +88,8 @@ def same_weights(first, second):
     return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def elsewhere(course):
-    """The same course with an empty folder of its own."""
-    return replace(course, folder=course.home / f"other-{next(_others)}")
+def elsewhere(course, epochs=None, **changes):
+    """The same course with an empty folder of its own; epochs: of each stage; changes: fields of Settings."""
+    epochs = dict.fromkeys(course.epochs, epochs) if epochs else course.epochs
+    folder = course.home / f"other-{next(_others)}"
+    return replace(course, folder=folder, epochs=epochs, settings=replace(course.settings, **changes))

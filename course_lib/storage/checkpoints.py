@@ -32,7 +32,7 @@ def save(folder, state, epoch, images):
     passed = [other for other in newest_first(folder) if position(other) > (epoch, images)]  # damaged, so passed over
     rest = [other for other in newest_first(folder) if other not in [path, *passed]]
     for old in passed + rest[KEPT - 1 :]:
-        old.unlink()
+        old.unlink(missing_ok=True)  # another notebook may train the same stage
     return path
 
 

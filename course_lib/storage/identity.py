@@ -12,13 +12,16 @@ def stage_identity(course_identity, number, model, optimizer, images, augmented)
 
     Stage 3 also depends on the model it starts from, the outcome of stage 2.
     """
-    options = {name: value for name, value in optimizer.defaults.items() if value}  # what new PyTorch adds is off
+    groups = {  # of parameters, each with its options; what new versions of PyTorch add is off
+        f"group {number}": {name: value for name, value in group.items() if value and name != "params"}
+        for number, group in enumerate(optimizer.param_groups, 1)
+    }
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return course_identity | {
         "stage": number,
         "model": f"{type(model).__name__} with {parameters:,} parameters",
         "starts from": weights_digest(model.state_dict()) if number == 3 else "a new model",
-        "optimizer": {"name": type(optimizer).__name__} | options,
+        "optimizer": {"name": type(optimizer).__name__} | groups,
         "images": images_digest(images),
         "augmented": augmented,
     }

@@ -173,12 +173,14 @@ class Run:
 
     def _forget_overflow(self, loss):
         """After a step that fp16 overflow made the scaler skip, undo its traces; returns the loss, 0 if not finite."""
-        skipped, self._scale = self.scaler.get_scale() < self._scale, self.scaler.get_scale()
+        scale = self.scaler.get_scale()
+        skipped, self._scale = scale < self._scale, scale
         if skipped:
             self.skipped += 1
             for buffer, last in zip(self._statistics, self._last_statistics):
                 buffer.copy_(torch.where(buffer.isfinite(), buffer, last))
-        torch._foreach_copy_(self._last_statistics, self._statistics)
+        if self._statistics:  # a model may have no BatchNorm
+            torch._foreach_copy_(self._last_statistics, self._statistics)
         return loss.nan_to_num(0, 0, 0) if skipped else loss
 
     def _stop_if_interrupted(self):
@@ -188,10 +190,9 @@ class Run:
             raise Stopped(f"stage {self.stage.number} stopped {where}, and is saved. Run the cell again to continue.")
 
     def _require_finite(self):
-        """Raise DivergedError if the loss or a weight isn't finite, or if fp16 skips more than one step in ten."""
-        steps = self.seen // self.course.settings.batch_size
+        """Raise DivergedError if the loss or a weight isn't finite, or if fp16 overflows even without scaling."""
         weights_finite = all(value.isfinite().all() for value in self.model.state_dict().values())
-        if not math.isfinite(self.loss_sum.item()) or not weights_finite or self.skipped > 10 + steps // 10:
+        if not math.isfinite(self.loss_sum.item()) or not weights_finite or self._scale < 1:
             raise DivergedError(
                 f"The loss is no longer a finite number (stage {self.stage.number}, epoch {self.epoch + 1}): lower the "
                 "learning rate. Nothing was saved since it happened; the last good checkpoint is still there."
