@@ -4,12 +4,15 @@
 #   colab:
 #     provenance: []
 #   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
 #     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
