@@ -15,40 +15,25 @@ from .storage.files import replacing
 
 WIDTH = 12.8  # inches; at 100 dots per inch, as wide as a small projector
 BLUE, ORANGE = "#0b5394", "#c35200"
-FRAMES = {"": ("#555555", "-", 1), "✓ ": (BLUE, "-", 2), "✗ ": (ORANGE, (0, (2, 1)), 5)}  # unknown, right, wrong
+FRAMES = {"": {"ec": "grey"}, "✓ ": {"ec": BLUE, "lw": 2}, "✗ ": {"ec": ORANGE, "lw": 5, "ls": (0, (2, 1))}}
 STAGES = {1: "five batches", 2: "without augmentation", 3: "with augmentation"}
 LINES = plt.cycler(color=[BLUE, ORANGE, "#38761d", "#741b47"], linestyle=["-", "--", "-.", ":"], marker=list("os^D"))
 STYLE = {
-    "font.size": 15,
-    "axes.titlesize": 15,
-    "axes.prop_cycle": LINES,
-    "lines.linewidth": 2.5,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "figure.constrained_layout.use": True,
-    "figure.dpi": 100,
+    "font.size": 15, "axes.titlesize": 15, "lines.linewidth": 2.5, "axes.prop_cycle": LINES, "axes.grid": True,
+    "grid.alpha": 0.3, "figure.constrained_layout.use": True, "figure.dpi": 100,
     "text.parse_math": False,  # a $ in a class name is a $
-}
-CJK = (
-    "Noto Sans CJK KR",
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "NanumGothic",
-    "Malgun Gothic",
-    "Apple SD Gothic Neo",
-)
+}  # fmt: skip
+CJK = ("Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")
 warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # else one line per letter that no font has
 
 
 @cache
 def font_families():
     """DejaVu Sans, then the installed fonts for Korean, Japanese and Chinese names (Colab: apt-get, fonts-nanum)."""
-    known = {font.fname for font in font_manager.fontManager.ttflist}
-    for path in font_manager.findSystemFonts():  # matplotlib's own list may be older than an installed font
-        if path not in known and any(word in path for word in ("CJK", "NanumGothic")):
-            font_manager.fontManager.addfont(path)
-    installed = set(font_manager.get_font_names())
-    return ["DejaVu Sans", *(family for family in CJK if family in installed)]
+    for path in font_manager.findSystemFonts():
+        if "CJK" in path or "NanumGothic" in path:
+            font_manager.fontManager.addfont(path)  # matplotlib's own list may be older than the font
+    return ["DejaVu Sans", *(family for family in CJK if family in font_manager.get_font_names())]
 
 
 def _styled(plot):
@@ -70,19 +55,19 @@ def plot_history(histories):
     """Plot loss (top) and accuracy (bottom) per epoch, one column per stage; histories: {stage number: history}."""
     figure, axes = plt.subplots(2, len(histories), figsize=(WIDTH, 8), squeeze=False, sharey="row", sharex="col")
     for (number, history), (top, bottom) in zip(sorted(histories.items()), axes.T):
-        epochs, sparse = [entry["epoch"] for entry in history], max(1, len(history) // 10)
-        top.plot(epochs, [entry["loss"] for entry in history], markevery=sparse)
-        name = "training images (running average of the epoch)"
-        bottom.plot(epochs, [entry["train_accuracy"] for entry in history], markevery=sparse, label=name)
+        points = [(entry["epoch"], entry["loss"], entry["train_accuracy"]) for entry in history]
+        epochs, losses, accuracies = zip(*points)
+        sparse = max(1, len(history) // 10)  # a marker on every epoch would hide the line
+        top.plot(epochs, losses, markevery=sparse)
+        bottom.plot(epochs, accuracies, markevery=sparse, label="training images (running average of the epoch)")
         heldout = [(e["epoch"], e["heldout_accuracy"]) for e in history if e["heldout_accuracy"] is not None]
         if heldout:
             bottom.plot(*zip(*heldout), markevery=sparse, label="held-out images (plain)")
-        top.set_title(f"Stage {number}\n{STAGES[number]}")
-        bottom.set_xlabel("epoch")
-        bottom.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes[0, 0].set_ylabel("mean loss (nats)")
-    _percent(axes[1, 0], ylim=(-0.03, 1.03))
-    figure.legend(*axes[1, -1].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        top.set(title=f"Stage {number}\n{STAGES[number]}", ylabel="mean loss (nats)")
+        _accuracy(bottom, ylim=(-0.03, 1.03), xlabel="epoch")
+    for axis in figure.axes:
+        axis.label_outer()
+    figure.legend(*bottom.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
@@ -92,15 +77,14 @@ def plot_sweep(curves, title):
     figure, axis = plt.subplots(figsize=(9, 5))
     for label, accuracies in curves.items():
         axis.plot(range(1, len(accuracies) + 1), accuracies, label=label)
-    axis.margins(y=0.06)
-    _percent(axis, title=title, xlabel="passes over the five batches")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _accuracy(axis, title=title, xlabel="passes over the five batches")
     axis.legend()
     return figure
 
 
-def _percent(axis, **properties):
+def _accuracy(axis, **properties):
     axis.set(ylabel="accuracy (%)", **properties)
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     low, high = axis.get_ylim()  # reaches below 0 % and above 100 %, so that the frame doesn't hide a line there
     ticks = [tick for tick in axis.get_yticks() if max(0, low) <= round(tick, 9) <= min(1, high)]
     axis.set_yticks(ticks, [f"{100 * tick:.3g}" for tick in ticks])
@@ -111,8 +95,7 @@ def _percent(axis, **properties):
 def plot_images(images, captions, columns=6):
     """Show images in a grid, each with a caption; images: uint8 (n, S, S, 3) or float (n, 3, S, S) in [-1, 1]."""
     columns = min(columns, len(captions))
-    rows, lines = -(-len(captions) // columns), 1 + max(caption.count("\n") for caption in captions)
-    side = WIDTH / max(6, columns)
+    rows, side, lines = -(-len(captions) // columns), WIDTH / max(6, columns), 1 + captions[0].count("\n")
     figure = plt.figure(figsize=(side * columns, rows * (0.9 * side + 0.24 * lines)))
     figure.get_layout_engine().set(wspace=0.1, hspace=0.06)  # neighbouring frames don't touch
     for number, (image, caption) in enumerate(zip(images, captions), 1):
@@ -145,7 +128,7 @@ def plot_class_histogram(bank):
         counts = images.labels.bincount(minlength=len(bank.classes)).tolist()
         axis.bar(range(len(counts)), counts, color=colour, hatch=hatch, edgecolor="white")
         axis.set(title=f"{len(images):,} {name} images", ylabel="images per class", xlim=(-1, len(counts)))
-        axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes[1].set_xlabel(f"class (0–{len(bank.classes) - 1})")
     return figure
 
@@ -154,7 +137,7 @@ def plot_class_histogram(bank):
 def plot_predictions(images, labels, probabilities, classes, columns=6):
     """Show predictions: ✓ in a thin frame if right, ✗ in a thick dashed one, with the true class, if wrong.
 
-    images: as in `plot_images`. labels: int (n,), −1 where unknown. probabilities: float (n, 80).
+    images: as in `plot_images`. labels: int64 (n,), −1 where unknown. probabilities: float (n, 80).
     """
     shares, predicted = probabilities.max(1)
     marks, captions, length = [], [], 105 // max(6, columns)
@@ -164,23 +147,20 @@ def plot_predictions(images, labels, probabilities, classes, columns=6):
         captions.append(f"{marks[-1]}{short(classes[guess], length)}\n{share:.0%}\n{truth}")
     figure = plot_images(images, captions, columns)
     for axis, mark in zip(figure.axes, marks):
-        colour, line, width = FRAMES[mark]
-        axis.spines[:].set(visible=True, color=colour, linestyle=line, linewidth=width, capstyle="butt")
+        axis.spines[:].set(visible=True, capstyle="butt", **FRAMES[mark])
     return figure
 
 
 @_styled
 def plot_top_five(image, probabilities, classes):
     """Show one image beside its five likeliest classes; image: uint8 (S, S, 3), probabilities: float (80,)."""
-    shares, best = probabilities.topk(5)
+    shares, best = (values.tolist() for values in probabilities.topk(5))
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(1, 1.6))
     _show(left, image)
-    names = [short(classes[i]) for i in best.tolist()]
-    bars = right.barh(range(5), shares.tolist(), tick_label=names, color=BLUE)
-    right.bar_label(bars, [f"{share:.0%}" for share in shares.tolist()], padding=4)
+    bars = right.barh(range(5), shares, tick_label=[short(classes[i]) for i in best], color=BLUE)
+    right.bar_label(bars, [f"{share:.0%}" for share in shares], padding=4)
     right.invert_yaxis()
-    right.set(xlim=(0, 1.14), xlabel="probability (%)")
-    right.set_xticks([0, 0.25, 0.5, 0.75, 1], [0, 25, 50, 75, 100])
+    right.set(xlim=(0, 1.14), xticks=[0, 0.5, 1], xticklabels=[0, 50, 100], xlabel="probability (%)")
     return figure
 
 
@@ -188,13 +168,12 @@ def plot_top_five(image, probabilities, classes):
 def plot_confusion(labels, predicted, names):
     """Plot how often each class (row) is taken for each other (column); labels, predicted: int64 (n,)."""
     count, step = len(names), -(-len(names) // 20)  # 20 names at most
-    pairs = (labels * count + predicted)[labels >= 0]
-    matrix = pairs.bincount(minlength=count**2).reshape(count, count).float()
+    matrix = (labels * count + predicted).bincount(minlength=count**2).reshape(count, count)
     figure, axis = plt.subplots(figsize=(10, 8.5))
     picture = axis.imshow(matrix / matrix.sum(1, keepdim=True).clamp(min=1), "Greys", aspect="auto", vmin=0, vmax=1)
-    shown = [short(name, 14) for name in names[::step]]
-    axis.set_xticks(range(0, count, step), shown, rotation=90, fontsize=13)
-    axis.set_yticks(range(0, count, step), shown, fontsize=13)
+    ticks, shown = range(0, count, step), [short(name, 14) for name in names[::step]]
+    axis.set_xticks(ticks, shown, rotation=90, fontsize=13)
+    axis.set_yticks(ticks, shown, fontsize=13)
     axis.set(xlabel="predicted class", ylabel="true class")
     axis.grid(False)
     figure.colorbar(picture, format=PercentFormatter(1, symbol=""), label="share of the true class's images (%)")
@@ -206,7 +185,7 @@ def keep(figure, path):
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", facecolor="white")
     with replacing(path) as file:
-        Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+        Image.open(drawn).convert("RGB").quantize(128, kmeans=3, dither=0).save(file, "png", optimize=True)
     return figure
 
 
