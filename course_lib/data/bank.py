@@ -91,7 +91,7 @@ def open_data(data, settings, home):
     file, mark = Path(home) / "banks" / f"{name}-{short_hash(str(path))}-{settings.size}.npy", fingerprint(path)
     try:
         pixels, meta = _read(file, mark)
-    except (OSError, ValueError, LookupError, TypeError):
+    except Exception:  # missing, damaged, or out of date
         slow = path.is_dir() and drive_root(path)
         if slow:
             command = f"!cd {quote(str(path.parent))} && zip -qr {quote(path.name + '.zip')} {quote(path.name)}"

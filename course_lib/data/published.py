@@ -31,9 +31,6 @@ def read_source(files, layout="report"):
 
 def _report(files):
     """answer.json  train_data/…  [test_data/…]  [test_answer.json]  [classes.json] (report 1.C, 1.D)"""
-    if "answer.json" not in files.names:
-        top = sorted({name.partition("/")[0] for name in files.names})[:9]
-        raise DataError(f"{files.path.name} has no answer.json beside train_data/, but {', '.join(top) or 'nothing'}.")
     train, skipped = _labelled(files, "train_data", "answer.json")
     if "test_answer.json" in files.names:
         test, others = _labelled(files, "test_data", "test_answer.json")

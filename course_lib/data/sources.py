@@ -43,7 +43,10 @@ class Files:
         self.names = list(self._files)
 
     def read(self, name):
-        """The bytes of a file; for any thread. Raises KeyError, or DataError if it's damaged or over MAX_FILE."""
+        """The bytes of a file; for any thread. Raises DataError if it's missing, damaged or larger than MAX_FILE."""
+        if name not in self._files:
+            top = sorted({name.partition("/")[0] for name in self.names})[:9]
+            raise DataError(f"{self.path.name} has no {name}; it has {', '.join(top) or 'no files'}.")
         size, read = self._files[name]
         if size > MAX_FILE:
             raise DataError(f"{self.path.name}: {name} has {size / 1e6:,.0f} MB, a decompression bomb. Remove it.")

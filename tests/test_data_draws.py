@@ -7,14 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_lib import draws
+from course_lib.data import draws
 
 seeds = st.integers(0, 2**63 - 1)
 stages, epochs, samples = st.integers(0, 5), st.integers(0, 2**32), st.integers(0, 2**40)
 
 
 @given(seeds, stages, epochs, st.lists(samples, min_size=1, max_size=5), st.integers(1, 50))
-def test_a_samples_uniforms_do_not_depend_on_the_samples_around_it(seed, stage, epoch, several, count):
+def test_an_images_uniforms_do_not_depend_on_the_images_around_it(seed, stage, epoch, several, count):
     together = draws.uniforms(seed, stage, epoch, several, count)
     assert together.shape == (len(several), count) and (0 <= together).all() and (together < 1).all()
     for sample, row in zip(several, together):
@@ -22,8 +22,7 @@ def test_a_samples_uniforms_do_not_depend_on_the_samples_around_it(seed, stage, 
 
 
 @given(st.tuples(seeds, stages, epochs, samples), st.integers(0, 3), st.integers(0, 5))
-def test_every_seed_stage_epoch_and_sample_draws_something_else(key, which, value):
-    """Where one of the four differs, so do the uniforms."""
+def test_every_seed_stage_epoch_and_image_draws_something_else(key, which, value):
     other = (*key[:which], value, *key[which + 1 :])
     first, second = (draws.uniforms(seed, stage, epoch, [sample], 43)[0] for seed, stage, epoch, sample in (key, other))
     assert (first != second).sum() >= 42 or key == other
@@ -42,7 +41,7 @@ def test_orders_differ_between_epochs_stages_and_seeds():
 
 
 def test_uniforms_are_uniform():
-    """10,000 images' first draws and one image's 10,000 draws: both fill [0, 1) evenly, and do not go together."""
+    """10,000 images' first draws and one image's 10,000 draws: both fill [0, 1) evenly, and aren't correlated."""
     for drawn in (draws.uniforms(0, 3, 1, range(10_000), 2).T, draws.uniforms(0, 3, 1, [7, 8], 10_000)):
         counts = np.stack([np.histogram(row, 10, (0, 1))[0] for row in drawn])
         assert (abs(counts - 1000) < 150).all()  # five standard deviations

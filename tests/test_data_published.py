@@ -1,0 +1,318 @@
+"""Data sets by name: the manifest, real downloads over loopback, and CIFAR-100 and Tiny ImageNet as published."""
+
+import hashlib
+import http.server
+import json
+import os
+import pickle
+import socket
+import threading
+
+import numpy as np
+import pytest
+from data_sets import SETTINGS, png, report_files, write_folder, write_tar, write_zip
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision.datasets import CIFAR100
+
+from course_lib.data import manifest
+from course_lib.data.bank import open_data
+from course_lib.errors import CourseError, DataError
+
+BODY = b"PK" + os.urandom(300_000)
+ENTRY = {"title": "t", "licence": "l", "terms": "t", "source": "https://example.org/data", "classes": 80}
+GOOD = ENTRY | {
+    "layout": "tiny-imagenet",
+    "archive": {"file": "a.zip", "bytes": 1, "md5": "0" * 32, "mirrors": ["https://example.org/a.zip"]},
+}
+
+
+class Mirror(http.server.BaseHTTPRequestHandler):
+    """Serves `server.body` the way that the first part of the address asks for."""
+
+    def do_GET(self):
+        body, way = self.server.body, self.path.split("/")[1]
+        self.server.asked.append(way)
+        if way == "busy":
+            self.send_error(503)
+            return
+        body = {"wrong": body[:-1] + bytes([body[-1] ^ 1]), "page": b"<html>Please log in</html>"}.get(way, body)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if way == "breaks-off":
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+        elif way == "silent":
+            self.server.waited_in_vain = not self.server.released.wait(20)
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    server.daemon_threads = True
+    server.asked, server.body, server.released, server.waited_in_vain = [], BODY, threading.Event(), False
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.released.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def use(tmp_path, monkeypatch):
+    """Makes an entry the only one of the manifest, under the name `mine`."""
+    monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "data_manifest.json")
+
+    def use(entry):
+        manifest.MANIFEST.write_bytes(json.dumps({"mine": entry}).encode())
+
+    return use
+
+
+@pytest.fixture
+def serve(server, use):
+    """Puts a data set of the manifest on mirrors of these kinds."""
+
+    def serve(*ways, layout="report", file="data.zip"):
+        base, body = f"http://127.0.0.1:{server.server_address[1]}", server.body
+        archive = {"file": file, "bytes": len(body), "md5": hashlib.md5(body).hexdigest()}
+        use(ENTRY | {"layout": layout, "archive": archive | {"mirrors": [f"{base}/{way}/{file}" for way in ways]}})
+
+    return serve
+
+
+@pytest.mark.parametrize("bad", ["busy", "wrong", "page", "breaks-off"])
+def test_after_a_bad_mirror_comes_the_next(server, serve, tmp_path, bad, capsys):
+    serve(bad, "good")
+    path = manifest.locate("mine", SETTINGS, tmp_path)
+    assert path.read_bytes() == BODY and os.listdir(tmp_path / "data") == ["data.zip"]
+    assert server.asked[0] == bad and server.asked[-1] == "good"
+    assert f"/{bad}/data.zip" in capsys.readouterr().out
+    asked = len(server.asked)
+    assert manifest.locate("mine", SETTINGS, tmp_path) == path and len(server.asked) == asked  # not again
+
+
+@pytest.mark.parametrize("bad", ["busy", "wrong", "page", "breaks-off"])
+def test_if_every_mirror_is_bad_nothing_stays_and_the_error_says_what_to_put_where(serve, tmp_path, bad):
+    serve(bad, bad)
+    with pytest.raises(DataError) as failure:
+        manifest.locate("mine", SETTINGS, tmp_path)
+    assert os.listdir(tmp_path / "data") == []
+    assert str(tmp_path / "data" / "data.zip") in str(failure.value) and ENTRY["source"] in str(failure.value)
+
+
+def test_a_mirror_that_falls_silent_is_given_up(server, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest, "PATIENCE", 0.2)
+    serve("silent", "good")
+    assert manifest.locate("mine", SETTINGS, tmp_path).read_bytes() == BODY
+    assert not server.waited_in_vain
+    assert socket.getdefaulttimeout() is None  # nobody else's connections have changed
+
+
+def test_an_interrupted_download_leaves_nothing(serve, tmp_path, monkeypatch):
+    def interrupted(address, folder, name, md5):
+        write_folder(folder, {name: b"half"})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(manifest, "download_url", interrupted)
+    serve("good")
+    with pytest.raises(KeyboardInterrupt):
+        manifest.locate("mine", SETTINGS, tmp_path)
+    assert os.listdir(tmp_path / "data") == []
+
+
+def test_a_file_put_there_by_hand_is_verified_and_kept(server, serve, tmp_path):
+    serve("good")
+    by_hand = write_folder(tmp_path / "data", {"data.zip": BODY[:-1] + b"?"}) / "data.zip"
+    with pytest.raises(DataError, match="data.zip"):
+        open_data("mine", SETTINGS, tmp_path)
+    assert by_hand.read_bytes() == BODY[:-1] + b"?"  # the reader's file is the reader's
+    by_hand.write_bytes(BODY)
+    assert manifest.locate("mine", SETTINGS, tmp_path) == by_hand and server.asked == []
+
+
+# --- CIFAR-100 and Tiny ImageNet ------------------------------------------------------------------------------------
+
+
+def cifar_part(count, first=0):
+    pixels = np.random.default_rng(first).integers(0, 256, (count, 3072), dtype=np.uint8)
+    return {"data": pixels, "fine_labels": [(first + i) % 100 for i in range(count)]}
+
+
+@pytest.fixture
+def cifar(server, serve, tmp_path, monkeypatch):
+    """CIFAR-100's python version in small, each class with two training images and one test image, to download."""
+    parts = {"meta": {"fine_label_names": [f"class_{i}" for i in range(100)]}}
+    parts |= {"train": cifar_part(200), "test": cifar_part(100, first=7)}
+    files = {name: pickle.dumps(value) for name, value in parts.items()}
+    sums = {name: hashlib.md5(data).hexdigest() for name, data in files.items()}
+    monkeypatch.setattr(CIFAR100, "train_list", [["train", sums["train"]]])
+    monkeypatch.setattr(CIFAR100, "test_list", [["test", sums["test"]]])
+    monkeypatch.setattr(CIFAR100, "meta", CIFAR100.meta | {"md5": sums["meta"]})
+
+    def cifar(**changed):
+        archive = {f"cifar-100-python/{name}": data for name, data in (files | changed).items()}
+        server.body = write_tar(tmp_path / "made.tar.gz", archive, "w:gz").read_bytes()
+        serve("good", layout="cifar100", file="cifar-100-python.tar.gz")
+
+    return cifar
+
+
+def test_cifar100_by_name(cifar, tmp_path):
+    cifar()
+    bank = open_data("mine", SETTINGS, tmp_path)
+    assert (len(bank.train), len(bank.heldout)) == (160, 80)
+    assert bank.classes == [f"class {i}" for i in range(80)]
+    kept = [i for i in range(200) if i % 100 < 80]  # of the 200 training images, in their order
+    assert bank.train.labels.tolist() == [i % 100 for i in kept]
+    pixels = cifar_part(200)["data"].reshape(200, 3, 32, 32).transpose(0, 2, 3, 1)[kept]
+    assert np.array_equal(bank.train.batch(range(160)).numpy(), pixels)  # every pixel, at CIFAR's own size
+    assert os.listdir(tmp_path / "data") == ["cifar-100-python.tar.gz"]  # nothing else is unpacked
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_pickle_that_is_not_cifars_is_never_loaded(cifar, tmp_path):
+    cifar(train=pickle.dumps({"data": Evil(str(tmp_path / "executed")), "fine_labels": [0]}))
+    with pytest.raises(DataError, match="cifar-100-python.tar.gz"):
+        open_data("mine", SETTINGS, tmp_path)
+    assert not (tmp_path / "executed").exists() and not list(tmp_path.rglob("*.npy"))
+
+
+def tiny_imagenet_files(classes=90):
+    """The tree of tiny-imagenet-200.zip in small: {path: bytes}."""
+    wnids = [f"n{(i * 37) % classes:08d}" for i in range(classes)]  # not in their order
+    files = {"wnids.txt": "\n".join(wnids), "words.txt": "\n".join(f"{wnid}\tname of {wnid}, more" for wnid in wnids)}
+    for wnid in wnids:
+        for i in range(2):
+            files[f"train/{wnid}/images/{wnid}_{i}.JPEG"] = png(int(wnid[1:]) * 10 + i)
+        files[f"train/{wnid}/{wnid}_boxes.txt"] = ""
+    for i, _ in enumerate(wnids):
+        files[f"val/images/val_{i}.JPEG"] = png(5000 + i)
+    files["val/val_annotations.txt"] = "".join(f"val_{i}.JPEG\t{wnid}\t0\t0\t62\t62\n" for i, wnid in enumerate(wnids))
+    files["test/images/test_0.JPEG"] = png(9000)
+    return {f"tiny-imagenet-200/{name}": x.encode() if isinstance(x, str) else x for name, x in files.items()}
+
+
+def test_tiny_imagenet_by_name(server, serve, tmp_path):
+    server.body = write_zip(tmp_path / "made.zip", tiny_imagenet_files()).read_bytes()
+    serve("good", layout="tiny-imagenet", file="tiny-imagenet-200.zip")
+    bank = open_data("mine", SETTINGS, tmp_path)
+    assert (len(bank.train), len(bank.heldout)) == (160, 80)
+    assert bank.classes[:2] == ["name of n00000000, more", "name of n00000001, more"]  # sorted by wnid
+    assert bank.train.names[2] == "n00000001/images/n00000001_0.JPEG"
+    assert bank.train.labels.tolist() == [i // 2 for i in range(160)]
+    assert sorted(bank.heldout.labels.tolist()) == list(range(80))
+
+
+@pytest.mark.parametrize("lost", ["wnids.txt", "words.txt", "val/val_annotations.txt", "val/images/val_3.JPEG"])
+def test_tiny_imagenet_without_one_of_its_files_is_named(server, serve, tmp_path, lost):
+    files = tiny_imagenet_files(classes=5)
+    del files[f"tiny-imagenet-200/{lost}"]
+    server.body = write_zip(tmp_path / "made.zip", files).read_bytes()
+    serve("good", layout="tiny-imagenet")
+    with pytest.raises(DataError, match=lost):
+        open_data("mine", SETTINGS, tmp_path)
+
+
+# --- the manifest ---------------------------------------------------------------------------------------------------
+
+
+def test_the_repositorys_manifest_has_the_four_data_sets():
+    entries = manifest.read_manifest()
+    assert list(entries) == ["shapes", "cifar100-80", "tiny-imagenet-80", "folder"]
+    assert entries["cifar100-80"]["archive"]["md5"] == "eb9058c3a382ffc7106e4002c42a8d85"
+    assert entries["tiny-imagenet-80"]["archive"]["md5"] == "90528d7ca1a48142e341f4ef8d21d0de"
+    assert "non-commercial" in entries["tiny-imagenet-80"]["terms"]
+
+
+@pytest.mark.parametrize(
+    "changes, named",
+    [
+        ({"licens": "MIT"}, "licens"),
+        *(
+            ({key: value}, key)
+            for key, value in [("classes", "80"), ("classes", 81), ("classes", True), ("title", " ")]
+        ),
+        *(
+            ({key: value}, key)
+            for key, value in [("image_size", 64), ("layout", "tiny"), ("layout", []), ("train", -1)]
+        ),
+        ({"archive": []}, "archive"),
+        *(({"archive": GOOD["archive"] | {"md5": value}}, "archive.md5") for value in ("xyz", "0" * 31 + "G", 3)),
+        *(({"archive": GOOD["archive"] | {"file": value}}, "archive.file") for value in ("../a.zip", "/etc/a", "..")),
+        ({"archive": GOOD["archive"] | {"mirrors": ["file:///etc/passwd"]}}, "archive.mirrors"),
+        ({"archive": {"file": "a.zip"}}, "archive"),
+    ],
+)
+def test_a_typo_is_named_with_its_entry_and_key(use, changes, named):
+    use(GOOD)
+    assert manifest.read_manifest() == {"mine": GOOD}
+    use(GOOD | changes)
+    with pytest.raises(DataError, match=r"data_manifest.json, mine") as failure:
+        manifest.read_manifest()
+    assert named in str(failure.value)
+
+
+@given(text=st.binary(max_size=50) | st.sampled_from([b"[]", b"{}", b"[" * 100_000, b"null", b'{"a": 1e999}']))
+def test_what_is_no_manifest_is_refused(use, text):
+    use({})
+    manifest.MANIFEST.write_bytes(text)
+    with pytest.raises(DataError, match="data_manifest.json"):
+        manifest.read_manifest()
+
+
+@pytest.mark.parametrize("data", ["cifar100", "nothing like it", "folder", "x" * 5000, "../nowhere", "a\0b"])
+def test_a_name_that_does_not_exist_is_told_those_that_do(tmp_path, data):
+    with pytest.raises(DataError, match="shapes.*cifar100-80.*tiny-imagenet-80"):
+        open_data(data, SETTINGS, tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_near_miss_is_guessed(tmp_path):
+    write_folder(tmp_path / "my_birds", report_files(2))
+    for wrong, right in (("cifar-100", "cifar100-80"), (str(tmp_path / "my-birds"), "my_birds")):
+        with pytest.raises(DataError, match=rf"\?.*{right}|{right}.*\?"):
+            open_data(wrong, SETTINGS, tmp_path)
+
+
+def test_a_drive_that_is_not_mounted_is_no_missing_folder(tmp_path):
+    with pytest.raises(CourseError, match="Drive"):
+        open_data(str(tmp_path / "MyDrive" / "birds.zip"), SETTINGS, tmp_path)
+    assert not (tmp_path / "MyDrive").exists()
+
+
+@pytest.mark.parametrize(
+    "path, name",
+    [
+        ("birds-v1.2.zip", "birds-v1.2"),
+        ("birds-v1.3", "birds-v1.3"),
+        ("birds.tar.gz", "birds"),
+        ("birds.TGZ", "birds"),
+        ("새 사진.tar", "새_사진"),
+        ("a:b*c?.zip", "a_b_c_"),
+        ("shapes", "shapes"),
+    ],
+)
+def test_a_data_sets_name_is_safe_in_folder_names(tmp_path, path, name):
+    assert manifest.name_of(str(tmp_path / path) if path != "shapes" else path) == name
+
+
+def test_a_dot_is_the_folders_own_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(write_folder(tmp_path / "mine" / "inner", {"a": b""}))
+    assert (manifest.name_of("."), manifest.name_of("..")) == ("inner", "mine")

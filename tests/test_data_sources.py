@@ -1,0 +1,324 @@
+"""A data set as a folder, .zip, .tar or .tar.gz, here or on Drive, whole or broken: the same rows, or a DataError."""
+
+import gzip
+import io
+import json
+import os
+import random
+import stat
+import tarfile
+import unicodedata
+import warnings
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from data_sets import ARCHIVES, WRITERS, answers, png, report_files, write_folder, write_tar, write_zip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from course_lib.data import sources
+from course_lib.data.published import read_source
+from course_lib.errors import CourseError, DataError
+
+CLUTTER = {
+    ".DS_Store": b"x",
+    "__MACOSX/._answer.json": b"x",
+    "__MACOSX/train_data/._0.png": b"x",
+    "train_data/.DS_Store": b"x",
+    "train_data/Thumbs.db": b"x",
+    "test_data/desktop.ini": b"x",
+    "readme.txt": b"x",
+}
+WHOLE = report_files(train=4, test=2)
+
+
+@contextmanager
+def opened(path):
+    with sources.open_files(path, path.parent / "home") as files:
+        yield read_source(files)
+
+
+def everything_in(path):
+    with opened(path) as source:
+        return [[(name, label, source.read(name)) for name, label in rows] for rows in (source.train, source.test)]
+
+
+@pytest.fixture(params=WRITERS)
+def write(tmp_path, request):
+    """Writes {path: bytes} in one of the four ways; returns where."""
+    return lambda contents: WRITERS[request.param](tmp_path / request.param, contents)
+
+
+@pytest.fixture(params=ARCHIVES)
+def pack(tmp_path, request):
+    return lambda contents: ARCHIVES[request.param](tmp_path / request.param, contents)
+
+
+@pytest.mark.parametrize("enclosing", ["", "my data/", "./"])
+def test_every_way_to_hold_a_data_set_holds_the_same(tmp_path, write, enclosing):
+    contents = report_files(train=6, test=4)
+    path = write({enclosing + name: data for name, data in (CLUTTER | contents).items()})
+    assert everything_in(path) == [
+        [(f"{part}_data/{i}.png", i // 2, contents[f"{part}_data/{i}.png"]) for i in range(count)]
+        for part, count in (("train", 6), ("test", 4))
+    ]
+    with opened(path) as source:
+        assert source.skipped == () and source.classes == [f"class {i}" for i in range(80)]
+    assert not list(tmp_path.rglob("home/**/*.*"))  # nothing is left of an unpacked .tar.gz
+
+
+def test_rows_keep_the_order_of_the_answers_and_images_their_folders(write):
+    contents = {"answer.json": answers([("dogs/1.png", 79), ("cats/1.png", 0)])}
+    contents |= {"train_data/cats/1.png": png(1), "train_data/dogs/1.png": png(2)}
+    expected = [("train_data/dogs/1.png", 79, png(2)), ("train_data/cats/1.png", 0, png(1))]
+    assert everything_in(write(contents)) == [expected, []]
+
+
+def test_test_images_without_answers_come_in_natural_order_without_a_class(write):
+    contents = report_files(train=2, test=11, labelled=False) | {"test_data/notes.txt": b"x", "train_data/.0.png": b"x"}
+    with opened(write(contents)) as source:
+        assert source.test == [(f"test_data/{i}.png", -1) for i in range(11)]
+        assert sorted(source.skipped) == ["test_data/notes.txt", "train_data/.0.png"]
+
+
+def without(contents, *names):
+    return {name: data for name, data in contents.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    "contents, named",
+    [
+        (without(WHOLE, "answer.json"), "answer.json"),
+        ({"readme.txt": b"x"}, "answer.json.*readme.txt"),
+        ({}, "answer.json"),
+        ({"answer.json": b"{"}, "answer.json"),
+        ({"answer.json": answers([("0.png", 80)])}, "answer.json, row 0: category 80"),
+        (
+            without(report_files(6), "train_data/2.png", "train_data/5.png"),
+            "answer.json, row 2:.* train_data/2.png .*2",
+        ),
+        (WHOLE | {"train_data/8.png": png(), "train_data/10.png": png()}, "train_data/8.png .*answer.json .*2"),
+        (without(report_files(4, 4), "test_data/3.png"), "test_answer.json, row 3:.* test_data/3.png"),
+        (report_files(4, 4) | {"test_data/9.png": png()}, "test_data/9.png .*test_answer.json"),
+        (WHOLE | {"test_answer.json": b"[]"}, "test_answer.json"),
+        *((WHOLE | {"classes.json": text}, "classes.json") for text in (b"{", b'{"0": "cat"}', b"[3]")),
+        *((WHOLE | {"classes.json": b'[{"category": %s}]' % number}, "classes.json") for number in (b"80", b'"1"')),
+        (WHOLE | {"classes.json": b'[{"category": 80, "name": "cat"}]'}, "classes.json"),
+    ],
+)
+def test_what_does_not_fit_together_is_named_with_file_and_row(write, contents, named):
+    if not contents:
+        contents = {"empty/.DS_Store": b""}
+    with pytest.raises(DataError, match=named), opened(write(contents)):
+        pass
+
+
+def test_classes_json_names_the_classes_it_knows(write):
+    named = json.dumps([{"category": 1, "name": "고양이"}, {"category": 79, "name": "dog"}], ensure_ascii=False)
+    with opened(write(WHOLE | {"classes.json": named.encode()})) as source:
+        assert source.classes[:3] == ["class 0", "고양이", "class 2"] and source.classes[79:] == ["dog"]
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_answer, in_archive", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_korean_names_match_in_either_spelling(write, in_answer, in_archive):
+    contents = {
+        "answer.json": answers([(unicodedata.normalize(in_answer, "고양이 1.png"), 3)]),
+        unicodedata.normalize(in_archive, "train_data/고양이 1.png"): png(),
+    }
+    assert everything_in(write(contents)) == [[("train_data/고양이 1.png", 3, png())], []]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
+def test_a_zip_that_does_not_say_how_its_names_are_encoded(tmp_path, encoding):
+    """Finder on a Mac writes UTF-8 and Explorer on a Korean Windows writes CP949, both without the flag for it."""
+    raw = "train_data/고양이.png".encode(encoding)
+    held = b"train_data/" + b"x" * (len(raw) - 11)
+    path = write_zip(tmp_path / "mine.zip", {"answer.json": answers([("고양이.png", 3)]), held.decode(): png()})
+    path.write_bytes(path.read_bytes().replace(held, raw))
+    assert everything_in(path)[0] == [("train_data/고양이.png", 3, png())]
+
+
+def test_the_backslashes_of_windows_are_slashes(tmp_path):
+    path = write_zip(tmp_path / "mine.zip", {name.replace("/", "\\"): data for name, data in WHOLE.items()})
+    assert [len(rows) for rows in everything_in(path)] == [4, 2]
+
+
+@pytest.mark.parametrize("name", ["../escaped.png", "train_data/../../escaped.png", "/escaped.png", "C:/escaped.png"])
+def test_names_that_leave_the_folder_are_refused(tmp_path, pack, name):
+    path = pack(WHOLE | {name: png()})
+    with pytest.raises(DataError, match="escaped.png"), opened(path):
+        pass
+    assert not list(tmp_path.parent.rglob("escaped.png"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, "zip"])
+def test_links_and_devices_in_an_archive_are_refused(tmp_path, kind):
+    if kind == "zip":
+        path, info = write_zip(tmp_path / "mine.zip", WHOLE), zipfile.ZipInfo("train_data/link.png")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(info, "/etc/hostname")
+    else:
+        path, info = write_tar(tmp_path / "mine.tar", WHOLE), tarfile.TarInfo("train_data/link.png")
+        info.type, info.linkname = kind, "/etc/hostname"
+        with tarfile.open(path, "a") as archive:
+            archive.addfile(info)
+    with pytest.raises(DataError, match="link.png"), opened(path):
+        pass
+
+
+@pytest.mark.parametrize("what", ["secret.png", ""])
+def test_links_that_leave_a_folder_are_refused(tmp_path, what):
+    folder, outside = write_folder(tmp_path / "mine", WHOLE), write_folder(tmp_path / "out", {"secret.png": png()})
+    (folder / "train_data" / "link.png").symlink_to(outside / what)
+    for look in (everything_in, sources.fingerprint):
+        with pytest.raises(DataError, match="link.png"):
+            look(folder)
+
+
+@pytest.mark.parametrize("kind", ["mine.zip", "mine.tar"])
+def test_the_same_name_twice_is_refused(tmp_path, kind):
+    path = ARCHIVES[kind](tmp_path / kind, WHOLE)
+    with warnings.catch_warnings(action="ignore"):
+        with zipfile.ZipFile(path, "a") if kind == "mine.zip" else tarfile.open(path, "a") as archive:
+            if kind == "mine.zip":
+                archive.writestr("train_data/0.png", png(5))
+            else:
+                archive.addfile(tarfile.TarInfo("train_data/0.png"), io.BytesIO())
+    with pytest.raises(DataError, match="train_data/0.png"), opened(path):
+        pass
+
+
+# --- bombs and damage -----------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_far_too_large_is_not_read(write, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_FILE", 100_000)
+    path = write(WHOLE | {"train_data/0.png": random.Random(0).randbytes(200_000)})
+    with pytest.raises(DataError, match="train_data/0.png"):
+        everything_in(path)
+
+
+def test_a_tar_gz_that_unpacks_to_far_more_is_given_up_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_FILE", 1_000_000)
+    path = ARCHIVES["mine.tar.gz"](tmp_path / "mine.tar.gz", WHOLE | {"zeros": bytes(30_000_000)})
+    with pytest.raises(DataError, match="mine.tar.gz"), opened(path):
+        pass
+    assert os.listdir(tmp_path / "home" / "data") == []
+
+
+def test_what_is_no_archive_is_named(tmp_path):
+    for name, data in (("empty.zip", b""), ("page.zip", b"<html>Please log in</html>"), ("cut.zip", b"PK\x03\x04")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError, match=name), opened(tmp_path / name):
+            pass
+
+
+@given(share=st.floats(0, 0.999))
+@settings(max_examples=25)
+def test_an_archive_cut_short_is_refused(tmp_path, pack, share):
+    path = pack(WHOLE)
+    whole = path.read_bytes()
+    # The end of a tar is a row of zeros; losing some of these loses nothing.
+    path.write_bytes(whole[: int(share * (len(whole.rstrip(b"\0")) if path.suffix == ".tar" else len(whole)))])
+    with pytest.raises(DataError):
+        everything_in(path)
+
+
+@pytest.mark.parametrize("damage", ["cut after a member", "damaged header", "second tar", "half an end"])
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_is_read_whole_or_not_at_all(tmp_path, damage, mode):
+    """tarfile itself stops without a word, and the rest of the images would be missing or, with no row, unnoticed."""
+    path = write_tar(tmp_path / "mine.tar", WHOLE | {"test_data/spare.txt": b"x"})
+    with tarfile.open(path) as archive:
+        last = archive.getmembers()[-1].offset
+    body = bytearray(path.read_bytes())
+    if damage == "damaged header":
+        body[last + 3] ^= 255
+    body = {
+        "cut after a member": body[:last],
+        "damaged header": body,
+        "second tar": body + body,
+        "half an end": body[: last + 1024 + 256],
+    }[damage]
+    if mode == "w:gz":
+        body = gzip.compress(body)
+    path.write_bytes(body)
+    with pytest.raises(DataError, match="mine.tar"):
+        everything_in(path)
+
+
+@settings(max_examples=150)
+@given(seed=st.integers(0, 2**32))
+def test_a_damaged_archive_gives_named_errors_and_a_zip_never_another_image(tmp_path, pack, seed):
+    path, noise = pack(WHOLE), random.Random(seed)
+    body = bytearray(path.read_bytes())
+    for _ in range(noise.randint(1, 6)):
+        body[noise.randrange(noise.choice([0, max(0, len(body) - 400)]), len(body))] = noise.randrange(256)
+    path.write_bytes(body)
+    try:
+        found = everything_in(path)
+    except CourseError:
+        return
+    if path.suffix != ".tar":  # a tar has no checksums of its files
+        assert all(WHOLE[name] == data for rows in found for name, _, data in rows)
+
+
+@given(start=st.sampled_from([b"", b"PK", b"PK\5\6", b"\x1f\x8b", b"\x1f\x8b\x08"]), rest=st.binary(max_size=700))
+def test_arbitrary_bytes_are_named_errors(tmp_path, start, rest):
+    (tmp_path / "mine.zip").write_bytes(start + rest)
+    with pytest.raises(CourseError, match="mine.zip"), opened(tmp_path / "mine.zip"):
+        pass
+
+
+def test_files_can_be_read_by_many_threads(pack):
+    contents = report_files(train=80)
+    with opened(pack(contents)) as source, ThreadPoolExecutor(16) as pool:
+        names = [name for name, _ in source.train] * 10
+        assert list(pool.map(source.read, names)) == [contents[name] for name in names]
+
+
+# --- Drive ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_an_archive_on_drive_is_copied_once_for_each_version(tmp_path, kind, monkeypatch):
+    drive = tmp_path / "MyDrive"
+    drive.mkdir()
+    path, home, opened_there = ARCHIVES[kind](drive / kind, WHOLE), tmp_path / "home", []
+
+    def watched(file, *args):
+        opened_there.append(str(file)) if str(file).startswith(str(drive)) and args == ("rb",) else None
+        return open(file, *args)
+
+    def train():
+        with sources.open_files(path, home) as files:
+            return len(read_source(files).train)
+
+    monkeypatch.setattr(sources, "open", watched, raising=False)
+    assert train() == 4 and len(opened_there) == 2  # its first bytes, and the copy
+    (copy,) = (home / "data").iterdir()
+    assert train() == 4 and len(opened_there) == 3 and list((home / "data").iterdir()) == [copy]
+    ARCHIVES[kind](path, report_files(train=8))
+    assert train() == 8 and len(list((home / "data").iterdir())) == 1 and not copy.exists()
+    assert os.listdir(drive) == [kind]
+
+
+def test_a_copy_that_ends_early_is_not_kept(tmp_path, monkeypatch):
+    (tmp_path / "MyDrive").mkdir()
+    path = write_zip(tmp_path / "MyDrive" / "mine.zip", WHOLE)
+    real = type(path).stat
+
+    def larger(self, **options):
+        found = real(self, **options)
+        return os.stat_result([*found[:6], found.st_size + 1, *found[7:]]) if self == path else found
+
+    monkeypatch.setattr(type(path), "stat", larger)
+    with pytest.raises(CourseError, match="mine.zip"), opened(path):
+        pass
+    assert os.listdir(tmp_path / "MyDrive" / "home" / "data") == []
