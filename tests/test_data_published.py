@@ -27,6 +27,10 @@ GOOD = ENTRY | {
 }
 
 
+def locate(home):
+    return manifest.locate("mine", SETTINGS, home)[0]
+
+
 class Mirror(http.server.BaseHTTPRequestHandler):
     """Serves `server.body` the way that the first part of the address asks for."""
 
@@ -93,19 +97,19 @@ def serve(server, use):
 @pytest.mark.parametrize("bad", ["busy", "wrong", "page", "breaks-off"])
 def test_after_a_bad_mirror_comes_the_next(server, serve, tmp_path, bad, capsys):
     serve(bad, "good")
-    path = manifest.locate("mine", SETTINGS, tmp_path)
+    path = locate(tmp_path)
     assert path.read_bytes() == BODY and os.listdir(tmp_path / "data") == ["data.zip"]
     assert server.asked[0] == bad and server.asked[-1] == "good"
     assert f"/{bad}/data.zip" in capsys.readouterr().out
     asked = len(server.asked)
-    assert manifest.locate("mine", SETTINGS, tmp_path) == path and len(server.asked) == asked  # not again
+    assert locate(tmp_path) == path and len(server.asked) == asked  # not again
 
 
 @pytest.mark.parametrize("bad", ["busy", "wrong", "page", "breaks-off"])
 def test_if_every_mirror_is_bad_nothing_stays_and_the_error_says_what_to_put_where(serve, tmp_path, bad):
     serve(bad, bad)
     with pytest.raises(DataError) as failure:
-        manifest.locate("mine", SETTINGS, tmp_path)
+        locate(tmp_path)
     assert os.listdir(tmp_path / "data") == []
     assert str(tmp_path / "data" / "data.zip") in str(failure.value) and ENTRY["source"] in str(failure.value)
 
@@ -113,7 +117,7 @@ def test_if_every_mirror_is_bad_nothing_stays_and_the_error_says_what_to_put_whe
 def test_a_mirror_that_falls_silent_is_given_up(server, serve, tmp_path, monkeypatch):
     monkeypatch.setattr(manifest, "PATIENCE", 0.2)
     serve("silent", "good")
-    assert manifest.locate("mine", SETTINGS, tmp_path).read_bytes() == BODY
+    assert locate(tmp_path).read_bytes() == BODY
     assert not server.waited_in_vain
     assert socket.getdefaulttimeout() is None  # nobody else's connections have changed
 
@@ -126,7 +130,7 @@ def test_an_interrupted_download_leaves_nothing(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(manifest, "download_url", interrupted)
     serve("good")
     with pytest.raises(KeyboardInterrupt):
-        manifest.locate("mine", SETTINGS, tmp_path)
+        locate(tmp_path)
     assert os.listdir(tmp_path / "data") == []
 
 
@@ -137,7 +141,7 @@ def test_a_file_put_there_by_hand_is_verified_and_kept(server, serve, tmp_path):
         open_data("mine", SETTINGS, tmp_path)
     assert by_hand.read_bytes() == BODY[:-1] + b"?"  # the reader's file is the reader's
     by_hand.write_bytes(BODY)
-    assert manifest.locate("mine", SETTINGS, tmp_path) == by_hand and server.asked == []
+    assert locate(tmp_path) == by_hand and server.asked == []
 
 
 # --- CIFAR-100 and Tiny ImageNet ------------------------------------------------------------------------------------
@@ -306,13 +310,13 @@ def test_a_drive_that_is_not_mounted_is_no_missing_folder(tmp_path):
         ("birds.TGZ", "birds"),
         ("새 사진.tar", "새_사진"),
         ("a:b*c?.zip", "a_b_c_"),
-        ("shapes", "shapes"),
     ],
 )
 def test_a_data_sets_name_is_safe_in_folder_names(tmp_path, path, name):
-    assert manifest.name_of(str(tmp_path / path) if path != "shapes" else path) == name
+    write_folder(tmp_path, {path: b""})
+    assert manifest.locate(str(tmp_path / path), SETTINGS, tmp_path) == (tmp_path / path, name, "report")
 
 
 def test_a_dot_is_the_folders_own_name(tmp_path, monkeypatch):
     monkeypatch.chdir(write_folder(tmp_path / "mine" / "inner", {"a": b""}))
-    assert (manifest.name_of("."), manifest.name_of("..")) == ("inner", "mine")
+    assert [manifest.locate(dots, SETTINGS, tmp_path)[1] for dots in (".", "..")] == ["inner", "mine"]

@@ -22,7 +22,7 @@ from ..errors import DataError
 from ..storage.files import drive_root, in_order, replacing
 from . import draws
 from .images import upright_rgb
-from .manifest import entry_of, locate, name_of
+from .manifest import locate
 from .published import read_source
 from .sources import fingerprint, open_files, short_hash
 
@@ -87,7 +87,7 @@ def open_data(data, settings, home):
     data: a name in `data_manifest.json`, or the path of a folder or archive. settings: size, seed, images_per_class.
     home: the folder for banks/ and data/. Raises DataError for anything wrong with the data.
     """
-    path, name = locate(data, settings, home), name_of(data)
+    path, name, layout = locate(data, settings, home)
     file, mark = Path(home) / "banks" / f"{name}-{short_hash(str(path))}-{settings.size}.npy", fingerprint(path)
     try:
         pixels, meta = _read(file, mark)
@@ -97,7 +97,7 @@ def open_data(data, settings, home):
             command = f"!cd {quote(str(path.parent))} && zip -qr {quote(path.name + '.zip')} {quote(path.name)}"
             print(f"Reading many small files from Drive is slow. This makes one archive of them: {command}", flush=True)
         with open_files(path, home) as files:
-            build_bank(read_source(files, entry_of(data)["layout"]), settings.size, file, mark, 16 if slow else None)
+            build_bank(read_source(files, layout), settings.size, file, mark, 16 if slow else None)
         pixels, meta = _read(file, mark)
     return _split(name, pixels, meta, settings.seed)
 
@@ -130,8 +130,8 @@ def build_bank(source, side, path, mark="", threads=None):
         return image.size, image.resize((side, side), Image.Resampling.BILINEAR).tobytes(), line
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool, replacing(path) as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), side, side, 3)}
-        np.lib.format.write_array_header_1_0(file, header)
+        shape = (len(rows), side, side, 3)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         decoded = in_order(pool, decode, enumerate(rows))  # Pillow decodes outside the interpreter's lock
         for size, pixels, found in tqdm(decoded, "decoding", len(rows), unit=" images", leave=False):
             if size:

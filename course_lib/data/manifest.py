@@ -35,38 +35,30 @@ def read_manifest():
     return manifest
 
 
-def entry_of(data):
-    """The manifest's entry for the name of a data set; for a path, an entry that says it has the report's layout."""
-    return read_manifest().get(data, {"layout": "report"})
-
-
-def name_of(data):
-    """A short name that is safe in folder names: the manifest's, or the path's last part without .zip, .tar(.gz)."""
-    name = data if data in read_manifest() else Path(data).expanduser().resolve().name
-    name = re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", unicodedata.normalize("NFC", name), flags=re.IGNORECASE)
-    return re.sub(r"[^\w.+-]", "_", name)[:60] or "data"
-
-
 def locate(data, settings, home):
-    """The folder or archive of a data set, generated or downloaded if it isn't there yet; an absolute Path.
+    """Find a data set, generated or downloaded first if need be: (absolute path, short name for folders, layout).
 
-    data: a name in the manifest, or a path. settings: size, seed and images_per_class of generated data. home: a local
-    folder. Raises DataError if there is no such data set, or no mirror has it.
+    data: a name in the manifest, or the path of a folder or archive. settings: size, seed and images_per_class of
+    generated data. home: a local folder. Raises DataError if there is no such data set, or no mirror has it.
     """
-    entry, folder, path = entry_of(data), Path(home) / "data", Path(data).expanduser()
-    if entry["layout"] == "generated":
-        return shapes.generate(folder, settings.size, *settings.images_per_class, settings.seed).resolve()
+    manifest, folder, path = read_manifest(), Path(home) / "data", Path(data).expanduser()
+    entry = manifest.get(data, {})
+    if entry.get("layout") == "generated":
+        made = shapes.generate(folder, settings.size, *settings.images_per_class, settings.seed)
+        return made.resolve(), data, "report"
     if "archive" in entry:
-        return _fetch(entry, folder / entry["archive"]["file"]).resolve()
+        return _fetch(entry, folder / entry["archive"]["file"]).resolve(), data, entry["layout"]
     require_mounted(path)
-    if data == "folder" or not os.path.exists(path):
-        names = [name for name in read_manifest() if name != "folder"]
+    if entry or not os.path.exists(path):
+        names = [name for name, entry in manifest.items() if "archive" in entry or entry["layout"] == "generated"]
         near = get_close_matches(path.name, names + (os.listdir(path.parent) if path.parent.is_dir() else []), 1)
         raise DataError(
             f"There is no data set {data!r}{f'; did you mean {near[0]!r}?' if near else '.'} Give one of "
             f"{', '.join(names)}, or the path of a folder, .zip, .tar or .tar.gz in the report's layout."
         )
-    return path.resolve()
+    name = unicodedata.normalize("NFC", path.resolve().name)
+    name = re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", name, flags=re.IGNORECASE)
+    return path.resolve(), re.sub(r"[^\w.+-]", "_", name)[:60] or "data", "report"
 
 
 def _fetch(entry, target):
