@@ -170,7 +170,8 @@ def plot_confusion(labels, predicted, names):
     count, step = len(names), -(-len(names) // 20)  # 20 names at most
     matrix = (labels * count + predicted).bincount(minlength=count**2).reshape(count, count)
     figure, axis = plt.subplots(figsize=(10, 8.5))
-    picture = axis.imshow(matrix / matrix.sum(1, keepdim=True).clamp(min=1), "Greys", aspect="auto", vmin=0, vmax=1)
+    shares = (matrix / matrix.sum(1, keepdim=True).clamp(min=1)).numpy()
+    picture = axis.imshow(shares, "Greys", aspect="auto", vmin=0, vmax=1)
     ticks, shown = range(0, count, step), [short(name, 14) for name in names[::step]]
     axis.set_xticks(ticks, shown, rotation=90, fontsize=13)
     axis.set_yticks(ticks, shown, fontsize=13)

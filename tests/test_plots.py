@@ -1,0 +1,264 @@
+"""Figures: what they say, that nothing in them is hidden, overlaps or is too small, and names in any script."""
+
+import io
+import itertools
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib import pyplot as plt
+from PIL import Image
+from tiny import noise_images
+
+from course_lib import (
+    DiskError,
+    keep,
+    plot_class_histogram,
+    plot_class_samples,
+    plot_confusion,
+    plot_history,
+    plot_images,
+    plot_predictions,
+    plot_sweep,
+    plot_top_five,
+)
+from course_lib.plots import font_families, short
+
+CLASSES = [f"class {i}" for i in range(80)]
+KINDS = ["history", "sweep", "images", "nine", "samples", "histogram", "predictions", "top five", "confusion"]
+KOREAN = ["고양이", "강아지", "\u1100\u1169\u110b\u1163\u11bc", "토끼", "곰"]  # the third as a Mac spells it
+
+
+def history(accuracies, heldout=None):
+    heldout = heldout or [None] * len(accuracies)
+    return [
+        {"epoch": i, "loss": 4.4 / i, "train_accuracy": a, "heldout_accuracy": h, "seconds": 1, "images_per_second": 9}
+        for i, (a, h) in enumerate(zip(accuracies, heldout), 1)
+    ]
+
+
+def labelled(labels, classes=CLASSES):
+    return replace(noise_images(len(labels), side=8), labels=torch.tensor(labels), classes=classes)
+
+
+def predictions(labels, guesses, classes=CLASSES, columns=6):
+    probabilities = torch.nn.functional.one_hot(torch.tensor(guesses), len(classes)) * 0.75
+    images = labelled(labels)
+    return plot_predictions(images.batch(range(len(labels))), images.labels, probabilities, classes, columns)
+
+
+def every_figure(names=CLASSES):
+    """One of each kind, with these names where a figure has names."""
+    images = labelled([0, 1, 2, 3, 4, 0], names)
+    shares = torch.linspace(0.1, 0.3, len(names)).flip(0)
+    return {
+        "history": plot_history({2: history([0.0, 0.4], [0.0, 0.3]), 3: history([0.5], [0.4])}),
+        "sweep": plot_sweep({name: [0.0, 0.1] for name in names[:4]}, "Learning rate"),
+        "images": plot_images(images.batch(range(5)), names[:5]),
+        "nine": plot_images(images.batch([0] * 9), [f"draw {i}" for i in range(1, 10)], columns=9),
+        "samples": plot_class_samples(images, [0, 1], columns=2),
+        "histogram": plot_class_histogram(SimpleNamespace(train=images, heldout=images, classes=names)),
+        "predictions": predictions([0, 1, -1], [0, 2, 3], names),
+        "top five": plot_top_five(images.pixels[0], shares, names),
+        "confusion": plot_confusion(torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2]), names),
+    }
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(mpl.text.Text) if text.get_visible() and text.get_text()]
+
+
+def drawn(figure):
+    """Draw a figure as a notebook does, outside the course's style, with every warning an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.savefig(io.BytesIO(), format="png")
+    return figure
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return every_figure()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_legible_at_1280_pixels_and_small(figures, kind, tmp_path):
+    figure = drawn(figures[kind])
+    width = figure.get_figwidth() * figure.dpi
+    assert width <= 1280
+    for text in figure.findobj(mpl.text.Text):
+        if text.get_visible() and text.get_text():
+            assert text.get_fontsize() >= 12 and text.get_fontsize() * figure.dpi / 72 >= 16, text
+    keep(figure, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size < 100_000
+    with Image.open(tmp_path / "figure.png") as picture:
+        assert picture.width == int(width)
+
+
+@pytest.mark.parametrize("kind", ["history", "sweep", "histogram", "top five", "confusion"])
+def test_axes_are_labelled_and_accuracies_have_a_unit(figures, kind):
+    words = " ".join(texts(figures[kind]))
+    expected = {
+        "history": ["mean loss (nats)", "accuracy (%)", "epoch", "Stage 2", "Stage 3", "held-out", "training"],
+        "sweep": ["accuracy (%)", "passes", "Learning rate", *CLASSES[:4]],
+        "histogram": ["images per class", "class (0–79)", "6 training images", "6 held-out images"],
+        "top five": ["probability (%)", *CLASSES[:5]],
+        "confusion": ["true class", "predicted class", "(%)"],
+    }
+    assert all(phrase in words for phrase in expected[kind]), words
+
+
+@pytest.mark.parametrize("kind", ["history", "sweep"])
+def test_lines_differ_by_style_and_marker_as_well_as_colour(figures, kind):
+    lines = [line for line in figures[kind].axes[-1].lines if len(line.get_xdata())]
+    for appearance in (mpl.lines.Line2D.get_linestyle, mpl.lines.Line2D.get_marker, mpl.lines.Line2D.get_color):
+        assert len({appearance(line) for line in lines}) == len(lines) > 1
+    assert all(line.get_marker() not in ("None", None, "") for line in lines)  # so a single point can be seen
+
+
+shares = st.lists(st.floats(0, 1), min_size=1, max_size=5)
+
+
+@given(accuracies=shares)
+@settings(max_examples=15)
+def test_no_point_lies_on_the_frame_and_ticks_stay_within_0_to_100(accuracies):
+    for figure in (plot_sweep({"a": accuracies}, "x"), plot_history({1: history(accuracies)})):
+        axis = figure.axes[-1]
+        low, high = axis.get_ylim()
+        assert low < min(accuracies) - 0.01 * (high - low) and high > max(accuracies) + 0.01 * (high - low)
+        assert all(0 <= round(tick, 6) <= 1 for tick in axis.get_yticks())
+        assert all(tick == round(tick) for tick in axis.get_xticks() if tick <= len(accuracies))
+
+
+def test_a_sweep_uses_its_axis():
+    low, high = plot_sweep({"a": [0, 0.04], "b": [0.02, 0.1]}, "x").axes[0].get_ylim()
+    assert 0.1 / (high - low) > 0.8
+
+
+def test_a_history_shows_100_percent_and_only_what_was_measured():
+    figure = plot_history({1: history([0.5, 1.0])})
+    assert "100" in texts(figure.axes[-1]) and not any("held-out" in text for text in texts(figure))
+
+
+def test_a_prediction_says_what_was_guessed_how_surely_and_what_is_true():
+    first, second, third = predictions([0, 1, -1], [0, 2, 3]).axes
+    assert "✓" in first.get_title() and "class 0" in first.get_title() and "75%" in first.get_title()
+    assert "✗" in second.get_title() and "class 2" in second.get_title() and "class 1" in second.get_title()
+    assert not set("✓✗") & set(third.get_title()) and "class 3" in third.get_title()
+    right, wrong, unknown = (axis.spines["top"] for axis in (first, second, third))
+    assert wrong.get_linewidth() > right.get_linewidth() > unknown.get_linewidth() > 0
+    assert wrong.get_linestyle() != right.get_linestyle()
+
+
+@pytest.mark.parametrize("columns", [2, 6, 9])
+def test_neighbouring_frames_and_captions_do_not_touch(columns):
+    names = [f"a rather long name of class {i}" for i in range(80)]
+    figure = drawn(predictions(list(range(12)), list(range(1, 13)), names, columns))
+    frames = []
+    for axis in figure.axes:
+        half = axis.spines["top"].get_linewidth() * figure.dpi / 144
+        frame = axis.get_window_extent().padded(half)
+        frames.append(mpl.transforms.Bbox.union([frame, axis.title.get_window_extent()]))
+    assert len(frames) == 12
+    for first, second in itertools.combinations(frames, 2):
+        assert not first.overlaps(second)
+    assert all(figure.bbox.x0 <= frame.x0 and frame.x1 <= figure.bbox.x1 for frame in frames)
+
+
+def test_class_samples_belong_to_the_class_that_is_named():
+    images = labelled([0, 1, 0, 1, 0])
+    figure = plot_class_samples(images, [1, 0], columns=2)
+    shown = [(axis.get_title(), axis.images[0].get_array()) for axis in figure.axes]
+    for (name, pixels), (label, position) in zip(shown, [(1, 1), (1, 3), (0, 0), (0, 2)], strict=True):
+        assert name == f"class {label}" and (pixels == images.pixels[position].numpy()).all()
+
+
+def test_the_histogram_counts_both_parts():
+    images = labelled([0, 0, 1])
+    figure = plot_class_histogram(SimpleNamespace(train=images, heldout=images.subset([2]), classes=["a", "b", "c"]))
+    heights = [[bar.get_height() for bar in axis.patches] for axis in figure.axes]
+    assert heights == [[2, 1, 0], [0, 1, 0]]
+    assert figure.axes[0].patches[0].get_hatch() != figure.axes[1].patches[0].get_hatch()
+
+
+def test_float_images_are_shown_as_the_pixels_they_came_from():
+    pixels = labelled([0, 1]).batch([0, 1])
+    figure = plot_images(pixels.permute(0, 3, 1, 2) / 127.5 - 1, ["a", "b"])
+    assert all((axis.images[0].get_array() == image.numpy()).all() for axis, image in zip(figure.axes, pixels))
+
+
+def test_the_confusion_matrix_has_true_classes_in_rows_and_thins_its_names():
+    labels, predicted = torch.tensor([0, 0, 0, 0, 2]), torch.tensor([0, 1, 1, 1, 2])
+    shown = plot_confusion(labels, predicted, ["a", "b", "c"]).axes[0].images[0].get_array()
+    assert shown.tolist() == [[0.25, 0.75, 0], [0, 0, 0], [0, 0, 1]]
+    axis = plot_confusion(labels, predicted, CLASSES).axes[0]
+    assert 10 <= len(axis.get_yticks()) <= 20
+    assert [label.get_text() for label in axis.get_yticklabels()][1] == CLASSES[int(axis.get_yticks()[1])]
+
+
+def test_your_own_settings_stay_and_no_figure_is_shown_twice():
+    with mpl.rc_context({"font.size": 7, "font.family": ["monospace"], "lines.linewidth": 9}):
+        before = dict(mpl.rcParams)
+        every_figure()
+        assert dict(mpl.rcParams) == before and not plt.get_fignums()
+
+
+@pytest.mark.parametrize("name", ["$x$ costs $", "A $\\frac{$", "50 % & \\n", "кошка", "été"])
+def test_class_names_are_text_and_nothing_else(name):
+    for kind, figure in every_figure([name] * 5).items():
+        drawn(figure)
+        assert kind in ("history", "nine", "histogram") or any(name in text for text in texts(figure))
+
+
+@pytest.mark.skipif(len(font_families()) == 1, reason="no Korean font is installed here (fonts-nanum)")
+def test_korean_names_are_drawn_in_korean():
+    words = " ".join(text for figure in every_figure(KOREAN).values() for text in texts(drawn(figure)))
+    assert all(name in words for name in ("고양이", "강아지", "고양"))
+
+
+def test_without_a_korean_font_nothing_is_raised_or_printed(tmp_path):
+    """Its own process: Python's own warning filters, and a machine with no fonts but matplotlib's."""
+    program = f"""
+import torch
+from matplotlib import font_manager, get_data_path
+font_manager.findSystemFonts = lambda: []
+manager = font_manager.fontManager
+manager.ttflist = [font for font in manager.ttflist if font.fname.startswith(get_data_path())]
+from course_lib import keep, plot_images
+from course_lib.plots import font_families
+assert font_families() == ["DejaVu Sans"]
+keep(plot_images(torch.zeros(1, 8, 8, 3, dtype=torch.uint8), ["고양이"]), {str(tmp_path / "figure.png")!r})
+"""
+    result = subprocess.run([sys.executable, "-X", "utf8", "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (tmp_path / "figure.png").stat().st_size > 0
+
+
+@given(name=st.text(max_size=40), length=st.integers(2, 30))
+def test_a_short_name_is_the_beginning_of_the_name(name, length):
+    result = short(name, length)
+    assert len(result) <= length and "," not in result
+    assert result == short(result, length)
+
+
+def test_a_short_name_ends_at_its_first_comma_and_counts_wide_letters_twice():
+    assert short("goldfish, Carassius auratus") == "goldfish"
+    assert short("x" * 30, 20) == "x" * 19 + "…"
+    assert short("고" * 30, 20) == "고" * 9 + "…" and short("고" * 10, 20) == "고" * 10
+
+
+def test_keep_hands_the_figure_back_and_a_failure_leaves_the_old_file(tmp_path):
+    figure, path = plot_sweep({"a": [0.5]}, "x"), tmp_path / "new folder" / "figure.png"
+    assert keep(figure, path) is figure
+    before = path.read_bytes()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="file"):
+        keep(figure, tmp_path / "file" / "figure.png")
+    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == ["figure.png"]
