@@ -76,10 +76,9 @@ class MyModel(nn.Module):
 def get_model(model_class, checkpoint_path=None, seed=0):
     """Build `model_class(res_block)` and load the weights of `checkpoint_path` if that file exists (report 1.E, 1.F).
 
-    checkpoint_path: a `model.pth`, that is a plain `state_dict`, with or without the `module.` prefix that
-    DataParallel adds. Without such a file, the weights are new and depend on `seed` alone; the global random state is
-    neither used nor changed. Returns the model on the CPU, in training mode. Raises CheckpointError if the file is no
-    `state_dict` of this model. Nothing in the file is executed.
+    checkpoint_path: a `model.pth`, that is a `state_dict`, with or without DataParallel's prefix `module.`. Without
+    it, the weights are new and depend on `seed` alone, never on the global random state. Returns the model on the CPU,
+    in training mode. Raises CheckpointError if the file doesn't fit. Nothing in it is executed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the CUDA devices as well
@@ -91,34 +90,20 @@ def get_model(model_class, checkpoint_path=None, seed=0):
 
 def load_weights(model, checkpoint_path):
     """Load a `model.pth` into `model`; raises CheckpointError and leaves the model as it was if it doesn't fit."""
+    expected = {name: value.shape for name, value in model.state_dict().items()}
     try:
         weights = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the broken bytes lead to: every kind means the same here
+        weights = {name.removeprefix("module."): value.to_dense() for name, value in weights.items()}
+        found = {name: value.shape for name, value in weights.items()}
+    except Exception as error:  # torch.load raises whatever damaged bytes lead to
         raise CheckpointError(
-            f"{checkpoint_path} can't be read as PyTorch weights: it is damaged, or no model.pth. "
-            "Use another copy of it, or delete it to start with a new model."
+            f"{checkpoint_path} isn't a state_dict: it's damaged, or wasn't saved with torch.save(model.state_dict(), …)."
         ) from error
-    if not isinstance(weights, dict) or not all(map(_is_plain_tensor, weights.values())):
-        raise CheckpointError(
-            f"{checkpoint_path} isn't a state_dict (a name and a tensor for each weight). "
-            "Save it with torch.save(model.state_dict(), …)."
-        )
-    weights = {str(name).removeprefix("module."): value for name, value in weights.items()}
-    expected = {name: value.shape for name, value in model.state_dict().items()}
-    for name in [*expected, *weights]:
-        if name not in weights:
-            problem = f"lacks {name}"
-        elif name not in expected:
-            problem = f"has {name}, which the model lacks"
-        elif weights[name].shape != expected[name]:
-            problem = f"has {name} of shape {tuple(weights[name].shape)} instead of {tuple(expected[name])}"
-        else:
-            continue
-        raise CheckpointError(f"{checkpoint_path} belongs to another model, not {type(model).__name__}: it {problem}.")
+    for name in [*expected, *found]:
+        if found.get(name) != expected.get(name):
+            has, needs = (
+                f"no {name}" if shape is None else f"{name} of shape {tuple(shape)}"
+                for shape in (found.get(name), expected.get(name))
+            )
+            raise CheckpointError(f"{checkpoint_path} isn't for {type(model).__name__}: it has {has}, not {needs}.")
     model.load_state_dict(weights)
-
-
-def _is_plain_tensor(value):
-    if not isinstance(value, torch.Tensor) or value.is_nested or value.is_quantized or value.is_complex():
-        return False
-    return value.layout == torch.strided and value.device.type == "cpu"  # neither sparse nor without data ("meta")
