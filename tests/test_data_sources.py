@@ -104,8 +104,10 @@ def without(contents, *names):
         (report_files(4, 4) | {"test_data/9.png": png()}, "test_data/9.png .*test_answer.json"),
         (WHOLE | {"test_answer.json": b"[]"}, "test_answer.json"),
         *((WHOLE | {"classes.json": text}, "classes.json") for text in (b"{", b'{"0": "cat"}', b"[3]")),
-        *((WHOLE | {"classes.json": b'[{"category": %s}]' % number}, "classes.json") for number in (b"80", b'"1"')),
-        (WHOLE | {"classes.json": b'[{"category": 80, "name": "cat"}]'}, "classes.json"),
+        *(
+            (WHOLE | {"classes.json": b'[{"category": %s, "name": "cat"}]' % number}, "classes.json")
+            for number in (b"80", b"-1", b'"1"', b"null")
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_named_with_file_and_row(write, contents, named):
@@ -158,17 +160,18 @@ def test_names_that_leave_the_folder_are_refused(tmp_path, pack, name):
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, "zip"])
 def test_links_and_devices_in_an_archive_are_refused(tmp_path, kind):
+    rest = without(WHOLE, "train_data/0.png")
     if kind == "zip":
-        path, info = write_zip(tmp_path / "mine.zip", WHOLE), zipfile.ZipInfo("train_data/link.png")
+        path, info = write_zip(tmp_path / "mine.zip", rest), zipfile.ZipInfo("train_data/0.png")
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(info, "/etc/hostname")
     else:
-        path, info = write_tar(tmp_path / "mine.tar", WHOLE), tarfile.TarInfo("train_data/link.png")
+        path, info = write_tar(tmp_path / "mine.tar", rest), tarfile.TarInfo("train_data/0.png")
         info.type, info.linkname = kind, "/etc/hostname"
         with tarfile.open(path, "a") as archive:
             archive.addfile(info)
-    with pytest.raises(DataError, match="link.png"), opened(path):
+    with pytest.raises(DataError, match="train_data/0.png"), opened(path):
         pass
 
 
@@ -309,16 +312,21 @@ def test_an_archive_on_drive_is_copied_once_for_each_version(tmp_path, kind, mon
     assert os.listdir(drive) == [kind]
 
 
-def test_a_copy_that_ends_early_is_not_kept(tmp_path, monkeypatch):
+@pytest.mark.parametrize("fault", ["ends early", "fails"])
+def test_a_drive_that_fails_is_not_taken_for_a_full_disk_and_half_a_copy_not_kept(tmp_path, monkeypatch, fault):
     (tmp_path / "MyDrive").mkdir()
-    path = write_zip(tmp_path / "MyDrive" / "mine.zip", WHOLE)
-    real = type(path).stat
+    path, home = write_zip(tmp_path / "MyDrive" / "mine.zip", WHOLE), tmp_path / "home"
 
-    def larger(self, **options):
-        found = real(self, **options)
-        return os.stat_result([*found[:6], found.st_size + 1, *found[7:]]) if self == path else found
+    class Far(io.BytesIO):
+        def read(self, count):
+            if fault == "fails" and count > 2:
+                raise OSError(107, "Transport endpoint is not connected")
+            return super().read(min(count, 50) if self.tell() < 50 else 0)
 
-    monkeypatch.setattr(type(path), "stat", larger)
-    with pytest.raises(CourseError, match="mine.zip"), opened(path):
+    def faulty(file, *args):
+        return Far(path.read_bytes()) if file == path else open(file, *args)
+
+    monkeypatch.setattr(sources, "open", faulty, raising=False)
+    with pytest.raises(DataError, match="MyDrive"), sources.open_files(path, home):
         pass
-    assert os.listdir(tmp_path / "MyDrive" / "home" / "data") == []
+    assert os.listdir(home / "data") == []

@@ -41,7 +41,7 @@ def _report(files):
     if "classes.json" in files.names:
         try:
             for row in json.loads(files.read("classes.json")):
-                classes[range(CLASSES)[row["category"]]] = str(row["name"])
+                classes[range(CLASSES).index(row["category"])] = str(row["name"])
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             example = '[{"category": 0, "name": "…"}, …]'
             raise DataError(f"classes.json should read {example}, with categories from 0 to 79.") from error

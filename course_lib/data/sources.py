@@ -102,7 +102,7 @@ def _archived(path, folder, stack):
     if start == b"\x1f\x8b" or drive_root(path):
         local = _copy(path, folder, start == b"\x1f\x8b")
         if not drive_root(path):
-            stack.callback(local.unlink)
+            stack.callback(local.unlink, missing_ok=True)
     if start == b"PK":
         archive = stack.enter_context(zipfile.ZipFile(local))
         for info in archive.infolist():
@@ -134,19 +134,29 @@ def _archived(path, folder, stack):
 
 
 def _copy(path, folder, zipped):
-    """A local copy of an archive, unpacked if it is a .tar.gz. Another version of it gets another copy."""
-    size, place = path.stat().st_size, short_hash(str(path))
+    """A local copy of an archive, unpacked if it's a .tar.gz. Another version of it gets another copy."""
+    place, limit = short_hash(str(path)), MAX_GROWTH * path.stat().st_size + MAX_FILE
     copy = folder / f"{path.name[:60]}.{place}.{fingerprint(path)}"
     if not copy.exists():
         for old in folder.glob(f"*.{place}.*"):
             old.unlink()
-        with replacing(copy) as file, open(path, "rb") as far, gzip.open(far) if zipped else far as source:
+        with replacing(copy) as file:
+            for chunk in _chunks(path, zipped):
+                file.write(chunk)
+                if file.tell() > limit:
+                    raise DataError(f"{path.name} unpacks to over {MAX_GROWTH} times its size: a decompression bomb.")
+    return copy
+
+
+def _chunks(path, zipped):
+    size = path.stat().st_size
+    try:
+        with open(path, "rb") as far, gzip.open(far) if zipped else far as source:
             with tqdm(desc=f"copying {path.name}", total=size, unit="B", unit_scale=True, leave=False) as bar:
                 while chunk := source.read(1 << 20):
-                    file.write(chunk)
+                    yield chunk
                     bar.update(far.tell() - bar.n)
-                    if file.tell() > MAX_GROWTH * size + MAX_FILE:
-                        raise DataError(f"{path.name} unpacks to over {MAX_GROWTH} times its size: a bomb.")
-            if far.tell() != size:
-                raise DataError(f"{path} ended at byte {far.tell():,} of {size:,}. Mount Drive again.")
-    return copy
+                if far.tell() != size:
+                    raise OSError(f"it ended at byte {far.tell():,} of {size:,}")
+    except OSError as error:  # not to be taken for a full disk at the other end
+        raise DataError(f"{path} can't be read ({error}). Copy it here again; for Drive, mount it again.") from error
