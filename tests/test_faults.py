@@ -1,267 +1,165 @@
-"""Dying, rotting and filling up at every point of a save: the next start goes on from a good state."""
+"""Dying, filling up and ■ at every operation on a file: the next start resumes from a good state."""
 
 import itertools
-import json
 import os
-import re
-import shutil
-import signal
-from dataclasses import replace
+import time
 
-import matplotlib.pyplot as plt
-import numpy as np
 import pytest
-import torch
-from faults import Death, Died, Full, total_size, watched
-from tiny import EPOCHS, IMAGES, STEPS, at_step, conv_model, elsewhere, linear_model, noise_images, same_weights
+from faults import CHANGES, Death, Died, Full, total_size, watched
+from tiny import EPOCHS, conv_model, elsewhere, linear_model, noise_images, press_stop, same_weights
 
 import course_lib
-from course_lib import DataError, checkpoint, evaluate, keep, measured_once, open_bank, plot_history, train
-from course_lib.bank import Bank
-from course_lib.device import Precision
+from course_lib import DiskError, Stopped, measure, record, train, trial
+from course_lib.storage import checkpoints, files
 
 
 @pytest.fixture
 def expected(short):
     """The model of a run that nothing has interrupted."""
-    model = conv_model()
-    train(model, noise_images(IMAGES), elsewhere(short).stage(2), augmented=True)
-    return model
+    return fit(elsewhere(short).stage(2))
 
 
-def run(stage, model=None):
+def fit(stage, model=None):
     model = model or conv_model()
-    train(model, noise_images(IMAGES), stage, augmented=True)
+    train(model, noise_images(), stage, augmented=True)
     return model
 
 
-def operations_of(short):
+def resumed(stage):
+    """The model after another start, which takes its weights from the checkpoint if there is one."""
+    return fit(stage, conv_model(seed=99 if checkpoints.newest_good(stage.folder) else 0))
+
+
+def operations_of(course):
     """Every operation of a whole run that changes a file, in order."""
-    counted = []
-    course = elsewhere(short)
-    with watched(course.home, lambda kind, path: counted.append(kind)):
-        run(course.stage(2))
-    return [kind for kind in counted if kind in ("write", "fsync", "replace", "unlink")]
+    kinds, stage = [], elsewhere(course).stage(2)
+    with watched(stage.course.folder, lambda kind, path: kinds.append(kind)):
+        fit(stage)
+    return [kind for kind in kinds if kind in CHANGES]
 
 
-def test_death_at_every_operation_of_a_save_in_mid_run_and_of_the_end(short, expected):
-    """Killed at each write, fsync, rename and deletion in turn: the next start ends in the same weights, bit for
-    bit."""
-    kinds = operations_of(short)
-    a_save = [index for index, kind in enumerate(kinds, 1) if kind == "replace"]
-    # Two renames a save (the file, its seal): the save of step 4, where an older one is deleted too; the end.
-    points = [*range(a_save[5] + 1, a_save[7] + 3), *range(a_save[-2] + 1, len(kinds) + 1)]
-    assert len(points) > 60 and {kinds[point - 1] for point in points} == {"write", "fsync", "replace", "unlink"}
-    for point in points:
+def test_death_at_every_operation_of_every_save_and_of_the_end(short, expected, saving_often):
+    """Killed at each write, fsync, rename, deletion and new folder in turn: the same weights, bit for bit."""
+    kinds, deaths = operations_of(short), 0
+    positions = [(epoch, seen) for epoch in range(EPOCHS + 1) for seen in (0, 8, 16, 20)][:-3]
+    for number in range(1, len(kinds) + 1):
         stage = elsewhere(short).stage(2)
-        with watched(stage.course.home, Death(point)), pytest.raises(Died):
-            run(stage)
-        model = run(stage, conv_model(seed=99 if stage.state else 0))
-        assert same_weights(model, expected), f"after death at operation {point}, a {kinds[point - 1]}"
-        assert stage.finished and not list(stage.folder.glob(".*"))
+        with watched(stage.course.folder, Death(number)), pytest.raises(Died):
+            fit(stage)
+        deaths += 1
+        saves = max(0, kinds[: number - 1].count("replace") - 1)  # the first file is run.json, the last model.pth
+        newest = checkpoints.newest_good(stage.folder)
+        assert (checkpoints.position(newest) if newest else (0, 0)) == positions[min(saves, len(positions) - 1)]
+        assert same_weights(resumed(stage), expected), f"after death at operation {number}, a {kinds[number - 1]}"
+        assert stage.state == "finished" and stage.model_path.exists()
+    assert deaths > 50 and {"write", "fsync", "replace", "unlink", "mkdir"} <= set(kinds)
 
 
-def test_a_flipped_bit_or_a_cut_is_always_noticed(tmp_path, short):
-    """At 200 random places of the newest checkpoint and of its seal."""
-    random, folder = np.random.default_rng(0), short.stage(2).folder
-    run(
-        short.with_settings(epochs={1: 1, 2: 2, 3: 1}).stage(2),
-        at_step(conv_model(), 5, lambda: os.kill(os.getpid(), signal.SIGINT)),
-    )
-    newest, before = sorted(folder.glob("*.pt"), reverse=True)
-    good, position = newest.read_bytes(), checkpoint.load_newest(folder)["totals"]["seen"]
-    earlier = torch.load(before, weights_only=True)["totals"]["seen"]
-    assert position != earlier
-    for place in random.integers(0, len(good), 200):
-        bad = bytearray(good)
-        bad[place] ^= 1 << random.integers(8)
-        for damaged in (bytes(bad), good[:place]):
-            newest.write_bytes(damaged)
-            said = []
-            assert checkpoint.load_newest(folder, said.append)["totals"]["seen"] == earlier
-            assert said == [
-                f"{newest.name} cannot be used (its bytes have changed since it was written); "
-                "the one before it is taken, if there is one."
-            ]
-    newest.write_bytes(good)
-    seal = newest.with_suffix(".json")
-    digits = json.loads(seal.read_text())["sha256"]
-    for place in range(len(digits)):
-        seal.write_text(json.dumps({"sha256": digits[:place] + "x" + digits[place + 1 :]}))
-        assert checkpoint.load_newest(folder, said.append)["totals"]["seen"] == earlier
-        seal.write_text(json.dumps({"sha256": digits})[: -place - 1])
-        assert checkpoint.load_newest(folder, said.append)["totals"]["seen"] == earlier
-
-
-def test_eighty_epochs_of_saves_take_the_space_of_three_checkpoints(short):
-    course = short.with_settings(epochs={1: 1, 2: 80, 3: 1}, batch_size=IMAGES)
-    largest = []
-
-    def look(kind, path):
-        largest.append(total_size(course.home))
-
-    with watched(course.home, look, look):
-        run(course.stage(2))
-    last = max(course.stage(2).folder.glob("*.pt"))
-    assert max(largest) <= 3 * (last.stat().st_size + 1000)
-
-
-@pytest.mark.parametrize("what", ["results.json", "result.csv", "figure.png", "sweep.json", "bank"])
-def test_a_disk_that_fills_up_at_any_moment_is_said_and_the_file_of_before_stays(course, what):
-    images = noise_images(8)
-    bank = Bank("noise", images, images, images, images.classes, "all of them")
-    passes = iter(range(1000))
-    write = {
-        "results.json": lambda: course_lib.record(course, bank, 1, [_entry() | {"epoch": next(passes)}], {}),
-        "result.csv": lambda: course_lib.test(linear_model(next(passes)), images, course, course.folder / "result.csv"),
-        "figure.png": lambda: keep(plot_history({1: [_entry()]}), course.folder / "figure.png"),
-        "sweep.json": lambda: measured_once(course.with_settings(seed=next(passes)), "sweep", {"a": lambda: [1.0]}),
-        "bank": lambda: open_bank(course),
-    }[what]
-    write()
-    path = next((course.home / "banks").glob("*.npy")) if what == "bank" else course.folder / what
-    before, failures = path.read_bytes(), 0
-    for source in (course.home / "data").rglob("answer.json"):
-        os.utime(source, (1, 1))  # so that the bank is built again
-    for number in itertools.count(1, 60 if what == "bank" else 1):
-        full = Full(number)
-        with watched(course.home, full):
+def test_a_disk_that_fills_up_at_every_operation_of_a_run(short, expected, saving_often):
+    kinds, failures = operations_of(short), 0
+    for number in itertools.count(1):
+        stage, full = elsewhere(short).stage(2), Full(number)
+        with watched(stage.course.folder, full):
             try:
-                write()
-            except DataError as error:
+                fit(stage)
+            except DiskError:
                 failures += 1
-                assert re.search("cannot be written .*No space left on device.*: free some space", str(error))
+        assert not list(stage.course.folder.rglob(".*.tmp"))
         if not full.reached:
             break
-        assert path.read_bytes() == before and not list(path.parent.glob(".*"))
-    assert failures == len(range(1, number, 60 if what == "bank" else 1)) > 1
-    plt.close("all")
+        assert same_weights(resumed(stage), expected), f"after a full disk at operation {number}"
+    assert failures == number - 1 == sum(kind in ("write", "fsync", "mkdir") for kind in kinds) > 30
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_three_resumes_within_one_epoch_with_other_cells_in_between(short, number):
-    """Evaluations, plots and random numbers of the reader's own change nothing; nor does a fresh model."""
-    augmented = number == 3
-    images, heldout = noise_images(IMAGES), noise_images(9, seed=1)
-    quiet = short.with_settings(batch_size=4, checkpoint_seconds=60)  # five steps an epoch
-    reference = conv_model()
-    train(reference, images, elsewhere(quiet).stage(number), augmented=augmented, heldout=heldout)
-    stage = quiet.stage(number)
-    for stop_after in (1, 1, 1):
-        model = conv_model() if not stage.state else conv_model(seed=99)
-        train(
-            at_step(model, stop_after, lambda: os.kill(os.getpid(), signal.SIGINT)),
-            images,
-            stage,
-            augmented=augmented,
-            heldout=heldout,
-        )
-        assert stage.state.startswith("in epoch 1 of 3")
-        evaluate(model, heldout, quiet, augmented=True)
-        plt.close(plot_history({number: [_entry()]}))
-        torch.rand(7), np.random.random(7)
-    model = conv_model(seed=99)
-    history = train(model, images, stage, augmented=augmented, heldout=heldout)
-    assert same_weights(model, reference) and len(history) == EPOCHS
+def test_a_disk_that_becomes_read_only_is_a_disk_error_and_costs_nothing(short, expected, saving_often):
+    stage, opened = short.stage(2), []
+
+    def read_only(kind, path):
+        if kind == "open" and str(path).endswith(".tmp"):
+            opened.append(path)
+            if len(opened) == 5:
+                raise OSError(30, os.strerror(30))
+
+    with watched(short.folder, read_only), pytest.raises(DiskError):
+        fit(stage)
+    assert same_weights(resumed(stage), expected)
 
 
-def _entry():
-    return dict(epoch=1, loss=1.0, train_accuracy=0.5, heldout_accuracy=0.5, seconds=1.0, images_per_second=1.0)
-
-
-@pytest.mark.parametrize("step", range(1, STEPS))
-@pytest.mark.parametrize("number", [1, 3])
-def test_going_on_at_every_step_of_the_other_stages(short, number, step):
-    images, stage = noise_images(IMAGES), short.stage(number)
-    reference = conv_model()
-    train(reference, images, elsewhere(short).stage(number), augmented=number == 3)
-    stopped = at_step(conv_model(), step, lambda: os.kill(os.getpid(), signal.SIGINT))
-    train(stopped, images, stage, augmented=number == 3)
-    model = conv_model(seed=99)
-    train(model, images, stage, augmented=number == 3)
-    assert same_weights(model, reference)
-
-
-def test_stop_at_any_file_operation_even_twice_saves_and_the_same_call_goes_on(short, expected):
-    kinds = operations_of(short)
-    for point in range(1, len(kinds), 13):
-        stage, count = elsewhere(short).stage(2), [0]
+@pytest.mark.parametrize("first", range(3))
+def test_stop_at_any_file_operation_even_twice_saves_and_the_same_call_resumes(short, expected, saving_often, first):
+    kinds, presses = operations_of(short), 0
+    for point in range(first, len(kinds), 3):
+        stage, count = elsewhere(short).stage(2), itertools.count()
 
         def press(kind, path, point=point, count=count):
-            count[0] += 1
-            if point <= count[0] < point + 2:
-                os.kill(os.getpid(), signal.SIGINT)
+            if kind in CHANGES and next(count) in (point, point + 1):
+                press_stop()
 
-        try:
-            with watched(stage.course.home, press):
-                run(stage)
-        except KeyboardInterrupt:
-            pass  # before the first step or behind the last one, ■ is what it always is
-        model = run(stage, conv_model(seed=99 if stage.state else 0))
-        assert same_weights(model, expected) and stage.finished
+        with watched(stage.course.folder, press), pytest.raises((Stopped, KeyboardInterrupt)):
+            fit(stage)  # before the first step, ■ is what it always is
+        presses += 1
+        assert same_weights(resumed(stage), expected) and stage.state == "finished"
+    assert presses > 15
 
 
-def test_an_overflow_in_fp16_leaves_weights_and_momentum_and_the_scaler_is_kept(short):
-    """The scaler is the real one, on the CPU; the overflow of the first step is forced."""
-    course = replace(short, precision=Precision("fp16", "cpu")).with_settings(epochs={1: 1, 2: 1, 3: 1})
-    model, before, after = conv_model(), conv_model(), []
-    overflow = model[0].weight.register_hook(lambda gradient: gradient * float("inf"))
+def test_a_run_never_takes_the_space_of_more_than_three_checkpoints(short, saving_often):
+    largest, course = [], elsewhere(short, epochs=20)
 
-    def second_step():
-        overflow.remove()
-        after.extend(parameter.detach().clone() for parameter in model.parameters())
-        state = checkpoint.load_newest(course.stage(2).folder)
-        assert state["optimizer"]["state"] == {}  # no momentum yet
-        assert state["scaler"]["scale"] == 2.0**15  # halved after the overflow
+    def look(kind, path):
+        largest.append(total_size(course.folder))
 
-    train(at_step(model, 2, second_step), noise_images(IMAGES), course.stage(2), augmented=True)
-    assert all(torch.equal(now, then) for now, then in zip(after, before.parameters()))
-    assert not same_weights(model, before)
-    state = checkpoint.load_newest(course.stage(2).folder)
-    assert state["scaler"]["scale"] == 2.0**15 and state["optimizer"]["state"]
+    with watched(course.folder, look, look):
+        fit(course.stage(2))
+    checkpoint = checkpoints.newest_first(course.stage(2).folder)[0].stat().st_size
+    assert len(largest) > 500 and 2 * checkpoint < max(largest) <= 3.5 * checkpoint
 
 
-def test_a_run_in_fp16_goes_on_where_there_is_none(short, capsys):
-    gpu = replace(short, precision=Precision("fp16", "cpu"))
-    stopped = at_step(conv_model(), 4, lambda: os.kill(os.getpid(), signal.SIGINT))
-    run(gpu.stage(2), stopped)
-    capsys.readouterr()
-    run(short.stage(2), conv_model(seed=99))
-    said = capsys.readouterr().out
-    assert "precision fp16" in said and "precision fp32" in said and "not bit for bit" in said
-    assert short.stage(2).finished
-
-
-def test_a_run_without_a_scaler_goes_on_in_fp16(short):
-    """As from an A100, in bf16, to a T4, which has none."""
-    run(short.stage(2), at_step(conv_model(), 4, lambda: os.kill(os.getpid(), signal.SIGINT)))
-    gpu = replace(short, precision=Precision("fp16", "cpu"))
-    run(gpu.stage(2), conv_model(seed=99))
-    assert gpu.stage(2).finished
-
-
-def test_two_notebooks_that_train_the_same_stage_are_noticed(short):
-    """The second goes on from the first one's checkpoint; the first stops when it sees the second one's."""
-    stage, second = short.stage(2), []
-
-    def another_notebook():
-        second.append(run(stage, conv_model(seed=99)))
-
-    first = at_step(conv_model(), 5, another_notebook)
-    with pytest.raises(course_lib.CheckpointError, match="Another notebook is training the same stage"):
-        run(stage, first)
-    assert stage.finished and same_weights(run(stage, conv_model(seed=5)), second[0])
-
-
-def test_starting_a_stage_over(short, expected, capsys):
+def test_half_written_files_of_killed_processes_are_swept_and_live_ones_are_not(short, saving_often):
     stage = short.stage(2)
-    run(stage, at_step(conv_model(), 4, lambda: os.kill(os.getpid(), signal.SIGINT)))
-    stage.start_over()
-    assert stage.state is None and not stage.folder.exists()
-    assert same_weights(run(stage), expected)
-    said = capsys.readouterr().out
-    assert "Stage 2 starts over." in said and "Stage 3" not in said
-    train(conv_model(), noise_images(IMAGES), short.stage(3), augmented=True)
-    shutil.rmtree(stage.folder)
-    stage.start_over()  # nothing there: nothing to do
-    assert "course.stage(3).start_over()" in capsys.readouterr().out
+    with watched(short.folder, Death(10)), pytest.raises(Died):
+        fit(stage)
+    (left,) = stage.folder.glob(".*.tmp")
+    fit(stage)
+    assert left.exists()  # it may be another notebook's
+    os.utime(left, (time.time() - 2 * files.STALE_SECONDS,) * 2)
+    fit(stage)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("what", ["results.json", "result.csv", "trial", "run.json"])
+def test_a_disk_that_fills_up_at_any_moment_leaves_the_previous_file(short, what):
+    """And where there was none, there is none."""
+    images, passes = noise_images(), itertools.count()
+
+    def write():
+        count = next(passes)
+        if what == "results.json":
+            record(short.stage(2), linear_model(count), [], measured)
+        elif what == "result.csv":
+            course_lib.test(linear_model(count), images, short, short.folder / "result.csv")
+        elif what == "trial":
+            trial(short, images, epochs=1, model=linear_model(count))
+        else:
+            elsewhere(short).claim()
+
+    def content():
+        return {path: path.read_bytes() for path in short.home.rglob("*") if path.is_file() and path.suffix != ".npy"}
+
+    measured, failures = measure(linear_model(), short), 0
+    if what != "run.json":
+        write()
+    for number in itertools.count(1):
+        full, before = Full(number), content()
+        with watched(short.home, full):
+            try:
+                write()
+            except DiskError:
+                failures += 1
+        if not full.reached:
+            break
+        after = content()
+        # `results.json` consists of a file per stage, so that one may be ahead.
+        assert {path: after[path] for path in after if path.name != "measured.json"} == {
+            path: before[path] for path in before if path.name != "measured.json"
+        }
+    assert failures == number - 1 >= 3

@@ -145,7 +145,7 @@ class Run:
         sweep(self.stage.folder)
         path, number = checkpoints.newest_good(self.stage.folder), self.stage.number
         if path is None:
-            choose_threads(self.course.device)
+            choose_threads(self.course.device, _MOST_THREADS)
             return
         state = checkpoints.load(path)
         advice = f"To train this stage from the start, run course.stage({number}).start_over()."
@@ -162,7 +162,7 @@ class Run:
         if self.epoch >= self.stage.epochs and not self.seen:
             print(f"Stage {number}: all {self.epoch} epochs are done; loaded from the checkpoint.")
             return
-        choose_threads(self.course.device, state["made_on"]["threads"])
+        choose_threads(self.course.device, min(_MOST_THREADS, state["made_on"]["threads"]))
         for entry in self.history:
             print(epoch_line(self.stage, entry))
         print(f"Resuming stage {number} in epoch {self.epoch + 1}, after {self.seen:,} of its images.")
@@ -214,7 +214,7 @@ def made_on(course):
     return {"device": course.device.type, "precision": course.precision.name, "torch": version, "threads": threads}
 
 
-def choose_threads(device, wanted=_MOST_THREADS):
+def choose_threads(device, wanted):
     """On a CPU, compute with `wanted` threads, or with fewer if the processor has fewer idle cores; reports that.
 
     Two threads that share one free core are up to seventy times slower than one: they wait for each other thousands
