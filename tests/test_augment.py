@@ -11,12 +11,13 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import noise_images
+from tiny import elsewhere, noise_images
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode, functional
 
-from course_lib import augment, augmented_transform, draws, plain_transform, shapes
-from course_lib.batches import evaluation_batches, training_batches
+from course_lib import augment, augmentations, augmented_transform, plain_transform
+from course_lib.augment import evaluation_batches, training_batches
+from course_lib.data import draws, shapes
 
 
 def pictures(count, side):
@@ -215,24 +216,40 @@ def by_image(batches, order):
     return dict(zip(order, torch.cat([images for images, _ in batches])))
 
 
-@pytest.mark.parametrize("first", [0, 7])
-def test_an_images_draw_does_not_depend_on_the_batch_around_it(course, first):
-    """Batches of 1, of 5, and an epoch that goes on after 7 images: every image comes out as in a batch of 32."""
+def batches_of(course, images, number=2, epoch=1, augmented=True, first=0):
+    return list(training_batches(images, course.stage(number), epoch, augmented, first))
+
+
+def test_an_images_draw_does_not_depend_on_the_batch_around_it(course):
+    """In batches of 1 or 5, every image comes out as in a batch of 32."""
     images, order = noise_images(40), draws.order(0, 3, 2, 40)
-    expected = by_image(training_batches(images, course, 3, 2, True), order)
+    expected = by_image(batches_of(course, images, 3, 2), order)
     for size in (1, 5):
-        batches = training_batches(images, course.with_settings(batch_size=size), 3, 2, True, first)
-        found = by_image(batches, order[first:])
-        assert len(found) == 40 - first
+        found = by_image(batches_of(elsewhere(course, batch_size=size), images, 3, 2), order)
+        assert len(found) == 40
         for position, image in found.items():
             torch.testing.assert_close(image, expected[position], rtol=0, atol=1e-6)
+
+
+@given(count=st.integers(2, 70), batch=st.integers(1, 32), augmented=st.booleans(), skipped=st.integers(0, 10))
+@example(count=33, batch=32, augmented=True, skipped=1)
+@example(count=65, batch=32, augmented=True, skipped=1)
+def test_an_epoch_that_resumes_sees_the_rest_of_itself_bit_for_bit(course, count, batch, augmented, skipped):
+    course, images = elsewhere(course, batch_size=batch), noise_images(count)
+    whole = batches_of(course, images, augmented=augmented)
+    sizes = [len(labels) for _, labels in whole]
+    assert sum(sizes) == count and set(sizes[:-1]) <= {batch} and (1 < sizes[-1] <= batch + 1 or batch == 1)
+    rest = batches_of(course, images, augmented=augmented, first=sum(sizes[:skipped]))
+    assert len(rest) == len(whole[skipped:])
+    for expected, found in zip(whole[skipped:], rest):
+        assert all(map(torch.equal, expected, found))
 
 
 def test_other_epochs_stages_and_seeds_draw_anew(course):
     images, found = noise_images(8), []
     for seed, stage, epoch in [(0, 3, 1), (0, 3, 2), (0, 2, 1), (1, 3, 1)]:
-        batches = training_batches(images, course.with_settings(seed=seed), stage, epoch, True)
-        found.append(by_image(batches, draws.order(seed, stage, epoch, 8)))
+        order = draws.order(seed, stage, epoch, 8)
+        found.append(by_image(batches_of(elsewhere(course, seed=seed), images, stage, epoch), order))
     for i, one in enumerate(found):
         for other in found[:i]:
             assert all((one[position] - other[position]).abs().mean() > 0.05 for position in range(8))
@@ -242,7 +259,7 @@ def test_other_epochs_stages_and_seeds_draw_anew(course):
 def test_an_epoch_shows_every_image_once_with_its_label(course, augmented):
     images = noise_images(45)
     images.pixels[:] = torch.arange(45, dtype=torch.uint8)[:, None, None, None]  # image i is of one colour, i
-    seen = [pair for batch in training_batches(images, course, 2, 1, augmented) for pair in zip(*batch)]
+    seen = [pair for batch in batches_of(course, images, augmented=augmented) for pair in zip(*batch)]
     colours = [round(float((image[0, 16, 16] + 1) * 127.5)) for image, _ in seen]
     assert sorted(colours) == list(range(45)) != colours
     assert [label for _, label in seen] == images.labels[colours].tolist()
@@ -251,25 +268,31 @@ def test_an_epoch_shows_every_image_once_with_its_label(course, augmented):
 @pytest.mark.parametrize("augmented", [False, True])
 def test_a_device_that_does_not_hold_the_bank_is_sent_the_same_batches(course, augmented):
     """Read ahead by a thread, in order, from any image on; PyTorch's `meta` device knows the shapes only."""
-    elsewhere, images = replace(course, device=torch.device("meta")), noise_images(75)
-    for first in (0, 70, 75):
-        here = list(training_batches(images, course, 2, 1, augmented, first))
-        there = list(training_batches(images, elsewhere, 2, 1, augmented, first))
-        assert [tuple(part.shape for part in pair) for pair in there] == [
-            tuple(part.shape for part in pair) for pair in here
-        ]
+    meta, images = replace(course, device=torch.device("meta")), noise_images(75)
+    for first in (0, 64, 75):
+        here, there = (batches_of(one, images, augmented=augmented, first=first) for one in (course, meta))
+        assert [[part.shape for part in pair] for pair in there] == [[part.shape for part in pair] for pair in here]
         assert all(batch.is_meta and labels.is_meta for batch, labels in there)
-    stopped = training_batches(images, elsewhere, 2, 1, augmented)
+    stopped = training_batches(images, meta.stage(2), 1, augmented)
     next(stopped)
     stopped.close()  # as ■ does: the thread ends
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def test_the_augmentations_of_examples_are_the_ones_that_are_trained_on_if_you_name_their_epoch(course):
+    images = noise_images(40)
+    order = draws.order(0, 3, 2, 40)[:32]
+    table = augmentations(images, order, course, 3, 2)
+    assert table.shape == (32, 10) and table.dtype == torch.float32
+    assert torch.equal(augment.augment_batch(images.batch(order), table, 32), batches_of(course, images, 3, 2)[0][0])
+    assert not torch.equal(augmentations(images, order, course), table)
 
 
 def test_evaluation_always_sees_the_same_augmentation(course):
     images = noise_images(5)
     (first, labels), (again, _) = (next(evaluation_batches(images, course, augmented=True)) for _ in range(2))
     assert torch.equal(first, again) and torch.equal(labels, images.labels)
-    (training, _) = next(training_batches(images, course, 3, 1, True))
+    ((training, _),) = batches_of(course, images, 3)
     assert all((one - other).abs().mean() > 0.05 for one in first for other in training)
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from course_lib import CheckpointError, MyModel, get_model, res_block
 from course_lib.model import load_weights
 
-KEYS = json.loads(Path(__file__).with_name("model_keys.json").read_text())
+KEYS = json.loads(Path(__file__).with_name("model_keys.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -93,43 +93,37 @@ def without(weights, name):
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    "change, named",
     [
-        (lambda weights: without(weights, "fc.bias"), "lacks fc.bias"),
-        (lambda weights: weights | {"conv6.weight": torch.zeros(1)}, "has conv6.weight, which"),
-        (lambda weights: weights | {"fc.weight": torch.zeros(10, 1024)}, r"fc.weight of shape \(10, 1024\)"),
-        (lambda weights: {}, "lacks conv1.0.weight"),
-        (lambda weights: list(weights.values()), "other than a state_dict"),
-        (lambda weights: torch.zeros(3), "other than a state_dict"),
-        (lambda weights: {"epoch": 3, "model": weights}, "other than a state_dict"),
-        (lambda weights: None, "other than a state_dict"),
-        (lambda weights: weights | {"fc.bias": torch.zeros(80).to_sparse()}, "other than a state_dict"),
-        (lambda weights: {name: value.to("meta") for name, value in weights.items()}, "other than a state_dict"),
+        (lambda weights: without(weights, "fc.bias"), "fc.bias"),
+        (lambda weights: weights | {"conv6.weight": torch.zeros(1)}, "conv6.weight"),
+        (lambda weights: weights | {"fc.weight": torch.zeros(10, 1024)}, r"fc.weight.*\(10, 1024\).*\(80, 1024\)"),
+        (lambda weights: {}, "conv1.0.weight"),
+        (lambda weights: list(weights.values()), "state_dict"),
+        (lambda weights: torch.zeros(3), "state_dict"),
+        (lambda weights: {"epoch": 3, "model": weights}, "state_dict"),
+        (lambda weights: None, "state_dict"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
-def test_weights_of_anything_else_are_refused_in_words(tmp_path, weights, change, words):
-    with pytest.raises(CheckpointError, match=words):
-        get_model(MyModel, saved(tmp_path, change(weights)))
-
-
-def test_a_whole_model_is_refused_since_it_would_be_executed(tmp_path, report_model):
-    with pytest.raises(CheckpointError, match="cannot be read as PyTorch weights"):
-        get_model(MyModel, saved(tmp_path, report_model))
+def test_weights_of_anything_else_are_refused_and_the_model_stays_as_it_was(tmp_path, weights, change, named):
+    path, model = saved(tmp_path, change(weights)), get_model(MyModel, seed=1)
+    with pytest.raises(CheckpointError, match=f"model.pth.*{named}"):
+        load_weights(model, path)
+    assert same_weights(model, get_model(MyModel, seed=1))
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 100_000, -1])
-def test_a_truncated_file_is_refused_in_words(tmp_path, weights, size):
+def test_a_truncated_file_is_refused(tmp_path, weights, size):
     path = saved(tmp_path, weights)
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match="model.pth"):
         get_model(MyModel, path)
 
 
-def test_a_folder_or_a_text_is_refused_in_words(tmp_path):
+def test_a_folder_a_text_or_a_whole_model_is_refused(tmp_path, report_model):
     (tmp_path / "text.pth").write_text("<html>Please log in</html>")
-    for path in (tmp_path, tmp_path / "text.pth"):
-        with pytest.raises(CheckpointError, match="not a model.pth"):
+    for path in (tmp_path, tmp_path / "text.pth", saved(tmp_path, report_model)):
+        with pytest.raises(CheckpointError, match=path.name):
             get_model(MyModel, path)
 
 
@@ -150,13 +144,6 @@ def test_nothing_in_a_file_is_executed(tmp_path, weights, zipped):
     assert not trace.exists()
     torch.load(path, weights_only=False)  # the file would have done it
     assert trace.exists()
-
-
-def test_a_refused_file_leaves_the_model_as_it_was(tmp_path, weights):
-    model = get_model(MyModel, seed=1)
-    with pytest.raises(CheckpointError):
-        load_weights(model, saved(tmp_path, without(weights, "fc.bias")))
-    assert same_weights(model, get_model(MyModel, seed=1))
 
 
 def test_a_new_model_depends_on_the_seed_alone(tmp_path):

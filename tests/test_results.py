@@ -1,45 +1,73 @@
-"""`results.json` as DESIGN has it, and the table that sets it against the report."""
+"""`results.json`, the table that sets it against the report, and trials that are measured once."""
 
 import json
 import re
-import resource
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 import torchvision
-from tiny import linear_model, noise_images
+from tiny import conv_model, crash, elsewhere, linear_model, noise_images, press_stop
 
-from course_lib import DataError, evaluate, measure, predict, read_results, record, table, train
-from course_lib.bank import Bank
+from course_lib import (
+    Stopped,
+    evaluate,
+    experiment,
+    loops,
+    measure,
+    predict,
+    read_results,
+    record,
+    table,
+    train,
+    trained_model,
+    trial,
+)
+
+FINAL = ["train_plain", "train_augmented", "heldout_plain"]
 
 
 @pytest.fixture
-def bank():
+def course(course):
+    """Tiny models and images in place of the report's."""
     train, heldout = noise_images(40), noise_images(12, seed=1)
-    return Bank("shapes", train, heldout, heldout, train.classes, "12 labelled test images")
+    data = replace(course.data, train=train, heldout=heldout, test=heldout, split="12 of noise")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loops, "MyModel", lambda block: conv_model())
+        yield replace(course, data=data)
+
+
+def train_and_record(course, number):
+    stage = course.stage(number)
+    if number == 1:
+        model = linear_model()
+        history = train(model, course.data.train, stage, augmented=False)
+        final = {"train_plain": measure(model, course)["train_plain"]}  # all that notebook 01 measures
+    else:
+        model = trained_model(course, number)
+        few = loops.few_heldout(course)
+        history = train(
+            model if number == 2 else trained_model(course, 2),
+            course.data.train,
+            stage,
+            augmented=number == 3,
+            heldout=few,
+        )
+        final = measure(model, course)
+    return record(stage, model, history, final)
 
 
 @pytest.fixture
-def recorded(course, bank):
-    """Stages 1, 2 and 3 of a tiny model, trained, measured and recorded."""
-    for number in (1, 2, 3):
-        model = linear_model(number)
-        heldout = bank.heldout if number > 1 else None
-        history = train(model, bank.train, course.stage(number), augmented=number == 3, heldout=heldout)
-        final = measure(model, bank, course)
-        if number == 1:  # the notebook measures stage 1 on its five batches only
-            final = {"train_plain": final["train_plain"]}
-        results = record(course, bank, number, history, final)
-    return results
+def recorded(course):
+    return [train_and_record(course, number) for number in (1, 2, 3)][-1]
 
 
-def test_it_has_what_the_design_says(course, bank, recorded):
+def test_it_has_what_it_should(course, recorded):
     results = json.loads((course.folder / "results.json").read_text(encoding="utf-8"))
-    assert results == json.loads(json.dumps(recorded)) == read_results(course)
-    data = results["data"]
-    assert (data["name"], data["classes"], data["train"], data["heldout"]) == ("shapes", 80, 40, 12)
+    assert results == json.loads(json.dumps(recorded)) == json.loads(json.dumps(read_results(course)))
+    assert results["data"] == {"name": "shapes", "train": 40, "heldout": 12, "split": "12 of noise"}
     assert (results["preset"], results["seed"], results["precision"]) == ("smoke", 0, "fp32")
-    assert results["settings"]["lr"] == 0.01 and results["settings"]["size"] == 32
+    assert results["settings"] == json.loads(json.dumps(asdict(course.settings)))
     assert results["versions"]["torch"] == torch.__version__
     assert results["versions"]["torchvision"] == torchvision.__version__ and results["versions"]["python"]
     assert results["device"].startswith("cpu")
@@ -49,95 +77,72 @@ def test_it_has_what_the_design_says(course, bank, recorded):
         assert [entry["epoch"] for entry in stage["epochs"]] == [1, 2][: 2 if number == "1" else 1]
         for entry in stage["epochs"]:
             assert {"epoch", "loss", "train_accuracy", "heldout_accuracy", "seconds", "images_per_second"} == set(entry)
-            assert entry["images_per_second"] > 0 and 0 <= entry["train_accuracy"] <= 1
             assert (entry["heldout_accuracy"] is None) == (number == "1")
-        if number != "1":
-            assert set(stage["final"]) == {"train_plain", "train_augmented", "heldout_plain"}
+        assert list(stage["final"]) == list(stage["measured_on"]) == (FINAL[:1] if number == "1" else FINAL)
         assert all(0 <= accuracy <= 1 for accuracy in stage["final"].values())
-        assert set(stage["measured_on"]) == set(stage["final"])
+    assert results["stages"]["3"]["starts_from"] == results["stages"]["2"]["model"]
 
 
-def test_the_final_figures_are_measured_in_eval_mode_on_what_they_say(course, bank):
-    model = linear_model()
-    bank.train.labels[:] = predict(model, bank.train, course).argmax(1)  # right where nothing is changed
-    final = measure(model, bank, course)
-    stage = record(course, bank, 2, [], final)["stages"]["2"]
+def test_the_final_figures_are_measured_in_eval_mode_on_what_they_say(course):
+    model, data = linear_model(), course.data
+    data.train.labels[:] = predict(model, data.train, course).argmax(1)  # right where nothing is changed
+    stage = record(course.stage(2), model, [], measure(model, course))["stages"]["2"]
     for name, images, augmented, words in [
-        ("train_plain", bank.train, False, "40 training images, plain, eval mode"),
-        ("train_augmented", bank.train, True, "40 training images, augmented, eval mode"),
-        ("heldout_plain", bank.heldout, False, f"12 held-out images ({bank.split}), plain, eval mode"),
+        ("train_plain", data.train, False, ["40", "training", "plain", "eval"]),
+        ("train_augmented", data.train, True, ["40", "training", "augmented", "eval"]),
+        ("heldout_plain", data.heldout, False, ["12", "held-out", data.split, "plain", "eval"]),
     ]:
         assert stage["final"][name] == evaluate(model, images, course, augmented).accuracy
-        assert stage["measured_on"][name] == words
+        assert all(word in stage["measured_on"][name] for word in words)
     assert stage["final"]["train_augmented"] < stage["final"]["train_plain"] == 1
 
 
-def test_nothing_in_it_names_the_machine(course, recorded):
-    text = (course.folder / "results.json").read_text(encoding="utf-8")
-    assert str(course.home) not in text and str(course.home.parent) not in text
+def test_nothing_that_a_run_stores_names_the_machine(course, recorded):
+    trial(course, noise_images(), epochs=1, model=linear_model())
+    files = [path for path in course.folder.rglob("*") if path.is_file()]
+    assert len(files) > 8
+    for path in files:
+        assert str(course.home.parent).encode() not in path.read_bytes(), path.name
 
 
-def test_a_stage_recorded_again_replaces_only_itself(course, bank, recorded):
-    again = record(course, bank, 2, [], measure(linear_model(9), bank, course))
-    assert again["stages"]["2"]["epochs"] == []
-    for number in ("1", "3"):
+def test_a_stage_recorded_again_replaces_only_itself(course, recorded):
+    again = record(course.stage(1), linear_model(9), [], {})
+    assert again["stages"]["1"]["epochs"] == []
+    for number in ("2", "3"):
         assert again["stages"][number] == recorded["stages"][number]
 
 
-def test_without_results_there_are_none(course):
+def test_a_stage_3_that_started_from_an_earlier_stage_2_is_left_out(course, recorded, capsys):
+    further = replace(course, epochs=course.epochs | {2: 3})
+    capsys.readouterr()
+    assert list(train_and_record(further, 2)["stages"]) == list(read_results(further)["stages"]) == ["1", "2"]
+    assert "course.stage(3).start_over()" in capsys.readouterr().out
+    further.stage(3).start_over()
+    assert list(train_and_record(further, 3)["stages"]) == ["1", "2", "3"]
+
+
+def test_a_stage_that_starts_over_is_no_longer_in_it(course, recorded):
+    course.stage(2).start_over()
+    assert list(read_results(course)["stages"]) == ["1", "3"]
+    course.start_over()
     assert read_results(course)["stages"] == {}
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b"{", b'{"stages"', b"[]", b"{}", b"null", b'{"stages": 3}', b"\xff", b"[" * 10**5]
-)
-def test_damaged_results_are_said_and_not_overwritten(course, bank, text):
-    course.folder.mkdir(parents=True)
-    path = course.folder / "results.json"
-    path.write_bytes(text)
-    for call in (lambda: read_results(course), lambda: record(course, bank, 1, [], {})):
-        with pytest.raises(DataError, match="results.json is damaged .*Delete it"):
-            call()
-    assert path.read_bytes() == text
-
-
-def test_any_half_of_it_is_noticed(course, recorded):
-    path = course.folder / "results.json"
-    whole = path.read_bytes()
-    for length in range(0, len(whole) - 2, 97):
-        path.write_bytes(whole[:length])
-        with pytest.raises(DataError, match="damaged"):
-            read_results(course)
-
-
-def test_a_full_disk_is_said_and_keeps_the_results_of_before(course, bank, recorded):
-    path = course.folder / "results.json"
-    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    try:
-        with pytest.raises(DataError, match="results.json cannot be written"):
-            record(course, bank, 2, [], {})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_bytes() == before
-    assert not list(course.folder.glob(".*"))  # nothing half-written is left
-
-
 def test_the_table_says_what_was_measured_on_what_beside_the_reports_numbers():
-    def stage(epochs, planned, **final):
+    def stage(epochs, **final):
         on = {"train_plain": "training images, plain", "train_augmented": "training images, augmented"}
-        measured_on = {name: f"1,280 {on.get(name, 'held-out images, plain')}, eval mode" for name in final}
-        return {"epochs": [{}] * epochs, "planned": planned, "final": final, "measured_on": measured_on}
+        measured_on = {name: f"1,280 {on.get(name, 'held-out images, plain')}" for name in final}
+        return {"epochs": [{}] * epochs, "final": final, "measured_on": measured_on}
 
     stages = {
-        "3": stage(12, 50, train_plain=0.95, train_augmented=0.85, heldout_plain=0.6),
-        "1": stage(20, 20, train_plain=1.0),
-        "2": stage(30, 30, train_plain=0.9981, train_augmented=0.5, heldout_plain=0.4),
+        "3": stage(12, train_plain=0.95, train_augmented=0.85, heldout_plain=0.6),
+        "1": stage(20, train_plain=1.0),
+        "2": stage(30, train_plain=0.9981, train_augmented=0.5, heldout_plain=0.4),
     }
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table({"stages": stages}).splitlines()]
-    assert rows[0] == ["stage", "report", "this run", "measured on"] and set("".join(rows[1])) == {"-"}
+    assert len(rows[0]) == 4 and set("".join(rows[1])) == {"-"}
     plain, augmented, heldout = (
-        f"1,280 {images}, eval mode"
+        f"1,280 {images}"
         for images in ("training images, plain", "training images, augmented", "held-out images, plain")
     )
     assert rows[2:] == [
@@ -145,9 +150,86 @@ def test_the_table_says_what_was_measured_on_what_beside_the_reports_numbers():
         ["2, 30 epochs", "100 %", "99.8%", plain],
         ["2, 30 epochs", "50 %", "50.0%", augmented],
         ["2, 30 epochs", "–", "40.0%", heldout],
-        ["3, 12 epochs of 50", "–", "95.0%", plain],
-        ["3, 12 epochs of 50", "85 %", "85.0%", augmented],
-        ["3, 12 epochs of 50", "–", "60.0%", heldout],
+        ["3, 12 epochs", "–", "95.0%", plain],
+        ["3, 12 epochs", "85 %", "85.0%", augmented],
+        ["3, 12 epochs", "–", "60.0%", heldout],
     ]
     assert len({len(line) for line in table({"stages": stages}).splitlines()}) == 1  # aligned as plain text
     assert table({"stages": {}}).count("\n") == 1
+
+
+# --- Trials ---------------------------------------------------------------------------------------------------------
+
+
+def trials_in(course):
+    return {path.name: path.read_bytes() for path in (course.folder / "trials").glob("*")}
+
+
+def attempt(course, images=None, model=None, epochs=2, **changes):
+    """A trial of a tiny model, and whether it was measured rather than read."""
+    before, model = trials_in(course), model or linear_model()
+    history = trial(course, images or noise_images(), epochs=epochs, model=model, **changes)
+    assert len(history) == epochs
+    return history, trials_in(course) != before
+
+
+def test_a_trial_is_measured_once_with_the_settings_it_names(course):
+    history, measured = attempt(course, lr=0.1, batch_size=4)
+    assert measured and attempt(course, lr=0.1, batch_size=4) == (history, False)
+    stage = elsewhere(course, epochs=2, lr=0.1, batch_size=4).stage(1)
+    expected = train(linear_model(), noise_images(), stage, augmented=False)
+    assert [entry["loss"] for entry in history] == [entry["loss"] for entry in expected]
+    assert {path.name for path in course.folder.iterdir()} == {"run.json", "trials"}  # no weights
+
+
+def other_labels(images):
+    return replace(images, labels=images.labels.roll(1))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"lr": 0.1},
+        {"momentum": 0.5},
+        {"batch_size": 4},
+        {"seed": 1},
+        {"epochs": 1},
+        {"precision": "bf16"},
+        {"images": noise_images(19)},
+        {"images": other_labels(noise_images())},
+        {"model": linear_model(1)},
+        {"model": conv_model()},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_trial_of_anything_else_is_measured_anew(course, other):
+    attempt(course)
+    if isinstance(other.get("model"), torch.nn.Module):
+        other = other | {"model": type(other["model"])(*other["model"])}
+    assert attempt(course, **other)[1]
+    assert len(trials_in(course)) == 2
+    assert not attempt(course)[1]
+
+
+def test_a_trial_on_other_pixels_under_the_same_names_is_measured_anew(course, monkeypatch):
+    attempt(course)
+    monkeypatch.setattr(experiment, "open_data", lambda *_: replace(course.data, digest="of other bytes"))
+    assert attempt(course)[1]
+
+
+def test_a_stopped_trial_is_not_stored(course):
+    model = linear_model()
+    model.register_forward_pre_hook(lambda *_: press_stop())
+    with pytest.raises(Stopped):
+        trial(course, noise_images(), epochs=2, model=model)
+    assert not trials_in(course)
+    assert attempt(course)[1]
+
+
+def test_without_a_model_it_is_the_reports_with_the_runs_seed(course, monkeypatch):
+    seeds = []
+    monkeypatch.setattr("course_lib.results.get_model", lambda model, seed: seeds.append(seed) or linear_model(seed))
+    trial(replace(course, settings=replace(course.settings, seed=5)), noise_images(), epochs=1)
+    assert seeds == [5]
+    monkeypatch.setattr("course_lib.results.train", lambda *_, **__: crash())
+    trial(replace(course, settings=replace(course.settings, seed=5)), noise_images(), epochs=1)
