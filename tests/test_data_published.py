@@ -17,7 +17,7 @@ from torchvision.datasets import CIFAR100
 
 from course_lib.data import manifest
 from course_lib.data.bank import open_data
-from course_lib.errors import CourseError, DataError
+from course_lib.errors import DataError, DiskError
 
 BODY = b"PK" + os.urandom(300_000)
 ENTRY = {"title": "t", "licence": "l", "terms": "t", "source": "https://example.org/data", "classes": 80}
@@ -296,7 +296,7 @@ def test_a_near_miss_is_guessed(tmp_path):
 
 
 def test_a_drive_that_is_not_mounted_is_no_missing_folder(tmp_path):
-    with pytest.raises(CourseError, match="Drive"):
+    with pytest.raises(DiskError, match="MyDrive"):
         open_data(str(tmp_path / "MyDrive" / "birds.zip"), SETTINGS, tmp_path)
     assert not (tmp_path / "MyDrive").exists()
 
