@@ -16,7 +16,7 @@ from .errors import SettingsError
 from .storage.checkpoints import newest_first, position
 from .storage.drive import Drive, drive_copy, mount
 from .storage.files import drive_root, require_mounted, write_text
-from .storage.identity import require_same
+from .storage.identity import read_run
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 VARIABLES = [f"COURSE_{name}" for name in ("DATA", "PRESET", "HOME", "SEED", "SIZE", "EPOCHS", "PRECISION")]
@@ -73,15 +73,13 @@ class Course:
         return {"data": {"name": self.data.name, "digest": self.data.digest}, "settings": asdict(self.settings)}
 
     def claim(self):
-        """Write `run.json` into the run's folder; raise CheckpointError if the folder belongs to another run."""
-        path = self.folder / "run.json"
-        if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))["identity"]
-            advice = "To keep both runs, set COURSE_HOME to another folder, or rename the data set or this folder."
-            require_same(found, self.identity, self.shown(self.folder), advice)
-        else:
+        """Make the folder this run's: returns its `run.json`, written if there is none. CheckpointError: another's."""
+        advice = "To keep both runs, set COURSE_HOME to another folder, or rename the data set or this folder."
+        record = read_run(self.folder, self.identity, self.shown(self.folder), advice)
+        if not record:
             record = {"identity": self.identity, "precision": self.precision.name}
-            write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            write_text(self.folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        return record
 
     def stage(self, number):
         """Stage 1, 2 or 3 of the experiment (report 3)."""
@@ -104,14 +102,21 @@ class Course:
 
     def start_over(self):
         """Forget everything this run has left, here and on Drive."""
-        if self.drive:
-            self.drive.forget(self.folder)
-        shutil.rmtree(self.folder)
+        self.forget(self.folder)
         self.claim()
+
+    def forget(self, folder):
+        """Delete a folder of this run, here and on Drive."""
+        if self.drive:
+            self.drive.forget(folder)
+        elif folder.exists():
+            shutil.rmtree(folder)
 
     def leave_drive(self):
         """Wait until Drive has everything, then unmount it, before you close the runtime."""
-        if self.drive and self.drive.wait() and "google.colab" in sys.modules:
+        if self.drive and not self.drive.wait():
+            print("Drive doesn't have everything yet. Before you close the runtime, run this again.")
+        elif self.drive and "google.colab" in sys.modules:
             from google.colab import drive
 
             drive.flush_and_unmount()
@@ -162,10 +167,7 @@ class Stage:
 
     def start_over(self):
         """Forget what was trained in this stage, here and on Drive; its training cell then begins anew."""
-        if self.course.drive:
-            self.course.drive.forget(self.folder)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        self.course.forget(self.folder)
         print(f"Stage {self.number} starts over.")
         if self.number == 2 and self.course.stage(3).state:
             print("Stage 3 was trained from the old stage 2. Start it over, too: course.stage(3).start_over()")
@@ -176,8 +178,7 @@ def open_course(data="shapes", preset="lecture", drive=False):
 
     data: a name in `data_manifest.json`, or the path of a folder or archive in the report's layout. preset: "smoke",
     "lecture" or "full". drive: keep a copy of the run on Google Drive; Colab asks for permission. A COURSE_HOME on a
-    mounted Drive does the same. Raises SettingsError, DataError, or CheckpointError if the run's folder, here or on
-    Drive, belongs to another run.
+    mounted Drive does the same. Raises SettingsError, DataError, or CheckpointError if the folder is another run's.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a Korean or Western Windows console lacks some characters
@@ -210,8 +211,7 @@ def open_course(data="shapes", preset="lecture", drive=False):
     if remote:
         course = replace(course, drive=drive_copy(folder, remote / folder.name, json.dumps(course.identity)))
         course.drive.restore()
-    course.claim()
-    return _keep_precision(course)
+    return _keep_precision(course, course.claim()["precision"])
 
 
 def _homes(wanted, drive):
@@ -241,10 +241,10 @@ def _folder_name(data_name, preset, settings):
     return re.sub(r"[^\w.+-]+", "_", "-".join(map(str, parts)))
 
 
-def _keep_precision(course):
+def _keep_precision(course, began):
     """The course in the precision its run began in, if the device computes in that."""
-    began = json.loads((course.folder / "run.json").read_text(encoding="utf-8"))["precision"]
-    if computes_in(course.device, began):
+    if began != course.precision.name and computes_in(course.device, began):
         return replace(course, precision=Precision(began, course.device.type))
-    print(f"This run began in {began}; continuing in {course.precision.name}, which this device supports.")
+    if began != course.precision.name:
+        print(f"This run began in {began}; continuing in {course.precision.name}, which this device supports.")
     return course

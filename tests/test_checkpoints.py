@@ -139,7 +139,7 @@ def test_a_disk_that_fills_up_at_any_operation_leaves_the_previous_state(two, wh
         if not full.reached:
             break
         assert content(two) == before
-    assert failures == number - 1 == 3  # the folder, the data, the sync
+    assert failures == number - 1 == 2  # the data, the sync
 
 
 def test_a_disk_that_reads_back_something_else_is_not_trusted(two):

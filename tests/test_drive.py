@@ -1,10 +1,10 @@
-"""A Drive that fails, tears, is slow, or comes back later: training goes on, and Drive has the newest in the end."""
+"""A Drive that fails, tears, is slow or full, or holds another run: training goes on, and nobody's work is lost."""
 
 import errno
+import itertools
 import os
 import pickle
 import shutil
-import signal
 import sys
 import threading
 import types
@@ -12,409 +12,177 @@ from dataclasses import replace
 
 import pytest
 import torch
-from faults import total_size, watched
-from tiny import IMAGES, STEPS, at_step, conv_model, elsewhere, linear_model, noise_images, same_weights
-from tqdm.auto import tqdm
+from data_sets import report_files, write_folder
+from faults import Death, Died, Full, total_size, watched
+from tiny import BATCH, EPOCHS, STEPS, at_step, conv_model, crash, noise_images, press_stop, same_weights
 
-from course_lib import (
-    CheckpointError,
-    DataError,
-    checkpoint,
-    describe,
-    drive,
-    files,
-    open_bank,
-    open_course,
-    train,
-    workspace,
-)
-from course_lib.drive import Drive
-from course_lib.files import write_text
+from course_lib import CheckpointError, DiskError, Stopped, experiment, open_course, train
+from course_lib.storage import checkpoints, drive
+from course_lib.storage.files import write_text
+
+ENDLESS = 1e6  # seconds
 
 
 @pytest.fixture
-def on_drive(short, tmp_path, monkeypatch):
-    """A course whose run is copied to a Drive of its own; the folder of the run there is `on_drive.drive.remote`."""
-    monkeypatch.setattr(drive, "RETRY_SECONDS", 0.01)
+def computer(environment, tmp_path, monkeypatch):
+    """Opens the run on a computer with a local disk of its own: computer("b"); on Drive unless drive=False."""
+    settings = experiment.Settings(size=32, images_per_class=(2, 1), batch_size=BATCH)
+    monkeypatch.setitem(experiment.PRESETS, "smoke", (settings, dict.fromkeys((1, 2, 3), EPOCHS)))
+    monkeypatch.setattr(experiment, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(drive, "EVERY_SECONDS", ENDLESS)  # copied only where a test, or the end of training, waits
+    monkeypatch.setattr(drive.atexit, "register", lambda function: None)
     (tmp_path / "MyDrive").mkdir()
-    return replace(short, drive=Drive(short.folder, tmp_path / "MyDrive" / "runs" / "shapes-smoke"))
+    birds = write_folder(tmp_path / "birds", report_files(6))
+
+    def opened(name="a", drive=True, data=birds, **variables):
+        checkout = tmp_path / name
+        write_text(checkout / "pyproject.toml", "")
+        monkeypatch.setattr(experiment, "CHECKOUT", checkout)
+        home = tmp_path / "MyDrive" / "runs" if drive else checkout / "runs"
+        environment(**{"PRESET": "smoke", "PRECISION": "fp32", "HOME": home, "DATA": data, "SEED": ""} | variables)
+        return open_course()
+
+    return opened
 
 
-def run(course, model=None):
+@pytest.fixture
+def course(computer):
+    return computer()
+
+
+def run(course, model=None, number=2):
     model = model or conv_model()
-    train(model, noise_images(IMAGES), course.stage(2), augmented=True)
+    train(model, noise_images(), course.stage(number), augmented=True)
     return model
 
 
-def stop():
-    os.kill(os.getpid(), signal.SIGINT)
+def stopped(course, step=5):
+    """Train, press ■ at a step, and let Drive have what there is."""
+    with pytest.raises(Stopped):
+        run(course, at_step(conv_model(), step, press_stop))
+    assert course.drive is None or course.drive.wait()
 
 
-def new_runtime(course):
-    """The same run in a runtime whose local disk is empty."""
-    there = elsewhere(course)
-    return replace(there, drive=Drive(there.folder, course.drive.remote))
+def uninterrupted(computer):
+    return run(computer("reference", drive=False))
+
+
+def no_step(model=None):
+    return at_step(model or conv_model(seed=99), 1, crash)
+
+
+def content(*folders):
+    """Every file in some folders: {path: bytes}."""
+    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
 def newest(folder):
-    return max(folder.glob("checkpoint-*.pt"))
+    return checkpoints.newest_first(folder)[0]
 
 
-def test_drive_has_what_the_local_disk_has_and_another_runtime_goes_on_from_it(on_drive, short, capsys):
-    run(on_drive, at_step(conv_model(), 5, stop))
-    write_text(on_drive.folder / "results.json", '{"stages": {}}')
-    assert on_drive.drive.wait()
-    remote = on_drive.drive.remote
-    assert newest(remote / "stage-2").read_bytes() == newest(on_drive.stage(2).folder).read_bytes()
-    other = new_runtime(on_drive)
-    assert "found there: stage 2 in epoch 2 of 3, after 16 of its images" in describe(other)
-    assert f"copied to {remote}" in describe(other)
-    assert (other.folder / "results.json").read_text() == '{"stages": {}}'
-    model = at_step(conv_model(seed=99), STEPS - 5 + 1, pytest.fail)  # no step is taken twice
-    assert same_weights(run(other, model), run(elsewhere(short)))
-    weights = torch.load(remote / "stage-2" / "model.pth", weights_only=True)
-    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
-    finished = new_runtime(on_drive)
-    assert finished.stage(2).state == "finished"
-    assert same_weights(run(finished, conv_model(seed=5)), model) and finished.stage(2).finished
-    assert "Going on with stage 2 in epoch 2 of 3" in capsys.readouterr().out
+def remote_stage(course):
+    return course.drive.remote / "stage-2"
 
 
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.ENOSYS, errno.ENOTCONN])
-@pytest.mark.parametrize("kinds", [{"open"}, {"write"}, {"fsync"}, {"read"}, {"open", "mkdir", "unlink", "replace"}])
-def test_a_drive_that_fails_never_stops_training_and_has_the_newest_once_it_is_back(
-    on_drive, short, capsys, error, kinds
-):
-    failing = [True]
+def failing(error, kinds, switch):
+    """As `before` of `watched`: operations of these kinds fail while `switch` holds anything; failures are counted."""
 
     def fail(kind, path):
-        if failing and kind in kinds:
+        if switch and kind in kinds:
+            switch.append(kind)
             raise OSError(error, os.strerror(error))
 
-    with watched(on_drive.drive.remote, fail):
-        model = run(on_drive)
-        assert same_weights(model, run(elsewhere(replace(short))))
-        assert on_drive.stage(2).finished and checkpoint.load_newest(on_drive.stage(2).folder)
-        assert not on_drive.drive.wait()
-        failing.clear()
-        assert on_drive.drive.wait()
+    return fail
+
+
+# What a new runtime finds
+
+
+def test_a_new_runtime_gets_everything_back_and_continues_bit_exactly(computer, course):
+    stopped(course)
+    write_text(course.folder / "stage-1" / "measured.json", "{}")
+    write_text(course.folder / "trials" / "ab.json", "[]")
+    write_text(course.folder / "mine" / "again" / "curve.json", "[1]")
+    assert course.drive.wait()
+    assert {path.relative_to(course.folder) for path in content(course.folder)} == {
+        path.relative_to(course.drive.remote) for path in content(course.drive.remote)
+    }
+    other = computer("b")
+    assert "epoch 2 of 3" in other.describe() and str(course.drive.remote) in other.describe()
+    for name in ("run.json", "stage-1/measured.json", "trials/ab.json", "mine/again/curve.json"):
+        assert (other.folder / name).read_bytes() == (course.folder / name).read_bytes()
+    model = run(other, at_step(conv_model(seed=99), STEPS - 5 + 1, crash))  # no step is taken twice
+    assert same_weights(model, uninterrupted(computer))
+    finished = computer("c")
+    assert finished.stage(2).state == "finished" and finished.stage(2).model_path.exists()
+    assert same_weights(run(finished, no_step()), model)
+
+
+def test_a_run_begun_in_bf16_continues_in_fp32_where_there_is_no_bf16(computer, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    began = computer(PRECISION="")
+    assert began.precision.name == "bf16" and began.drive.wait()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    assert computer("b", PRECISION="").precision.name == "fp32"
     said = capsys.readouterr().out
-    assert said.count("Drive cannot be written") == 1 and os.strerror(error) in said and "Drive is back" in said
-    assert same_weights(run(new_runtime(on_drive), conv_model(seed=99)), model)
-
-
-@pytest.mark.parametrize("every", [2, 3, 5])
-def test_a_drive_that_drops_out_now_and_then(on_drive, every):
-    count = [0]
-
-    def fail(kind, path):
-        count[0] += 1
-        if kind != "read" and count[0] % every == 0:
-            count[0] += 1
-            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
-
-    with watched(on_drive.drive.remote, fail):
-        model = run(on_drive)
-    assert on_drive.drive.wait()
-    assert same_weights(run(new_runtime(on_drive), conv_model(seed=99)), model)
-
-
-@pytest.mark.parametrize("what", ["model.pth", "results.json", "checkpoint"])
-def test_a_file_torn_on_drive_without_an_error_is_noticed_and_written_again(on_drive, what):
-    torn = []
-
-    def tear(kind, path):
-        path = os.fspath(path)
-        if what in path and path not in torn and kind in ("replace", "fsync"):
-            torn.append(path)
-            os.truncate(path, os.path.getsize(path) // 2)
-
-    with watched(on_drive.drive.remote, lambda kind, path: None, tear):
-        model = run(on_drive)
-        write_text(on_drive.folder / "results.json", '{"stages": {}}')
-        while not on_drive.drive.wait():
-            pass
-    assert torn
-    local, remote = on_drive.folder, on_drive.drive.remote
-    for name in ("results.json", "stage-2/model.pth", f"stage-2/{newest(local / 'stage-2').name}"):
-        assert (remote / name).read_bytes() == (local / name).read_bytes()
-    assert same_weights(run(new_runtime(on_drive), conv_model(seed=99)), model)
-
-
-def test_training_does_not_wait_for_a_slow_drive(on_drive):
-    """Drive's first write ends only after the last training step has begun."""
-    last_step, waited = threading.Event(), []
-
-    def slow(kind, path):
-        if kind == "write":
-            waited.append(last_step.wait(timeout=60))
-
-    with watched(on_drive.drive.remote, slow):
-        run(on_drive, at_step(conv_model(), STEPS, last_step.set))
-    assert waited and all(waited)
-    assert newest(on_drive.drive.remote / "stage-2").name == newest(on_drive.stage(2).folder).name
-
-
-def test_eighty_epochs_on_drive_take_the_space_of_three_checkpoints_trash_included(on_drive):
-    course = on_drive.with_settings(epochs={1: 1, 2: 80, 3: 1}, batch_size=IMAGES)
-    trash, largest = [0], [0]
-
-    def look(kind, path):
-        if kind == "unlink" and os.path.exists(path):
-            trash[0] += os.path.getsize(path)
-        largest[0] = max(largest[0], trash[0] + total_size(course.drive.remote))
-
-    with watched(course.drive.remote, look):
-        run(course)
-        assert course.drive.wait()
-    last = newest(course.drive.remote / "stage-2")
-    assert trash[0] == 0 and largest[0] <= 3 * (last.stat().st_size + 1000)
-
-
-def test_when_drive_cannot_be_read_nothing_starts_afresh(on_drive):
-    run(on_drive, at_step(conv_model(), 5, stop))
-    other = new_runtime(on_drive)
-
-    def fail(kind, path):
-        if kind == "read":
-            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
-
-    with watched(on_drive.drive.remote, fail), pytest.raises(CheckpointError, match="Mount Drive again"):
-        run(other, conv_model(seed=99))
-    assert not other.stage(2).folder.exists()
-
-
-def test_when_drive_is_unmounted_nothing_starts_afresh_nor_over(on_drive):
-    run(on_drive, at_step(conv_model(), 5, stop))
-    other, remote = new_runtime(on_drive), on_drive.drive.remote
-    remote.rename(remote.with_name("unmounted"))
-    with pytest.raises(CheckpointError, match="Mount Drive again"):
-        run(other, conv_model(seed=99))
-    with pytest.raises(CheckpointError, match="Mount Drive again"):
-        on_drive.stage(2).start_over()
-    assert on_drive.stage(2).state and not other.stage(2).folder.exists()
-
-
-def test_a_rotten_checkpoint_on_drive_is_passed_over(on_drive, short, capsys):
-    run(on_drive, at_step(conv_model(), 5, stop))
-    damaged = newest(on_drive.drive.remote / "stage-2")
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
-    assert same_weights(run(new_runtime(on_drive), conv_model(seed=99)), run(elsewhere(short)))
-    assert f"{damaged.name} cannot be used (its bytes have changed" in capsys.readouterr().out
-
-
-def test_an_unmounted_drive_does_not_become_a_local_folder(on_drive, capsys):
-    def unmount():
-        on_drive.drive.wait()
-        shutil.rmtree(on_drive.drive.remote)
-
-    run(on_drive, at_step(conv_model(), 2, unmount))
-    assert not on_drive.drive.remote.exists() and "it is not mounted" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("what", ["a checkpoint", "a file in a folder"])
-def test_nor_does_one_that_is_unmounted_in_the_middle_of_a_copy(on_drive, what):
-    remote = on_drive.drive.remote
-    write_text(on_drive.folder / "results.json", "{}")
-    assert on_drive.drive.wait()
-
-    def unmount(kind, path):
-        if kind == "mkdir" and remote.exists():
-            remote.rename(remote.with_name("unmounted"))
-
-    with watched(remote, unmount):
-        if what == "a checkpoint":
-            run(on_drive)
-        else:
-            write_text(on_drive.folder / "mine" / "curve.json", "{}")
-        assert not on_drive.drive.wait()
-    assert not remote.exists() and remote.with_name("unmounted").exists()
-
-
-def test_another_runtime_that_saves_on_the_same_drive_is_noticed(on_drive, short):
-    """The one that another has overtaken on Drive stops, and leaves what is there alone."""
-
-    def another_runtime():
-        on_drive.drive.wait()
-        run(new_runtime(on_drive), conv_model(seed=99))
-
-    with pytest.raises(CheckpointError, match="Another notebook is training the same stage"):
-        run(on_drive, at_step(conv_model(), 4, another_runtime))
-        on_drive.drive.wait()
-        on_drive.drive.tell()
-    model = run(on_drive, conv_model(seed=99))  # run again: it takes what the other has done
-    assert same_weights(model, run(elsewhere(short)))
-
-
-def test_who_is_overtaken_by_another_runtime_at_the_very_end_is_told(on_drive, capsys):
-    run(on_drive, at_step(conv_model(), 5, stop))
-    run(new_runtime(on_drive), conv_model(seed=99))
-    theirs = newest(on_drive.drive.remote / "stage-2").read_bytes()
-    checkpoint.save(on_drive.stage(2).folder, {}, epoch=9, step=0)
-    capsys.readouterr()
-    assert not on_drive.drive.wait()
-    assert "Another notebook is training the same stage" in capsys.readouterr().out
-    assert newest(on_drive.drive.remote / "stage-2").read_bytes() == theirs
-
-
-def test_stop_while_waiting_for_drive(on_drive, monkeypatch, capsys):
-    """■ ends the waiting, not the copying, which goes on in the background."""
-    waiting, released = threading.Event(), threading.Event()
-
-    def progress_line(**options):
-        waiting.set()
-        return tqdm(**options)
-
-    def slow(kind, path):
-        if kind == "write" and not released.is_set():
-            waiting.wait(timeout=60)
-            stop()
-            released.wait(timeout=60)
-
-    monkeypatch.setattr(drive, "tqdm", progress_line)
-    with watched(on_drive.drive.remote, slow):
-        write_text(on_drive.folder / "results.json", "{}")
-        assert not on_drive.drive.wait()
-        released.set()
-        assert on_drive.drive.wait()
-    assert "goes on in the background" in capsys.readouterr().out
-    assert (on_drive.drive.remote / "results.json").read_text() == "{}"
-
-
-def test_starting_over_forgets_drive_too(on_drive, short):
-    run(on_drive, at_step(conv_model(), 5, stop))
-    on_drive.stage(2).start_over()
-    assert on_drive.stage(2).state is None and not list((on_drive.drive.remote / "stage-2").iterdir())
-    assert same_weights(run(on_drive), run(elsewhere(short)))
-    assert new_runtime(on_drive).stage(2).state == "finished"
-
-
-class Gate:
-    """A lock that the thread which copies gets only once `open` is set."""
-
-    def __init__(self):
-        self.lock, self.reached, self.open = threading.Lock(), threading.Event(), threading.Event()
-
-    def __enter__(self):
-        if threading.current_thread() is not threading.main_thread():
-            self.reached.set()
-            self.open.wait(timeout=60)
-        self.lock.acquire()
-
-    def __exit__(self, *error):
-        self.lock.release()
-
-
-def test_starting_over_forgets_also_what_was_just_to_be_copied(on_drive):
-    run(on_drive, at_step(conv_model(), 5, stop))
-    folder, gate = on_drive.stage(2).folder, Gate()
-    on_drive.drive._copying = gate
-    on_drive.drive.follow(newest(folder).with_suffix(".json"))
-    assert gate.reached.wait(timeout=60)
-    on_drive.drive.forget(folder)
-    write_text(on_drive.folder / "results.json", "{}")  # copied behind it
-    gate.open.set()
-    assert on_drive.drive.wait()
-    assert not list(on_drive.drive.there(folder).iterdir())
-
-
-def test_a_drive_that_says_there_is_no_such_file_is_not_waited_for(on_drive, capsys):
-    """Drive may know a folder that is gone; that is an error like any other."""
-
-    def fail(kind, path):
-        if kind == "open":
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
-
-    with watched(on_drive.drive.remote, fail):
-        write_text(on_drive.folder / "results.json", "{}")
-        assert answer_of(on_drive.drive.wait) is False
-    assert answer_of(on_drive.drive.wait) is True
-    assert "Drive cannot be written (No such file or directory)" in capsys.readouterr().out
-
-
-def test_files_in_deeper_folders_are_copied_too(on_drive):
-    write_text(on_drive.folder / "mine" / "again" / "curve.json", "{}")
-    assert answer_of(on_drive.drive.wait) is True
-    assert (on_drive.drive.remote / "mine" / "again" / "curve.json").read_text() == "{}"
-
-
-def answer_of(function):
-    """What `function` returns; None if it is not back after a minute."""
-    answers = []
-    asking = threading.Thread(target=lambda: answers.append(function()), daemon=True)
-    asking.start()
-    asking.join(timeout=60)
-    return answers[0] if answers else None
-
-
-def test_a_damaged_result_on_drive_is_said_and_not_taken(on_drive, capsys):
-    (on_drive.drive.remote / "results.json").write_text('{"stages": {"1"')
-    other = new_runtime(on_drive)
-    other.drive.tell()
-    assert (
-        "results.json on Drive is damaged" in capsys.readouterr().out and not (other.folder / "results.json").exists()
-    )
-
-
-def test_drive_switched_on_later_gets_what_is_there(short, tmp_path):
-    model = run(short)
-    write_text(short.folder / "results.json", '{"stages": {}}')
-    late = replace(short, drive=Drive(short.folder, tmp_path / "MyDrive" / "runs" / "shapes-smoke"))
-    assert late.drive.wait()
-    assert (late.drive.remote / "results.json").exists() and (late.drive.remote / "stage-2" / "model.pth").exists()
-    assert same_weights(run(new_runtime(late), conv_model(seed=99)), model)
-
-
-def test_what_a_session_that_died_had_not_copied_is_copied_by_the_next(on_drive, short):
-    """A kernel restart, in the same runtime: the local disk is further than Drive, and nobody else has saved there."""
-    run(on_drive, at_step(conv_model(), 5, stop))
-    del files.followers[short.folder]  # it copies no more
-    run(short)
-    again = Drive(short.folder, on_drive.drive.remote)
-    assert again.wait()
-    again.tell()
-    assert newest(again.remote / "stage-2").name == newest(short.stage(2).folder).name
-
-
-def test_after_a_restart_what_is_further_on_drive_is_taken(on_drive, short):
-    run(on_drive, at_step(conv_model(), 5, stop))
-    run(new_runtime(on_drive), conv_model(seed=99))
-    again = replace(short, drive=Drive(short.folder, on_drive.drive.remote))
+    assert "bf16" in said and "fp32" in said
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    assert computer("b", PRECISION="").precision.name == "bf16"  # run.json still says how it began
+
+
+def test_drive_turned_on_later_gets_what_is_there(computer):
+    model = run(computer(drive=False))
+    assert computer().drive.wait()
+    assert same_weights(run(computer("b"), no_step()), model)
+
+
+@pytest.mark.parametrize("age", [-1e6, 1e6])
+def test_the_further_side_wins_however_the_clocks_were_set(computer, course, age):
+    stopped(course)
+    here = computer(drive=False)
+    run(here)
+    write_text(here.stage(2).folder / "measured.json", '"new"')
+    write_text(remote_stage(course) / "measured.json", '"old"')
+    for path in content(course.drive.remote):
+        os.utime(path, (path.stat().st_mtime + age,) * 2)
+    drive.drive_copy.cache_clear()  # as after a restart of the kernel
+    here = computer()
+    run(here, no_step())
+    assert (remote_stage(here) / "measured.json").read_text() == '"new"'
+    # The other way round: Drive is further than the disk of b.
+    behind = computer("b", drive=False)
+    stopped(behind, step=2)
+    write_text(behind.stage(2).folder / "measured.json", '"old"')
+    for path in content(behind.folder):
+        os.utime(path, (path.stat().st_mtime + age,) * 2)
+    behind = computer("b")
+    assert behind.stage(2).state == "finished"
+    assert (behind.stage(2).folder / "measured.json").read_text() == '"new"'
+
+
+def test_results_beside_the_stages_come_from_the_further_side_too(computer, course):
+    stopped(course)
+    write_text(course.folder / "result.csv", "old")
+    assert course.drive.wait()
+    other = computer("b")
+    run(other)
+    write_text(other.folder / "result.csv", "new")
+    assert other.drive.wait()
+    drive.drive_copy.cache_clear()
+    again = computer()
     assert again.drive.wait()
-    run(again, at_step(conv_model(seed=99), 1, pytest.fail))
-    assert again.stage(2).finished
+    assert (again.folder / "result.csv").read_text() == (again.drive.remote / "result.csv").read_text() == "new"
 
 
-@pytest.mark.parametrize("age", [-100, 100])
-def test_of_two_files_of_results_the_newer_one_counts(on_drive, age):
-    here, there = on_drive.folder / "results.json", on_drive.drive.remote / "results.json"
-    write_text(here, '{"stages": {"1": {}}}')
-    assert on_drive.drive.wait()
-    there.write_text('{"stages": {"2": {}}}')  # by another machine
-    now = here.stat().st_mtime
-    os.utime(there, (now + age, now + age))
-    again = Drive(on_drive.folder, on_drive.drive.remote)
-    while not (again.wait() and on_drive.drive.wait()):  # two of them: one may find the other's copy half-written
-        pass
-    assert here.read_text() == there.read_text() == f'{{"stages": {{"{2 if age > 0 else 1}": {{}}}}}}'
-
-
-def test_a_copy_is_as_old_as_its_original(on_drive):
-    """So that what was written while it was being copied is newer than the copy."""
-    here, there = on_drive.folder / "results.json", on_drive.drive.remote / "results.json"
-    write_text(here, '{"stages": {}}')
-    os.utime(here, (1e9, 1e9))
-    on_drive.drive.follow(here)
-    assert on_drive.drive.wait() and there.stat().st_mtime == 1e9
-    other = new_runtime(on_drive)
-    assert (other.folder / "results.json").stat().st_mtime == 1e9
-
-
-def test_a_fault_of_our_own_in_the_copying_is_said_too(on_drive, monkeypatch, capsys):
-    monkeypatch.setattr(drive, "copying", lambda *args: 1 / 0)
-    write_text(on_drive.folder / "results.json", "{}")
-    assert not on_drive.drive.wait()
-    assert "Drive cannot be written (division by zero)" in capsys.readouterr().out
+def test_a_damaged_checkpoint_on_drive_is_passed_over(computer, course, saving_often, capsys):
+    stopped(course)
+    damaged = newest(remote_stage(course))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    other = computer("b")
+    assert checkpoints.position(newest(other.stage(2).folder)) < checkpoints.position(damaged)
+    assert damaged.name in capsys.readouterr().out
+    assert same_weights(run(other), uninterrupted(computer))
+    assert computer("c").stage(2).state == "finished"
 
 
 class Malicious:
@@ -422,80 +190,446 @@ class Malicious:
         return os.mkdir, ("executed",)
 
 
-def test_a_malicious_file_on_drive_is_not_executed(on_drive, tmp_path, monkeypatch):
+def test_a_malicious_file_on_drive_is_not_executed(computer, course, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run(on_drive)
-    for file in (on_drive.drive.remote / "stage-2").glob("*.p*"):
-        file.write_bytes(pickle.dumps(Malicious(), protocol=2))
-        if file.suffix == ".pt":
-            file.with_suffix(".json").write_text(f'{{"sha256": "{checkpoint.sha256(file)}"}}')
-    other = new_runtime(on_drive)
-    run(other)  # starts afresh
-    assert not (tmp_path / "executed").exists() and other.stage(2).finished
+    run(course)
+    data = pickle.dumps(Malicious(), protocol=2)
+    for path in remote_stage(course).glob("*.p*"):
+        path.unlink()
+    (remote_stage(course) / "model.pth").write_bytes(data)
+    (remote_stage(course) / f"checkpoint-00003-0000000-{checkpoints.digest_of(data)}.pt").write_bytes(data)
+    with pytest.raises(pickle.UnpicklingError):
+        run(computer("b"))
+    assert not (tmp_path / "executed").exists()
+
+
+# A Drive that fails
+
+
+@pytest.mark.parametrize("error", [errno.ENOTCONN, errno.ENOSPC, errno.EROFS, errno.EIO, errno.ENOENT])
+@pytest.mark.parametrize("kinds", [{"open"}, {"write"}, {"fsync"}, {"read"}, {"mkdir", "unlink", "replace"}])
+def test_a_drive_that_fails_never_stops_training_and_gets_everything_once_it_is_back(
+    computer, course, saving_often, capsys, error, kinds
+):
+    switch = [True]
+    with watched(course.drive.remote, failing(error, kinds, switch)):
+        model = run(course, at_step(at_step(conv_model(), 3, course.drive.wait), 7, course.drive.wait))
+        assert course.stage(2).state == "finished" and not course.drive.wait()
+        assert len(switch) > 3  # faults were injected in all of these attempts
+        switch.clear()
+        assert course.drive.wait()
+    gone, back = [line for line in capsys.readouterr().out.splitlines() if "Drive" in line]
+    assert os.strerror(error) in gone and os.strerror(error) not in back
+    assert same_weights(run(computer("b"), no_step()), model)
+
+
+@pytest.mark.parametrize("every", [2, 3, 5])
+def test_a_drive_that_drops_out_now_and_then(computer, course, saving_often, every):
+    count = itertools.count(1)
+
+    def fail(kind, path):
+        if kind != "read" and next(count) % every == 0:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    model = conv_model()
+    with watched(course.drive.remote, fail):
+        for step in range(1, STEPS):
+            at_step(model, step, course.drive.wait)
+        run(course, model)
+    assert next(count) > every and course.drive.wait()
+    assert same_weights(run(computer("b"), no_step()), model)
+
+
+@pytest.mark.parametrize("what", ["run.json", "model.pth", "results.json", "checkpoint"])
+def test_a_file_torn_on_drive_without_an_error_is_noticed_and_written_again(computer, course, what):
+    torn = []
+
+    def tear(kind, path):
+        if what in os.fspath(path) and not torn and kind == "replace":
+            torn.append(path)
+            with open(path, "rb+") as file:
+                file.truncate(os.path.getsize(path) // 2)
+
+    with watched(course.drive.remote, lambda kind, path: None, tear):
+        run(course)
+        write_text(course.folder / "results.json", "{}")
+        course.drive.wait()
+    assert torn and course.drive.wait()
+    for path, data in content(course.folder).items():
+        assert (course.drive.remote / path.relative_to(course.folder)).read_bytes() == data
+
+
+def test_training_does_not_wait_for_a_slow_drive(course, saving_often, monkeypatch):
+    """Drive's first write ends only after the last training step has begun."""
+    began, last_step, waited = threading.Event(), threading.Event(), []
+
+    def slow(kind, path):
+        if kind == "write":
+            began.set()
+            waited.append(last_step.wait(timeout=60))
+
+    monkeypatch.setattr(drive, "EVERY_SECONDS", 0.001)
+    quick = drive.Drive(course.folder, course.drive.remote, course.identity)
+    with watched(course.drive.remote, slow):
+        model = at_step(conv_model(), 2, lambda: began.wait(timeout=60))
+        run(replace(course, drive=quick), at_step(model, STEPS, last_step.set))
+    assert waited and all(waited)
+    assert newest(remote_stage(course)).name == newest(course.stage(2).folder).name
+
+
+def test_a_checkpoint_that_was_replaced_while_it_was_copied_is_still_on_drive(computer, course, saving_often):
+    """A slow Drive: two newer checkpoints are saved here while it takes in one."""
+    stopped(course, step=2)
+    seen = []
+
+    def look(kind, path):
+        if kind in ("truncate", "unlink", "replace"):
+            seen.append(checkpoints.newest_good(remote_stage(course)))
+
+    def overtake(kind, path):
+        if kind == "replace" and "checkpoint" in os.fspath(path) and len(saved) < 2:
+            for images in (8 * len(saved) + 40, 8 * len(saved) + 48):
+                saved.append(checkpoints.save(course.stage(2).folder, {"n": images}, epoch=3, images=images))
+
+    saved = [checkpoints.save(course.stage(2).folder, {"n": 1}, epoch=3, images=8)]
+    with watched(course.drive.remote, overtake, look):
+        course.drive.wait()
+    assert len(saved) == 3 and seen and all(seen)
+    assert not saved[0].exists() and checkpoints.newest_good(remote_stage(course))
+
+
+def test_twenty_epochs_take_the_space_of_three_checkpoints_on_drive_and_none_in_its_trash(course, saving_often):
+    course = replace(course, epochs={2: 20}, settings=replace(course.settings, batch_size=20))
+    trash, largest, counts = [0], [0], [0]
+
+    def look(kind, path):
+        if kind == "unlink" and os.path.exists(path):
+            trash[0] += os.path.getsize(path)
+        largest[0] = max(largest[0], total_size(course.drive.remote))
+        counts.append(len(checkpoints.newest_first(remote_stage(course))))
+
+    shutil.rmtree(course.folder)
+    course = replace(course, drive=drive.Drive(course.folder, course.drive.remote, course.identity))
+    model = conv_model()
+    for step in range(2, 21):
+        at_step(model, step, course.drive.wait)
+    with watched(course.drive.remote, look):
+        run(course, model)
+    assert trash == [0] and max(counts) == 3 and counts[-1] == 2
+    assert largest[0] < 3 * newest(remote_stage(course)).stat().st_size + 60_000  # run.json and model.pth
+
+
+def test_killed_at_any_operation_on_drive_a_new_runtime_continues_bit_exactly(computer, saving_often):
+    reference = uninterrupted(computer)
+    for number in itertools.count(1):
+        course, model, safe = computer(f"a{number}"), conv_model(), [(0, 0)]
+
+        def copy(course=course, safe=safe):
+            course.drive.wait()
+            safe.append(checkpoints.position(newest(remote_stage(course))))
+
+        for step in (3, 6, 8):
+            at_step(model, step, copy)
+        death = Death(number)
+        with watched(course.drive.remote, death):
+            try:
+                run(course, model)
+            except Died:
+                pass
+        other = computer(f"b{number}")
+        found = checkpoints.newest_good(other.stage(2).folder)
+        assert (checkpoints.position(found) if found else (0, 0)) >= safe[-1], number
+        assert same_weights(run(other, conv_model(seed=99 if found else 0)), reference), number
+        assert len(checkpoints.newest_first(remote_stage(other))) <= 2
+        shutil.rmtree(other.drive.remote)
+        if not death.dead:
+            break
+    assert number > 20
+
+
+# A Drive that isn't there
+
+
+def test_nothing_is_opened_where_no_drive_is_mounted(computer, tmp_path):
+    (tmp_path / "MyDrive").rmdir()
+    with pytest.raises(DiskError, match=str(tmp_path / "MyDrive")):
+        computer()
+    assert not (tmp_path / "MyDrive").exists()
+
+
+def test_when_drive_is_unmounted_nothing_starts_over_and_no_local_folder_takes_its_place(computer, course, tmp_path):
+    stopped(course)
+    before = content(course.folder)
+    (tmp_path / "MyDrive").rename(tmp_path / "elsewhere")
+    for forget in (course.stage(2).start_over, course.start_over, course.drive.restore):
+        with pytest.raises(DiskError):
+            forget()
+    assert content(course.folder) == before
+    run(course)
+    assert not course.drive.wait() and not (tmp_path / "MyDrive").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "MyDrive")
+    assert course.drive.wait() and computer("b").stage(2).state == "finished"
+
+
+@pytest.mark.parametrize("moment", ["mkdir", "open", "write", "replace"])
+def test_nor_when_it_is_unmounted_in_the_middle_of_a_copy(course, tmp_path, moment):
+    mounted = tmp_path / "MyDrive"
+    assert course.drive.wait()
+
+    def unmount(kind, path):
+        if kind == moment and mounted.exists() and "curve" in os.fspath(path):
+            mounted.rename(tmp_path / "elsewhere")
+
+    write_text(course.folder / "curves" / "curve.json", "{}")
+    with watched(mounted, unmount):
+        assert not course.drive.wait()
+    assert not mounted.exists() and (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("kinds", [{"read"}, {"open"}, {"list"}])
+@pytest.mark.parametrize("error", [errno.ENOTCONN, errno.EACCES])
+def test_when_drive_cannot_be_read_nothing_starts_afresh(computer, course, monkeypatch, kinds, error):
+    stopped(course)
+    fail, switch, scandir = failing(error, kinds, [True]), [], os.scandir
+
+    def list_folder(path="."):
+        if os.fspath(path).startswith(os.fspath(course.drive.remote)):
+            fail("list", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", list_folder)
+    with watched(course.drive.remote, fail), pytest.raises(CheckpointError, match=str(course.drive.remote)):
+        computer("b")
+    assert not switch
+
+
+def test_a_full_local_disk_is_not_blamed_on_drive(computer, course, tmp_path):
+    stopped(course)
+    local = tmp_path / "b" / "runs" / course.folder.name
+    computer("b", drive=False)
+    shutil.rmtree(local)
+    full = Full(1)
+    with watched(local, full), pytest.raises(DiskError, match=str(local)) as raised:
+        computer("b")
+    assert full.reached and "MyDrive" not in str(raised.value)
+    assert computer("b").stage(2).state
+
+
+# Another run
+
+
+@pytest.mark.parametrize("difference", ["seed", "data", "pixels"])
+@pytest.mark.parametrize("whose", ["Drive's", "the disk's"])
+def test_another_run_in_the_same_folder_is_refused_and_not_one_byte_changes(computer, tmp_path, difference, whose):
+    ours, theirs = computer("a", drive=whose != "Drive's"), None
+    stopped(ours)
+    if difference == "seed":
+        theirs = computer("b", drive=whose == "Drive's", SEED=1)
+    else:
+        other = report_files(6 if difference == "pixels" else 8)
+        if difference == "pixels":
+            other["train_data/3.png"] = other["train_data/4.png"]
+        theirs = computer("b", drive=whose == "Drive's", data=write_folder(tmp_path / "x" / "birds", other))
+    stopped(theirs)
+    if whose == "Drive's":  # we turn Drive on, where they are already
+        place = tmp_path / "MyDrive" / "runs"
+    else:  # we are on Drive, and a copy of theirs lies where our local folder belongs
+        place = tmp_path / "a" / "runs"
+        shutil.rmtree(ours.folder)
+        shutil.move(theirs.folder, place / theirs.folder.name)
+    if difference == "seed":
+        (place / theirs.folder.name).rename(place / ours.folder.name)
+    before = content(tmp_path / "a" / "runs" / ours.folder.name, tmp_path / "MyDrive")
+    drive.drive_copy.cache_clear()
+    with pytest.raises(CheckpointError) as raised:
+        computer("a")
+    assert str(place / ours.folder.name) in str(raised.value) or ours.folder.name in str(raised.value)
+    assert ("seed 1" if difference == "seed" else "data digest") in str(raised.value)
+    assert content(tmp_path / "a" / "runs" / ours.folder.name, tmp_path / "MyDrive") == before
+    assert len(before) > 3
+
+
+def test_a_run_that_takes_our_place_on_drive_meanwhile_is_left_alone(computer, course, capsys):
+    stopped(course)
+    theirs = computer("b", SEED=1)
+    stopped(theirs)
+    shutil.rmtree(course.drive.remote)
+    theirs.drive.remote.rename(course.drive.remote)
+    before = content(course.drive.remote)
+    run(course)
+    assert not course.drive.wait() and "seed" in capsys.readouterr().out
+    for forget in (course.stage(2).start_over, course.start_over):
+        with pytest.raises(CheckpointError, match="seed"):
+            forget()
+    assert course.stage(2).state == "finished" and content(course.drive.remote) == before
+
+
+def test_a_run_that_takes_our_place_here_is_not_copied_over_ours(computer, course):
+    """A folder is renamed here, another run of the same name is opened with Drive off, and the kernel still lives."""
+    stopped(course)
+    before = content(course.drive.remote)
+    course.folder.rename(course.folder.with_name("kept"))
+    theirs = computer("b", drive=False, SEED=1)
+    run(theirs)
+    theirs.folder.rename(course.folder)
+    assert not course.drive.wait()
+    assert content(course.drive.remote) == before
+
+
+# Deleted, cut short, garbage
+
+
+def test_a_run_deleted_on_drive_while_the_kernel_lives_is_copied_again(computer, course):
+    stopped(course)
+    shutil.rmtree(course.drive.remote)
+    model = run(course)
+    assert same_weights(run(computer("b"), no_step()), model)
+
+
+def test_a_run_deleted_here_while_the_kernel_lives_comes_back_from_drive(computer, course):
+    stopped(course)
+    shutil.rmtree(course.folder)
+    model = run(course, at_step(conv_model(seed=99), STEPS - 5 + 1, crash))
+    assert same_weights(model, uninterrupted(computer)) and (course.folder / "run.json").exists()
+
+
+def test_a_run_deleted_here_in_the_middle_of_training_is_still_copied(computer, course, saving_often):
+    model = run(course, at_step(conv_model(), 4, lambda: shutil.rmtree(course.folder)))
+    assert same_weights(run(computer("b"), no_step()), model)
+
+
+@pytest.mark.parametrize("where", ["here", "on Drive"])
+@pytest.mark.parametrize("text", [None, b"", b'{"identity": {"da', b"[]", b"\xff\xfe", b"null"])
+def test_without_a_readable_run_json_nothing_is_lost(computer, course, tmp_path, where, text):
+    stopped(course)
+    path = (course.folder if where == "here" else course.drive.remote) / "run.json"
+    if text is None:
+        path.unlink()
+    else:
+        path.write_bytes(text)
+        before = content(course.folder, course.drive.remote)
+        drive.drive_copy.cache_clear()
+        with pytest.raises(CheckpointError, match="run.json"):
+            computer()
+        assert not course.drive.wait()  # a thread that copies says so too
+        assert content(course.folder, course.drive.remote) == before
+        path.unlink()  # which is what it advises
+    model = run(computer(), at_step(conv_model(seed=99), STEPS - 5 + 1, crash))
+    assert path.exists()
+    assert same_weights(run(computer("b"), no_step()), model)
+
+
+def test_a_drive_that_fails_while_it_forgets_gets_its_copy_back(computer, course):
+    run(course)
+    run(course, number=1)
+    switch = []
+
+    def fail(kind, path):
+        if kind == "unlink":
+            switch.append(path)
+            if len(switch) == 3:
+                raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    with watched(course.drive.remote, fail), pytest.raises(OSError):
+        course.start_over()
+    assert len(switch) == 3 and course.drive.wait()
+    for number in (1, 2):
+        assert computer("b").stage(number).state == "finished"
+
+
+# Starting over, and the end
+
+
+def test_a_stage_that_starts_over_is_forgotten_on_drive_too(computer, course):
+    stopped(course)
+    run(course, number=1)
+    course.stage(2).start_over()
+    assert course.stage(2).state is None and not content(remote_stage(course))
+    assert computer("b").stage(2).state is None and computer("b").stage(1).state == "finished"
+    assert same_weights(run(course), uninterrupted(computer))
+
+
+def test_a_course_that_starts_over_is_forgotten_on_drive_too(computer, course):
+    run(course)
+    write_text(course.folder / "results.json", "{}")
+    assert course.drive.wait()
+    course.start_over()
+    assert [path.name for path in content(course.folder)] == ["run.json"]
+    assert course.drive.wait() and [path.name for path in content(course.drive.remote)] == ["run.json"]
+    shutil.rmtree(course.folder)
+    course.start_over()
+    assert (course.folder / "run.json").exists()
+
+
+def test_what_starts_over_does_not_come_back_with_a_copy_that_was_waiting(computer, course, monkeypatch):
+    """The thread that copies has its turn right after Drive has forgotten, before anything else happens."""
+    stopped(course)
+    real = course.drive.forget
+
+    def forget(folder):
+        real(folder)
+        course.drive.wait()
+
+    monkeypatch.setattr(course.drive, "forget", forget)
+    course.stage(2).start_over()
+    assert course.drive.wait() and not content(remote_stage(course))
+    stopped(course)
+    course.start_over()
+    assert course.drive.wait() and [path.name for path in content(course.drive.remote)] == ["run.json"]
+
+
+def test_stop_ends_the_waiting_and_not_the_copying(course, capsys):
+    switch = [True]
+
+    def slow(kind, path):
+        if kind == "write" and switch:
+            switch.clear()
+            press_stop()
+
+    with watched(course.drive.remote, slow):
+        assert not course.drive.wait() and not switch
+        assert "background" in capsys.readouterr().out
+        assert course.drive.wait()
+    assert content(course.drive.remote)
+
+
+def test_opening_a_run_again_does_not_start_a_second_thread(computer):
+    first, threads = computer(), threading.active_count()
+    assert computer().drive is first.drive and threading.active_count() == threads
 
 
 @pytest.fixture
-def colab(environment, tmp_path, monkeypatch):
-    """A stand-in for Colab's own package: mounting makes MyDrive, downloads are only noted."""
-    monkeypatch.delenv("COURSE_HOME")
-    environment(PRESET="smoke", PRECISION="fp32")
-    asked = []
-    package, drive_module, files_module = (types.ModuleType(name) for name in ("colab", "drive", "files"))
-    drive_module.mount = lambda point: asked.append(point) or os.makedirs(os.path.join(point, "MyDrive"), exist_ok=True)
-    drive_module.flush_and_unmount = lambda: asked.append("flushed")
-    files_module.download = asked.append
-    package.drive, package.files = drive_module, files_module
+def colab(computer, tmp_path, monkeypatch):
+    """A stand-in for Colab's own package: what it's asked for is noted; mounting makes MyDrive."""
+    asked, package, module = [], types.ModuleType("colab"), types.ModuleType("drive")
+    module.mount = lambda point: asked.append(point) or os.makedirs(os.path.join(point, "MyDrive"), exist_ok=True)
+    module.flush_and_unmount = lambda: asked.append("unmounted")
+    package.drive = module
     monkeypatch.setitem(sys.modules, "google.colab", package)
-    monkeypatch.setattr(workspace, "REPOSITORY", tmp_path / "course")
     monkeypatch.chdir(tmp_path)
     return asked
 
 
-def test_drive_is_mounted_only_when_asked_for_and_holds_the_run(colab, tmp_path):
-    assert open_course().drive is None and colab == []
+def test_in_colab_drive_is_mounted_if_asked_for_and_unmounted_once_it_has_everything(
+    computer, colab, tmp_path, environment, capsys
+):
+    computer("content", drive=False)
+    assert colab == []
     course = open_course(drive=True)
     assert colab == [str(tmp_path / "drive")]  # the report's ./drive
-    assert course.drive.remote == tmp_path / "drive" / "MyDrive" / "runs" / "shapes-smoke"
-    assert course.folder == tmp_path / "course" / "runs" / "shapes-smoke"
-    assert open_course(drive=True).drive is course.drive  # the cell can be run again
-    bank = open_bank(course)
-    train(linear_model(), bank.train, course.stage(2), augmented=False)
-    assert (course.drive.remote / "stage-2" / "model.pth").exists() and (course.drive.remote / "run.json").exists()
+    assert course.drive.remote == tmp_path / "drive" / "MyDrive" / "runs" / course.folder.name
+    switch = [True]
+    with watched(course.drive.remote, failing(errno.ENOSPC, {"write"}, switch)):
+        run(course)
+        capsys.readouterr()
+        course.leave_drive()
+        assert "Drive" in capsys.readouterr().out and "unmounted" not in colab
+    course.leave_drive()
+    assert colab[-1] == "unmounted" and (remote_stage(course) / "model.pth").exists()
     assert not (tmp_path / "drive" / "MyDrive" / "runs" / "banks").exists()
-    course.download("stage-2/model.pth")
-    assert colab[-1] == str(course.stage(2).model_path)
-    course.leave_drive()
-    assert colab[-1] == "flushed"
 
 
-def test_a_home_on_drive_does_the_same(colab, tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_HOME", str(tmp_path / "drive" / "MyDrive" / "mine"))
-    course = open_course()
-    assert course.drive.remote == tmp_path / "drive" / "MyDrive" / "mine" / "shapes-smoke"
-    assert course.home == tmp_path / "course" / "runs" and colab == []
-
-
-def test_elsewhere_a_download_says_where_the_file_is(course, capsys):
-    with pytest.raises(DataError, match="no result.csv in .* yet: run the cells that write it"):
-        course.download("result.csv")
-    write_text(course.folder / "result.csv", "")
-    course.download("result.csv")
-    course.leave_drive()
-    said = capsys.readouterr().out
-    assert course.shown(course.folder / "result.csv") in said and "not kept on Drive" in said
-
-
-def test_a_run_keeps_the_precision_it_began_in(environment, monkeypatch, capsys):
-    environment(PRESET="smoke")
-    monkeypatch.setattr(workspace, "best_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
-    course = open_course()
-    assert course.precision.name == "fp32"
-    train(linear_model(), noise_images(8), course.stage(2), augmented=False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
-    assert open_course().precision.name == "fp32"  # although bf16 would be chosen now
-    environment(PRECISION="bf16")
-    assert open_course().precision.name == "bf16"  # who asks gets it
-    monkeypatch.delenv("COURSE_PRECISION")
-    write_text(course.folder / "run.json", '{"precision": "fp16"}')
-    assert open_course().precision.name == "bf16" and "This run began in 'fp16'" in capsys.readouterr().out
+def test_a_home_on_drive_is_not_mounted_again(computer, colab, tmp_path):
+    course = computer("content")
+    assert open_course(drive=True).drive is course.drive and colab == []
+    assert course.home == tmp_path / "content" / "runs"

@@ -1,12 +1,12 @@
 """Google Drive as a run's second home: a thread copies the run's folder there while it is being trained.
 
-Everything is written to the local disk first. A Drive that drops out, is full or slow never stops training: you see a
-message, and the copy is retried.
+A Drive that drops out, is full or slow never stops training: you see a message, and the copy is retried.
 """
 
 import atexit
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -16,13 +16,12 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from ..errors import CheckpointError, DiskError, SettingsError
-from . import checkpoints
+from .checkpoints import is_good, newest_first, newest_good, position
 from .files import replacing, require_mounted, sweep
-from .identity import require_same
+from .identity import read_run
 
 EVERY_SECONDS = 10  # between two looks at what has changed; also between two attempts
 MOUNT_POINT = "drive"  # the report's ./drive
-ADVICE = "Use another COURSE_HOME, or rename the folder on Drive."
 
 
 def mount():
@@ -47,8 +46,7 @@ class Drive:
 
     def __init__(self, local, remote, identity):
         self.local, self.remote, self.identity = Path(local), Path(remote), identity
-        self._copied = {}  # path → its size and time when it was copied
-        self._news, self._failing = [], False
+        self._news, self._failing, self._copied = [], False, {}  # path → its size and time when it was copied
         self._lock = threading.RLock()
         threading.Thread(target=self._work, daemon=True, name="copy to Drive").start()
         atexit.register(self.wait)
@@ -56,14 +54,16 @@ class Drive:
     def restore(self):
         """Copy from Drive what is missing here, and the stages that are further there.
 
-        Raises CheckpointError if Drive holds another run or can't be read: starting afresh would cost what is there.
+        Raises DiskError, or CheckpointError if Drive holds another run or can't be read: it may have what's missing.
         """
         with self._lock:
             try:
                 require_mounted(self.remote)
-                self._require_same_run()
-                for folder in sorted({path.parent for path in _files(self.remote)}):
-                    self._restore_folder(folder, self.local / folder.relative_to(self.remote))
+                self._run_in(self.remote)
+                further = set()
+                for folder in sorted({path.parent for path in _files(self.remote)}, reverse=True):  # stages first
+                    if self._restore_folder(folder, self.local / folder.relative_to(self.remote), folder in further):
+                        further.add(folder.parent)
             except DiskError:
                 raise  # the local disk's, or nothing mounted: its message says so
             except OSError as error:
@@ -89,12 +89,15 @@ class Drive:
         return not self._failing
 
     def forget(self, folder):
-        """Delete the copy of `folder`, emptying its files first: Drive's trash counts against your quota."""
+        """Delete `folder` and its copy, emptying that one's files first: Drive's trash counts against your quota."""
         with self._lock:
             require_mounted(self.remote)
-            for path in _files(self.remote / Path(folder).relative_to(self.local)):
-                _remove(path)
+            self._run_in(self.remote)
             self._copied = {}
+            for path in reversed(_files(self.remote / folder.relative_to(self.local))):
+                _remove(path)
+            if folder.exists():
+                shutil.rmtree(folder)  # or it would be copied again
 
     def _work(self):
         while True:
@@ -104,9 +107,8 @@ class Drive:
 
     def _try_to_copy(self, progress=lambda count: None):
         try:
-            if (self.local / "run.json").exists():
-                self._copy_all(progress)
-        except (OSError, CheckpointError) as error:
+            self._copy_all(progress)
+        except Exception as error:
             if not self._failing:
                 reason = getattr(error.__cause__ or error, "strerror", None) or error
                 self._news.append(f"Drive can't be written ({reason}). Training continues; copying is retried.")
@@ -118,7 +120,8 @@ class Drive:
 
     def _copy_all(self, progress):
         require_mounted(self.remote)
-        if not self._require_same_run():  # a new folder, or one that was deleted meanwhile
+        self._run_in(self.local)  # another one may be here by now
+        if not self._run_in(self.remote):  # a new folder, or one that was deleted meanwhile
             self._copied = {}
         for path in _files(self.local):
             try:
@@ -127,8 +130,8 @@ class Drive:
                     self._copy(path, self.remote / path.relative_to(self.local), progress)
                     self._copied[path] = now
             except FileNotFoundError:
-                if path.exists():
-                    raise  # Drive's, not a local file that was replaced meanwhile
+                if path.exists():  # else it was replaced meanwhile
+                    raise
 
     def _copy(self, path, there, progress):
         data = path.read_bytes()
@@ -138,47 +141,47 @@ class Drive:
                 for start in range(0, len(data), 1 << 20):
                     progress(file.write(data[start : start + (1 << 20)]))
             if there.read_bytes() != data:
+                _remove(there)
                 raise OSError(f"{there.name} reads back differently from what was written.")
-        if path.suffix == ".pt":
-            ours = {other.name for other in checkpoints.newest_first(path.parent)}
-            for other in checkpoints.newest_first(there.parent):
-                if other.name not in ours and checkpoints.position(other) <= checkpoints.position(path):
+        if path.match("checkpoint-*.pt"):
+            kept = {there.name, *(ours.name for ours in newest_first(path.parent))}
+            for other in newest_first(there.parent):
+                if other.name not in kept and position(other) <= position(there):
                     _remove(other)
 
-    def _restore_folder(self, there, here):
-        newest = checkpoints.newest_good(here)
-        further = False
-        for path in checkpoints.newest_first(there):
-            if newest and checkpoints.position(path) <= checkpoints.position(newest):
-                break
-            data = path.read_bytes()
-            if checkpoints.digest_of(data) == path.stem.split("-")[-1]:
-                self._bring(here / path.name, data)
-                further = True
-                break
-            print(f"{path.name} on Drive is damaged; using the previous checkpoint.")
-        for path in _files(there, nested=False):
-            if path.suffix != ".pt" and (further or not (here / path.name).exists()):
-                self._bring(here / path.name, path.read_bytes())
+    def _restore_folder(self, there, here, further):
+        """Restore the files of one folder; True if Drive has a further checkpoint of it. further: of its stages."""
+        ours = newest_good(here)
+        ahead = [path for path in newest_first(there) if not ours or position(path) > position(ours)]
+        found = next(filter(is_good, ahead), None)
+        if ahead and found != ahead[0]:
+            print(f"{ahead[0].name} on Drive is damaged; using the previous checkpoint.")
+        for path in _files(there):
+            wanted = path.parent == there and not path.match("checkpoint-*.pt")
+            if wanted and (found or further or not (here / path.name).exists()):
+                self._bring(path, here / path.name)
+        if found:
+            self._bring(found, here / found.name)  # last: until it's here, Drive is further
+        return bool(found)
 
-    def _bring(self, path, data):
+    def _bring(self, there, path):
+        data = there.read_bytes()
         with replacing(path) as file:
             file.write(data)
         self._copied[path] = (path.stat().st_size, path.stat().st_mtime_ns)
 
-    def _require_same_run(self):
-        """Is there a run on Drive? Raises CheckpointError if it is another one than the local one."""
-        path = self.remote / "run.json"
-        if not path.exists():
-            return False
-        found = json.loads(path.read_text(encoding="utf-8"))["identity"]
-        require_same(found, self.identity, f"{self.remote} on Drive", ADVICE)
-        return True
+    def _run_in(self, folder):
+        return read_run(folder, self.identity, folder, "Use another COURSE_HOME, or rename that folder.")
 
 
-def _files(folder, nested=True):
-    """The files in a folder, run.json first, without hidden ones (which are still being written)."""
-    found = [path for path in folder.glob("**/*" if nested else "*") if path.is_file()]
+def _files(folder):
+    """The files in a folder and below, run.json first, without hidden ones (which are still being written)."""
+
+    def unless_missing(error):  # glob would take a folder that can't be read for an empty one
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    found = [Path(base, name) for base, _, names in os.walk(folder, onerror=unless_missing) for name in names]
     return sorted((path for path in found if path.name[0] != "."), key=lambda path: (path.name != "run.json", path))
 
 

@@ -23,7 +23,9 @@ def replacing(path, mode="wb", **options):
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         require_mounted(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in reversed(path.parents):
+            if folder.name not in DRIVE_FOLDERS and not folder.exists():  # Drive may be unmounted right now
+                folder.mkdir(exist_ok=True)
         with open(temporary, mode, **options) as file:
             yield file
             file.flush()
@@ -63,7 +65,7 @@ def drive_root(path):
 def require_mounted(path):
     """Raise DiskError if `path` lies on a Google Drive that isn't mounted: it must not become a local folder."""
     root = drive_root(path)
-    if root and not root.is_dir():
+    if root and not os.path.isdir(root):  # also if it dropped out
         raise DiskError(f"Google Drive isn't mounted: there is no {root}. Mount Drive, then run the cell again.")
 
 

@@ -1,6 +1,8 @@
 """What makes a run this run: the record that is compared before anything is loaded, copied or overwritten."""
 
 import hashlib
+import json
+from pathlib import Path
 
 import torch
 
@@ -41,6 +43,25 @@ def weights_digest(weights):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+def read_run(folder, identity, where, advice):
+    """What `run.json` in `folder` says, None without one. Raises CheckpointError if it's another run's, or damaged.
+
+    where: the folder, as messages call it.
+    """
+    try:
+        record = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+        found = record["identity"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(
+            f"run.json in {where} is damaged. Nothing was changed. If the run there is this one, delete that file and "
+            f"run the cell again. {advice}"
+        ) from error
+    require_same(found, identity, where, advice)
+    return record
 
 
 def require_same(found, expected, where, advice):

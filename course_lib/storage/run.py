@@ -139,9 +139,9 @@ class Run:
         self.saved, self.saved_at = (self.epoch, self.seen), time.monotonic()
 
     def _resume(self):
-        self.course.claim()
-        if self.course.drive and not checkpoints.newest_first(self.stage.folder):
+        if self.course.drive and not (self.course.folder / "run.json").exists():  # deleted while the kernel lives
             self.course.drive.restore()
+        self.course.claim()
         sweep(self.stage.folder)
         path, number = checkpoints.newest_good(self.stage.folder), self.stage.number
         if path is None:
