@@ -1,0 +1,281 @@
+"""What makes a run this run: its settings and its data, and what happens where another run already is."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+from data_sets import answers, report_files, write_folder, write_tar, write_zip
+from tiny import conv_model, noise_images
+
+from course_lib import CheckpointError, experiment, open_course, record, train, trial
+from course_lib.experiment import PRESETS, Settings
+from course_lib.storage.checkpoints import newest_first
+from course_lib.storage.files import write_text
+
+OTHER = {  # for each setting, another value
+    "size": 64,
+    "images_per_class": (3, 1),
+    "lr": 0.1,
+    "momentum": 0.0,
+    "batch_size": 7,
+    "seed": 1,
+    "precision": "bf16",
+}
+
+
+@pytest.fixture
+def opened(course, environment):
+    """Opens a data set with the environment of `course`, which may be changed: opened(path, SEED=1)."""
+
+    def open_with(data="shapes", **variables):
+        environment(**variables)
+        return open_course(str(data))
+
+    return open_with
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def run(course, images=None):
+    train(conv_model(), images or noise_images(), course.stage(2), augmented=False)
+
+
+def refused(course, *names):
+    """Is the folder another run's? Nothing in it changes, and the message names the folder and these differences."""
+    before = content(course.folder)
+    with pytest.raises(CheckpointError) as raised:
+        course.claim()
+    with pytest.raises(CheckpointError):
+        run(course)
+    assert content(course.folder) == before
+    return course.shown(course.folder) in str(raised.value) and all(name in str(raised.value) for name in names)
+
+
+# Settings
+
+
+def test_every_setting_is_part_of_the_identity(course):
+    assert set(OTHER) == {field.name for field in fields(Settings)}
+    run(course)
+    for name, value in OTHER.items():
+        other = replace(course, settings=replace(course.settings, **{name: value}))
+        assert refused(other, f"settings {name}")
+        (course.folder / "run.json").rename(course.folder / "gone")  # the checkpoint knows, too
+        before = content(course.folder / "stage-2")
+        with pytest.raises(CheckpointError, match=f"settings {name}"):
+            run(other)
+        assert content(course.folder / "stage-2") == before
+        (course.folder / "gone").rename(course.folder / "run.json")
+
+
+def test_so_is_a_setting_that_a_later_version_adds(course):
+    run(course)
+    added = dataclasses.make_dataclass("Later", [("decay", float, 0.0)], bases=(Settings,), frozen=True)
+    assert refused(replace(course, settings=added(**asdict(course.settings))), "settings decay", "0.0")
+
+
+def test_all_differences_are_named_at_once(course):
+    other = replace(course, settings=replace(course.settings, seed=1, lr=0.5))
+    assert refused(other, "seed 0 instead of 1", "lr 0.01 instead of 0.5")
+
+
+def test_a_folders_name_shows_what_differs_from_the_preset(monkeypatch, opened, course):
+    assert course.folder.name == "shapes-smoke-fp32"
+    assert opened(SEED=7).folder.name == "shapes-smoke-seed7-fp32"
+    assert opened(SEED="", SIZE=64, PRECISION="").folder.name == "shapes-smoke-64px"
+    names = set()
+    for name, value in OTHER.items():
+        changed = replace(PRESETS["smoke"][0], **{name: value})
+        names.add(folder := experiment._folder_name("birds", "smoke", changed))
+        assert folder.startswith("birds-smoke-") and folder != "birds-smoke"
+    assert len(names) == len(OTHER) and "birds-smoke-lr0.1" in names
+
+
+def test_the_number_of_epochs_is_not_part_of_it(opened, course):
+    run(course)
+    longer = opened(EPOCHS=2)
+    assert longer.folder == course.folder
+    train(conv_model(), noise_images(), longer.stage(2), augmented=False)
+    assert newest_first(longer.stage(2).folder)[0].name.startswith("checkpoint-00002")
+
+
+# Data
+
+
+def test_data_of_the_same_name_with_other_content_is_refused(opened, tmp_path):
+    first = opened(write_folder(tmp_path / "a" / "data", report_files(6)))
+    run(first)
+    before = content(first.folder)
+    for i, change in enumerate(("one more", "pixels", "labels", "names")):
+        files = report_files(8 if change == "one more" else 6)
+        if change == "pixels":
+            files["train_data/3.png"] = files["train_data/2.png"]
+        if change == "labels":
+            files["answer.json"] = answers([(f"{n}.png", 2 - n // 2) for n in range(6)])
+        if change == "names":
+            files["train_data/x.png"] = files.pop("train_data/5.png")
+            files["answer.json"] = answers([(f"{'x' if n == 5 else n}.png", n // 2) for n in range(6)])
+        with pytest.raises(CheckpointError, match="data digest"):
+            opened(write_folder(tmp_path / f"b{i}" / "data", files))
+    assert content(first.folder) == before
+
+
+def test_pixels_replaced_under_the_same_names_are_refused(opened, tmp_path):
+    folder = write_folder(tmp_path / "birds", report_files(6))
+    before = content(opened(folder).folder)
+    shutil.copy(folder / "train_data" / "2.png", folder / "train_data" / "3.png")
+    with pytest.raises(CheckpointError, match="data digest"):
+        opened(folder)
+    assert before and all(path.read_bytes() == data for path, data in before.items())
+
+
+def test_the_same_data_is_the_same_run_wherever_it_is_and_however_it_is_packed(opened, tmp_path):
+    files = report_files(6)
+    courses = [
+        opened(write_folder(tmp_path / "a" / "birds", files)),
+        opened(write_zip(tmp_path / "birds.zip", files)),
+        opened(write_tar(tmp_path / "birds.tar.gz", files, "w:gz")),
+        opened(write_folder(tmp_path / "b" / "birds", files)),
+    ]
+    assert len({json.dumps(course.identity) for course in courses}) == len({c.folder for c in courses}) == 1
+
+
+def test_a_data_sets_folder_has_its_name(opened, tmp_path, monkeypatch):
+    for name in ("birds-v1.2.zip", "birds-v1.3.zip"):
+        assert opened(write_zip(tmp_path / name, report_files(6))).folder.name == f"{name[:-4]}-smoke-fp32"
+    monkeypatch.chdir(write_folder(tmp_path / "my birds", report_files(6)))
+    assert opened(".").folder.name == "my_birds-smoke-fp32"
+    (tmp_path / "my birds" / "train_data" / "deep").mkdir()
+    monkeypatch.chdir("train_data")
+    assert opened("..").folder.name == "my_birds-smoke-fp32"
+    assert opened(write_folder(tmp_path / "새", report_files(6))).folder.name == "새-smoke-fp32"
+
+
+# run.json
+
+
+@pytest.mark.parametrize("text", [b"", b'{"identity": {"da', b"[]", b"\xff\xfe", b"null", b"{}", b'{"identity": 3}'])
+def test_a_run_json_that_cannot_be_read_is_named_and_nothing_is_lost(course, text):
+    run(course)
+    (course.folder / "run.json").write_bytes(text)
+    before = content(course.folder)
+    with pytest.raises(CheckpointError, match=course.folder.name):
+        open_course()
+    assert content(course.folder) == before
+    (course.folder / "run.json").unlink()  # without it, the run still counts, and gets one again
+    assert open_course().stage(2).state == "finished" and (course.folder / "run.json").exists()
+
+
+def test_a_course_that_starts_over_leaves_an_empty_run(course):
+    run(course)
+    write_text(course.folder / "results.json", "{}")
+    course.start_over()
+    assert [path.name for path in content(course.folder)] == ["run.json"] and not course.stage(2).state
+    shutil.rmtree(course.folder)
+    course.start_over()
+    assert (course.folder / "run.json").exists()
+
+
+# Experiments
+
+
+def test_an_experiment_is_a_run_of_its_own(course):
+    run(course)
+    before = content(course.folder)
+    other = course.experiment("lr-0.1", lr=0.1, epochs=2)
+    assert other.folder.name == "lr-0.1" and other.settings.lr == 0.1 and other.stage(1).epochs == 2
+    assert other.identity["settings"] == course.identity["settings"] | {"lr": 0.1}
+    run(other)
+    assert all(path.read_bytes() == data for path, data in before.items())
+    with pytest.raises(CheckpointError, match="lr 0.1 instead of 0.2"):
+        course.experiment("lr-0.1", lr=0.2)
+    assert course.experiment("lr-0.1", lr=0.1, epochs=3).stage(2).state  # the epochs don't matter
+
+
+def test_an_experiments_size_and_seed_are_those_of_its_data(course, opened, tmp_path):
+    large = course.experiment("large", size=48)
+    assert large.data.train.pixels.shape[1] == 48 and course.data.train.pixels.shape[1] == 32
+    files = report_files(60)
+    files["answer.json"] = answers([(f"{i}.png", i % 2) for i in range(60)])
+    birds = opened(write_folder(tmp_path / "birds", files))
+    reseeded = birds.experiment("seed-1", seed=1)
+    assert reseeded.data.heldout.names != birds.data.heldout.names
+    assert not {*reseeded.data.heldout.names} & {*reseeded.data.train.names}
+
+
+# Precision
+
+
+def test_a_run_keeps_the_precision_it_began_in(environment, monkeypatch, capsys):
+    def device(**capabilities):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+
+    monkeypatch.setattr(experiment, "best_device", lambda: torch.device("cpu"))
+    environment(PRESET="smoke")
+    device()
+    assert open_course().precision.name == "fp32"
+    device(amx_bf16=True)
+    assert open_course().precision.name == "fp32"  # where bf16 would be chosen now
+    assert "continuing" not in capsys.readouterr().out
+    open_course().start_over()
+    assert open_course().precision.name == "fp32"
+    shutil.rmtree(open_course().folder)
+    assert open_course().precision.name == "bf16"
+    device()
+    assert open_course().precision.name == "fp32"
+    said = capsys.readouterr().out
+    assert "bf16" in said and "fp32" in said
+    environment(PRECISION="bf16")  # whoever asks gets it, emulated if need be, and hears nothing of it
+    assert open_course().precision.name == open_course().precision.name == "bf16"
+    assert "continuing" not in capsys.readouterr().out
+
+
+# Where it runs
+
+
+SCRIPT = """
+import sys
+from course_lib import experiment, open_course
+from course_lib.storage.files import write_text
+experiment.CHECKOUT = experiment.Path(sys.argv[1])
+course = open_course()
+print(course.describe(), course.folder, "새 – ² … é 🙂")
+print("새 – ² … é 🙂", file=sys.stderr)
+write_text(course.folder / "last.json", "{}")
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "cp1252"])
+def test_no_console_is_too_narrow_and_drive_gets_what_is_written_last(tmp_path, encoding):
+    """A process that ends copies what isn't on Drive yet."""
+    (tmp_path / "MyDrive").mkdir()
+    birds = write_folder(tmp_path / "새", report_files(6))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COURSE_")}
+    environment |= {"PYTHONIOENCODING": encoding, "COURSE_HOME": str(tmp_path / "MyDrive"), "COURSE_DATA": str(birds)}
+    environment |= {"COURSE_PRESET": "smoke", "PYTHONPATH": str(experiment.CHECKOUT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "not a checkout")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=300)
+    assert done.returncode == 0 and b"Error" not in done.stderr, done.stderr.decode(encoding)
+    assert (tmp_path / "runs" / "새-smoke" / "last.json").exists()  # outside a checkout, here
+    assert (tmp_path / "MyDrive" / "새-smoke" / "last.json").exists()
+
+
+def test_no_file_of_a_run_holds_a_path_of_this_machine(opened, tmp_path):
+    course = opened(write_folder(tmp_path / "birds", report_files(60)))
+    history = train(conv_model(), course.data.train, course.stage(2), augmented=True)
+    record(course.stage(2), conv_model(), history, {})
+    trial(course, course.data.train.take(4), epochs=1, model=conv_model())
+    run(course.experiment("large", size=48))
+    stored = content(course.home)
+    assert {".json", ".pt", ".pth", ".npy"} <= {path.suffix for path in stored}
+    machine = [os.fsencode(path) for path in (tmp_path, Path.home(), experiment.CHECKOUT)]
+    assert not [path for path, data in stored.items() if any(place in data for place in machine)]
