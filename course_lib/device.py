@@ -31,9 +31,9 @@ class Precision:
 def best_device():
     """The first CUDA device, else Apple's MPS, else the CPU; prepares PyTorch to compute there.
 
-    CUDA: cuDNN may try out its algorithms, since every batch has the same shape; fp32 is fp32, without TF32. CPU: memory
-    that a training step frees is kept for the next step. glibc would return blocks of this size to the system and fetch
-    them again, page by page, in every step.
+    CUDA: cuDNN may try out its algorithms, since every batch has the same shape; fp32 is fp32, without TF32. CPU:
+    memory that a training step frees is kept for the next step; glibc would return it to the system and fetch it again,
+    page by page, in every step.
     """
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

@@ -97,7 +97,7 @@ def load_weights(model, checkpoint_path):
         found = {name: value.shape for name, value in weights.items()}
     except Exception as error:  # torch.load raises whatever damaged bytes lead to
         raise CheckpointError(
-            f"{checkpoint_path} isn't a state_dict: it's damaged, or wasn't saved with torch.save(model.state_dict(), …)."
+            f"{checkpoint_path} is damaged, or wasn't saved with torch.save(model.state_dict(), …)."
         ) from error
     for name in [*expected, *found]:
         if found.get(name) != expected.get(name):
