@@ -1,7 +1,6 @@
 """One student's three-stage experiment with a ResNet-like classifier of 80 classes, step by step (see README.md)."""
 
 from .augment import augment_batch, augmentations, augmented_transform, plain_batch, plain_transform, training_batches
-from .data.describe import describe_data
 from .datasets import MyDataset, MyDatasett
 from .errors import (
     CheckpointError,

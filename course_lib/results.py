@@ -73,13 +73,10 @@ def read_results(course):
         "preset": course.preset,
         "seed": course.settings.seed,
         "settings": asdict(course.settings),
-        "device": device_name(course.device),
+        "device": torch.cuda.get_device_name() if course.device.type == "cuda" else course.device.type,
+        "threads": torch.get_num_threads(),
         "precision": course.precision.name,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-        },
+        "versions": {"python": platform.python_version()} | {m.__name__: m.__version__ for m in (torch, torchvision)},
         "commit": _commit(),
         "stages": stages,
     }
@@ -112,13 +109,6 @@ def table(results):
     widths = [max(map(len, column)) for column in zip(*rows)]
     rows.insert(1, tuple("-" * width for width in widths))
     return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows)
-
-
-def device_name(device):
-    """What the device is called by its maker, as far as PyTorch knows."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
 def _commit():
