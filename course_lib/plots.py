@@ -43,7 +43,6 @@ def _styled(plot):
     def styled(*args, **kwargs):
         with plt.rc_context({**STYLE, "font.family": font_families()}):
             figure = plot(*args, **kwargs)
-            figure.draw_without_rendering()  # makes the tick labels while the style is in force
             plt.close(figure)
             return figure
 
