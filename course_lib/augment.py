@@ -138,12 +138,10 @@ def training_batches(images, stage, epoch, augmented, first=0):
     """
     course = stage.course
     order = torch.from_numpy(draws.order(course.settings.seed, stage.number, epoch, len(images)))
-    batches = list(order.split(course.settings.batch_size))
+    batches = list(order[first:].split(course.settings.batch_size)) if first < len(images) else []
     if len(batches) > 1 and len(batches[-1]) == 1:  # BatchNorm can't normalise a single image: put it with the others
         batches[-2:] = [torch.cat(batches[-2:])]
-    starts = np.cumsum([0] + [len(batch) for batch in batches])[:-1]
-    remaining = [batch for start, batch in zip(starts, batches) if start >= first]
-    return _batches(images, remaining, course, (stage.number, epoch) if augmented else None)
+    return _batches(images, batches, course, (stage.number, epoch) if augmented else None)
 
 
 def evaluation_batches(images, course, augmented=False):
@@ -163,26 +161,19 @@ def augmentations(images, indices, course, stage_number=0, epoch=0):
 
 
 def _batches(images, batches, course, draw):
-    """(images, labels) for each batch of indices. draw: stage and epoch of the augmentation, or None."""
-    for indices, pixels in _gathered(images, batches, course.device):
-        labels = send(images.labels[indices], course.device)
-        if draw:
-            table = augmentations(images, indices, course, *draw)
-            yield augment_batch(pixels, table, course.settings.size), labels
-        else:
-            yield plain_batch(pixels, course.settings.size), labels
+    """(images, labels) for each batch of indices. draw: stage and epoch of the augmentation, or None.
 
-
-def _gathered(images, batches, device):
-    """(indices, their pixels on `device`: uint8 (B, side, side, 3)) for each batch of indices.
-
-    Pixels in a memory-mapped file are read ahead by a thread, up to three batches, so that nothing waits for the disk.
+    If the pixels are in a memory-mapped file, a thread reads up to three batches ahead, so nothing waits for the disk.
     """
-    if images.pixels.device.type == device.type:
-        for indices in batches:
-            yield indices, images.batch(indices)
-    else:
-        with ThreadPoolExecutor(1) as reader:
-            ahead = in_order(reader, lambda indices: (indices, pinned(images.batch(indices), device)), batches, ahead=3)
-            for indices, pixels in ahead:
-                yield indices, pixels.to(device, non_blocking=True)
+
+    def gather(indices):
+        return indices, pinned(images.batch(indices), course.device)
+
+    with ThreadPoolExecutor(1) as reader:
+        resident = images.pixels.device.type == course.device.type
+        for indices, pixels in map(gather, batches) if resident else in_order(reader, gather, batches, ahead=3):
+            pixels, labels = send(pixels, course.device), send(images.labels[indices], course.device)
+            if draw:
+                yield augment_batch(pixels, augmentations(images, indices, course, *draw), course.settings.size), labels
+            else:
+                yield plain_batch(pixels, course.settings.size), labels

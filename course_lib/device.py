@@ -72,11 +72,11 @@ def choose_precision(device, wish="auto"):
     return Precision(wish, device.type)
 
 
+def pinned(tensor, device):
+    """Put a CPU tensor into memory that a CUDA `device` can copy from by itself; otherwise, return it unchanged."""
+    return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
+
+
 def send(tensor, device):
     """Move a tensor to `device` without waiting for it to arrive."""
-    return tensor if tensor.device.type == device.type else pinned(tensor, device).to(device, non_blocking=True)
-
-
-def pinned(tensor, device):
-    """Put a tensor into memory that a CUDA device can copy from by itself; for other devices, return it unchanged."""
-    return tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned(tensor, device).to(device, non_blocking=True)
