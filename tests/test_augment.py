@@ -179,7 +179,7 @@ any_uniforms = st.one_of(
 @given(any_uniforms, sides, sides)
 @example(draws.uniforms(0, 3, 1, [0], 40)[0], 1, 1)
 @example(draws.uniforms(0, 3, 1, [0], 40)[0], 1000, 10)
-@example(draws.uniforms(0, 3, 1, [0], 40)[0], 10, 1000)
+@example(draws.uniforms(0, 3, 1, [0], 40)[0], 9, 900)
 def test_crops_are_torchvisions_and_lie_inside_the_image(uniforms, width, height):
     found = augment.crop_boxes(uniforms.reshape(1, 10, 4), [width], [height])
     assert found.dtype == np.int64
@@ -187,28 +187,6 @@ def test_crops_are_torchvisions_and_lie_inside_the_image(uniforms, width, height
     left, top, box_width, box_height = found[0]
     assert 0 <= left and 0 < box_width and left + box_width <= width
     assert 0 <= top and 0 < box_height and top + box_height <= height
-
-
-@pytest.mark.parametrize("width, height, box", [(1000, 10, [493, 0, 13, 10]), (9, 900, [0, 444, 9, 12])])
-def test_where_no_try_fits_the_largest_centred_box_is_taken(width, height, box):
-    """Such an image has no crop of 8 % of its area with an allowed aspect ratio: all ten tries always fail."""
-    uniforms = draws.uniforms(0, 3, 1, range(100), 40)
-    found = augment.crop_boxes(uniforms.reshape(-1, 10, 4), np.full(100, width), np.full(100, height))
-    assert (found == box).all()
-    assert torchvisions_box(uniforms[0], width, height) == box
-
-
-def test_later_tries_are_taken_where_earlier_ones_do_not_fit():
-    uniforms = draws.uniforms(0, 3, 1, range(300), 40)
-    found = augment.crop_boxes(uniforms.reshape(-1, 10, 4), np.full(300, 90), np.full(300, 50))
-    assert found.tolist() == [torchvisions_box(row, 90, 50) for row in uniforms]
-
-
-def test_each_image_of_a_batch_has_its_own_draw():
-    images = pictures(1, 32).expand(32, 32, 32, 3)
-    found = augment.augment_batch(images, drawn(32, 32, 32)[1], 32).flatten(1)
-    differences = (found[:, None] - found[None]).abs().mean(-1)
-    assert (differences + torch.eye(32) > 0.05).all()
 
 
 def by_image(batches, order):
@@ -303,14 +281,3 @@ def test_the_plain_batch_is_the_plain_transform(side, size):
     found = augment.plain_batch(images, size)
     assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
     assert (found - expected).abs().max() <= (1e-6 if side == size else 1.5 / 127.5)  # Pillow rounds to whole values
-
-
-def test_angles_flips_and_areas_are_spread_as_the_report_has_them():
-    _, augmentations = drawn(4000, 64, 64)
-    left, top, width, height, _, _, mirror, upside_down, cos, sin = augmentations.T
-    degrees = torch.rad2deg(torch.atan2(sin, cos))
-    assert degrees.min() >= -90 and degrees.max() <= 90 and abs(degrees.mean()) < 3 and abs(degrees.std() - 52) < 1.5
-    for flip in (mirror, upside_down):
-        assert set(flip.tolist()) == {0, 1} and abs(flip.mean() - 0.5) < 0.03
-    shares = width * height / 64**2
-    assert 0.07 < shares.min() < 0.1 and 0.95 < shares.max() <= 1  # 8 to 100 %, to whole pixels

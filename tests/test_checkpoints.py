@@ -2,14 +2,11 @@
 
 import itertools
 import os
-import time
 
 import numpy as np
 import pytest
 import torch
 from faults import Full, watched
-from hypothesis import example, given
-from hypothesis import strategies as st
 from tiny import conv_model, same_weights
 
 from course_lib import DiskError
@@ -64,34 +61,23 @@ def test_the_newest_is_the_furthest_and_only_two_are_kept(tmp_path):
 
 
 def damages(data, count):
-    """`count` flipped bits and `count` cuts at random places."""
+    """`count` flipped bits, `count` cuts and `count` bytes too many, at random places."""
     random = np.random.default_rng(0)
     for place in random.integers(0, len(data), count):
         flipped = bytearray(data)
         flipped[place] ^= 1 << random.integers(8)
         yield bytes(flipped)
         yield data[:place]
+        yield data[:place] + b"\0" + data[place:]
 
 
-def test_200_flipped_bits_and_200_cuts_are_noticed_and_the_previous_checkpoint_is_used(two, capsys):
+def test_any_damage_is_noticed_and_the_previous_checkpoint_is_used(two, capsys):
     newest, injected = max(two.iterdir()), 0
     for damaged in damages(newest.read_bytes(), 200):
         newest.write_bytes(damaged)
         assert newest_number(two) == 1 and newest.name in capsys.readouterr().out
         injected += 1
-    assert injected == 400
-
-
-@given(where=st.floats(0, 1), added=st.binary(min_size=1))
-@example(where=1.0, added=b"\0")
-def test_bytes_too_many_are_noticed(two, where, added):
-    newest = max(two.iterdir())
-    data = newest.read_bytes()
-    place = int(where * len(data))
-    newest.write_bytes(data[:place] + added + data[place:])
-    assert newest_number(two) == 1
-    newest.write_bytes(data)
-    assert newest_number(two) == 2
+    assert injected == 600
 
 
 @pytest.mark.parametrize("damaged", [1, 2])
@@ -177,13 +163,3 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, error):
     assert content(path.parent) == {"results.json": b"first\n"}
     files.write_text(path, "zweite ✓\r\n")
     assert path.read_bytes() == "zweite ✓\r\n".encode()
-
-
-def test_temporary_files_of_killed_processes_are_swept_and_live_ones_are_not(two):
-    before = content(two)
-    for name, age in {".old.pt.1.tmp": 2 * files.STALE_SECONDS, ".live.pt.2.tmp": 5}.items():
-        (two / name).write_bytes(b"half")
-        os.utime(two / name, (time.time() - age,) * 2)
-    files.sweep(two)
-    assert content(two) == before | {".live.pt.2.tmp": b"half"}
-    files.sweep(two / "not there")
