@@ -54,8 +54,8 @@ def test_a_stored_notebook_is_a_clean_run_of_the_lecture(source):
 
 @EACH
 def test_each_notebook_runs_alone_as_a_script(source, tmp_path):
-    done = run(source, home=tmp_path)
-    assert done.returncode == 0, done.stderr.decode()
+    done = run(source, home=tmp_path, PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0, done.stderr.decode("cp1252")
     assert list((tmp_path / "shapes-smoke").glob("*.png"))
 
 

@@ -91,8 +91,6 @@ def main(arguments):
     parser.add_argument("--fresh", action="store_true", help="forget the run first, here and on Drive")
     parser.add_argument("--notebooks", default="", help="only these, such as 02,03; by default 00 to 06")
     chosen = parser.parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a console in CP949 or CP1252 can't show everything
     try:
         found = [path for path in sources(chosen.notebooks) if chosen.notebooks or path.name < FIRST_EXTRA]
         course = open_course()
