@@ -81,7 +81,7 @@ def test_a_dead_kernel_is_said(folder, tmp_path):
 
 @pytest.mark.parametrize("chosen, ran", [([], {"00_a", "06_b"}), (["--notebooks", "06,07"], {"06_b", "07_c"})])
 def test_reproduce_runs_what_is_chosen(chosen, ran, folder, smoke):
-    for name in ("00_a", "06_b", "07_c"):
+    for name in ("00_a", "06_b", "07_c", "06_b-Copy1"):
         folder(f"{name}.py", "1")
     reproduce.main(chosen)
     assert {path.stem for path in (smoke / "notebooks").iterdir()} == ran

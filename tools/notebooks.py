@@ -27,7 +27,7 @@ def sources(chosen=""):
 
     Raises FileNotFoundError if there is no such notebook.
     """
-    found = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+    found = sorted(path for path in FOLDER.glob("[0-9][0-9]_*.py") if "-" not in path.stem)  # no "…-Copy1" of a reader
     prefixes = [prefix for prefix in chosen.split(",") if prefix] or [""]
     for prefix in prefixes:
         if not any(path.name.startswith(prefix) for path in found):
