@@ -1,6 +1,7 @@
 """What the tests share: a course of their own in an empty home, the same on every machine."""
 
 import os
+import signal
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported: sums are bit-identical only if split up the same way
 
@@ -21,6 +22,8 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("course")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore ■
 
 
 @pytest.fixture
