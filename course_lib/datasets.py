@@ -3,28 +3,29 @@
 import unicodedata
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from .data.answers import images_among, read_answer
-from .data.images import to_tensor, upright_rgb
-from .errors import DataError
+from .data.images import upright_rgb
+
+
+def to_tensor(image):
+    """PIL image in RGB → float32 tensor (3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)
 
 
 class MyDataset(Dataset):
     """The labelled training images, `(image, label)`, in the order of `answer.json` (report 1.C).
 
     meta_path: the `answer.json`. root_dir: the folder of its images. transform: PIL image → anything; None gives a
-    float32 tensor (3, H, W) in [0, 1]. Raises DataError with the row if a label or an image can't be read.
+    float32 tensor (3, H, W) in [0, 1]. Raises DataError with the row if a label or an image is wrong.
     """
 
     def __init__(self, meta_path, root_dir, transform=None):
         self.root_dir, self.transform = Path(root_dir), transform or to_tensor
-        try:
-            text = Path(meta_path).read_bytes()
-        except OSError as error:
-            advice = "MyDataset's first argument is the path of answer.json."
-            raise DataError(f"{meta_path} can't be read ({error.strerror}). {advice}") from error
-        self.rows = read_answer(text, Path(meta_path).name)
+        self.rows = read_answer(Path(meta_path).read_bytes(), Path(meta_path).name)
 
     def __len__(self):
         return len(self.rows)
@@ -46,12 +47,7 @@ class MyDatasett(Dataset):
 
     def __init__(self, meta_path, root_dir, transform=None):
         self.root_dir, self.transform = Path(root_dir), transform or to_tensor
-        try:
-            names = [path.name for path in self.root_dir.iterdir() if path.is_file()]
-        except OSError as error:
-            advice = "MyDatasett's second argument is the folder of the test images."
-            raise DataError(f"{root_dir} can't be listed ({error.strerror}). {advice}") from error
-        self.file_names, self.skipped = images_among(names)
+        self.file_names, self.skipped = images_among(path.name for path in self.root_dir.iterdir() if path.is_file())
 
     def __len__(self):
         return len(self.file_names)

@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import os
 import random
 import stat
 import sys
@@ -37,7 +36,7 @@ WHOLE = report_files(train=4, test=2)
 
 @contextmanager
 def opened(path):
-    with sources.open_files(path, path.parent / "home") as files:
+    with sources.open_files(path) as files:
         yield read_source(files)
 
 
@@ -48,8 +47,9 @@ def everything_in(path):
 
 @pytest.fixture(params=WRITERS)
 def write(tmp_path, request):
-    """Writes {path: bytes} in one of the four ways; returns where."""
-    return lambda contents: WRITERS[request.param](tmp_path / request.param, contents)
+    """Writes {path: bytes} on Drive, in one of the four ways; returns where."""
+    (tmp_path / "MyDrive").mkdir()
+    return lambda contents: WRITERS[request.param](tmp_path / "MyDrive" / request.param, contents)
 
 
 @pytest.fixture(params=ARCHIVES)
@@ -67,21 +67,23 @@ def test_every_way_to_hold_a_data_set_holds_the_same(tmp_path, write, enclosing)
     ]
     with opened(path) as source:
         assert source.skipped == () and source.classes == [f"class {i}" for i in range(80)]
-    assert not list(tmp_path.rglob("home/**/*.*"))  # nothing is left of an unpacked .tar.gz
 
 
-def test_rows_keep_the_order_of_the_answers_and_images_their_folders(write):
-    contents = {"answer.json": answers([("dogs/1.png", 79), ("cats/1.png", 0)])}
-    contents |= {"train_data/cats/1.png": png(1), "train_data/dogs/1.png": png(2)}
-    expected = [("train_data/dogs/1.png", 79, png(2)), ("train_data/cats/1.png", 0, png(1))]
-    assert everything_in(write(contents)) == [expected, []]
-
-
-def test_test_images_without_answers_come_in_natural_order_without_a_class(write):
-    contents = report_files(train=2, test=11, labelled=False) | {"test_data/notes.txt": b"x", "train_data/.0.png": b"x"}
-    with opened(write(contents)) as source:
-        assert source.test == [(f"test_data/{i}.png", -1) for i in range(11)]
-        assert sorted(source.skipped) == ["test_data/notes.txt", "train_data/.0.png"]
+def test_rows_keep_their_order_images_their_folders_and_names_match_in_either_spelling(write):
+    """Without answers, test images come in natural order and have no class."""
+    nfc, nfd = (unicodedata.normalize(form, "고양이 1.png") for form in ("NFC", "NFD"))
+    named = json.dumps([{"category": 1, "name": nfc}, {"category": 79, "name": "dog"}], ensure_ascii=False)
+    contents = {f"test_data/{i}.png": png(i) for i in range(11)}
+    contents |= {"test_data/a.txt": b"", "train_data/.0.png": b""}
+    contents |= {f"train_data/{nfd}": png(1), f"train_data/dogs/{nfc}": png(2), "classes.json": named.encode()}
+    contents["answer.json"] = answers([(f"dogs/{nfd}", 79), (nfc, 0)])
+    path = write(contents)
+    train, test = everything_in(path)
+    assert train == [(f"train_data/dogs/{nfc}", 79, png(2)), (f"train_data/{nfc}", 0, png(1))]
+    assert test == [(f"test_data/{i}.png", -1, png(i)) for i in range(11)]
+    with opened(path) as source:
+        assert sorted(source.skipped) == ["test_data/a.txt", "train_data/.0.png"]
+        assert source.classes[:3] == ["class 0", nfc, "class 2"] and source.classes[79:] == ["dog"]
 
 
 def without(contents, *names):
@@ -105,10 +107,6 @@ def without(contents, *names):
         (report_files(4, 4) | {"test_data/9.png": png()}, "test_data/9.png .*test_answer.json"),
         (WHOLE | {"test_answer.json": b"[]"}, "test_answer.json"),
         *((WHOLE | {"classes.json": text}, "classes.json") for text in (b"{", b'{"0": "cat"}', b"[3]")),
-        *(
-            (WHOLE | {"classes.json": b'[{"category": %s, "name": "cat"}]' % number}, "classes.json")
-            for number in (b"80", b"-1", b'"1"', b"null")
-        ),
     ],
 )
 def test_what_does_not_fit_together_is_named_with_file_and_row(write, contents, named):
@@ -118,22 +116,7 @@ def test_what_does_not_fit_together_is_named_with_file_and_row(write, contents, 
         pass
 
 
-def test_classes_json_names_the_classes_it_knows(write):
-    named = json.dumps([{"category": 1, "name": "고양이"}, {"category": 79, "name": "dog"}], ensure_ascii=False)
-    with opened(write(WHOLE | {"classes.json": named.encode()})) as source:
-        assert source.classes[:3] == ["class 0", "고양이", "class 2"] and source.classes[79:] == ["dog"]
-
-
 # --- names ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("in_answer, in_archive", [("NFC", "NFD"), ("NFD", "NFC")])
-def test_korean_names_match_in_either_spelling(write, in_answer, in_archive):
-    contents = {
-        "answer.json": answers([(unicodedata.normalize(in_answer, "고양이 1.png"), 3)]),
-        unicodedata.normalize(in_archive, "train_data/고양이 1.png"): png(),
-    }
-    assert everything_in(write(contents)) == [[("train_data/고양이 1.png", 3, png())], []]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
@@ -146,11 +129,6 @@ def test_a_zip_that_does_not_say_how_its_names_are_encoded(tmp_path, encoding):
     assert everything_in(path)[0] == [("train_data/고양이.png", 3, png())]
 
 
-def test_the_backslashes_of_windows_are_slashes(tmp_path):
-    path = write_zip(tmp_path / "mine.zip", {name.replace("/", "\\"): data for name, data in WHOLE.items()})
-    assert [len(rows) for rows in everything_in(path)] == [4, 2]
-
-
 @pytest.mark.parametrize("name", ["../escaped.png", "train_data/../../escaped.png", "/escaped.png", "C:/escaped.png"])
 def test_names_that_leave_the_folder_are_refused(tmp_path, pack, name):
     path = pack(WHOLE | {name: png()})
@@ -159,78 +137,43 @@ def test_names_that_leave_the_folder_are_refused(tmp_path, pack, name):
     assert not list(tmp_path.parent.rglob("escaped.png"))
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, "zip"])
-def test_links_and_devices_in_an_archive_are_refused(tmp_path, kind):
-    rest = without(WHOLE, "train_data/0.png")
-    if kind == "zip":
-        path, info = write_zip(tmp_path / "mine.zip", rest), zipfile.ZipInfo("train_data/0.png")
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.REGTYPE])
+def test_links_devices_and_a_name_held_twice_are_refused_in_a_tar(tmp_path, kind):
+    name = "train_data/0.png" if kind == tarfile.REGTYPE else "train_data/link.png"
+    path, info = write_tar(tmp_path / "mine.tar", WHOLE), tarfile.TarInfo(name)
+    info.type, info.linkname = kind, "/etc/hostname"
+    with tarfile.open(path, "a") as archive:
+        archive.addfile(info, io.BytesIO())
+    with pytest.raises(DataError, match=name), opened(path):
+        pass
+
+
+@pytest.mark.parametrize("name", ["train_data/0.png", "train_data/link.png"])
+def test_links_and_a_name_held_twice_are_refused_in_a_zip(tmp_path, name):
+    path, info = write_zip(tmp_path / "mine.zip", WHOLE), zipfile.ZipInfo(name)
+    if "link" in name:
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr(info, "/etc/hostname")
-    else:
-        path, info = write_tar(tmp_path / "mine.tar", rest), tarfile.TarInfo("train_data/0.png")
-        info.type, info.linkname = kind, "/etc/hostname"
-        with tarfile.open(path, "a") as archive:
-            archive.addfile(info)
-    with pytest.raises(DataError, match="train_data/0.png"), opened(path):
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(info, "/etc/hostname")
+    with pytest.raises(DataError, match=name), opened(path):
         pass
 
 
 @pytest.mark.parametrize("what", ["secret.png", ""])
-def test_links_that_leave_a_folder_are_refused(tmp_path, what):
+def test_links_in_a_folder_are_refused(tmp_path, what):
     folder, outside = write_folder(tmp_path / "mine", WHOLE), write_folder(tmp_path / "out", {"secret.png": png()})
     (folder / "train_data" / "link.png").symlink_to(outside / what)
-    for look in (everything_in, sources.fingerprint):
-        with pytest.raises(DataError, match="link.png"):
-            look(folder)
-
-
-@pytest.mark.parametrize("kind", ["mine.zip", "mine.tar"])
-def test_the_same_name_twice_is_refused(tmp_path, kind):
-    path = ARCHIVES[kind](tmp_path / kind, WHOLE)
-    with warnings.catch_warnings(action="ignore"):
-        with zipfile.ZipFile(path, "a") if kind == "mine.zip" else tarfile.open(path, "a") as archive:
-            if kind == "mine.zip":
-                archive.writestr("train_data/0.png", png(5))
-            else:
-                archive.addfile(tarfile.TarInfo("train_data/0.png"), io.BytesIO())
-    with pytest.raises(DataError, match="train_data/0.png"), opened(path):
+    with pytest.raises(DataError, match="link.png"), opened(folder):
         pass
 
 
-# --- bombs and damage -----------------------------------------------------------------------------------------------
+# --- damage -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_that_is_far_too_large_is_not_read(write, monkeypatch):
     monkeypatch.setattr(sources, "MAX_FILE", 100_000)
     path = write(WHOLE | {"train_data/0.png": random.Random(0).randbytes(200_000)})
     with pytest.raises(DataError, match="train_data/0.png"):
-        everything_in(path)
-
-
-def test_a_tar_gz_that_unpacks_to_far_more_is_given_up_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_FILE", 1_000_000)
-    path = ARCHIVES["mine.tar.gz"](tmp_path / "mine.tar.gz", WHOLE | {"zeros": bytes(30_000_000)})
-    with pytest.raises(DataError, match="mine.tar.gz"), opened(path):
-        pass
-    assert os.listdir(tmp_path / "home" / "data") == []
-
-
-def test_what_is_no_archive_is_named(tmp_path):
-    for name, data in (("empty.zip", b""), ("page.zip", b"<html>Please log in</html>"), ("cut.zip", b"PK\x03\x04")):
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(DataError, match=name), opened(tmp_path / name):
-            pass
-
-
-@given(share=st.floats(0, 0.999))
-@settings(max_examples=25)
-def test_an_archive_cut_short_is_refused(tmp_path, pack, share):
-    path = pack(WHOLE)
-    whole = path.read_bytes()
-    # The end of a tar is a row of zeros; losing some of these loses nothing.
-    path.write_bytes(whole[: int(share * (len(whole.rstrip(b"\0")) if path.suffix == ".tar" else len(whole)))])
-    with pytest.raises(DataError):
         everything_in(path)
 
 
@@ -257,7 +200,18 @@ def test_a_tar_is_read_whole_or_not_at_all(tmp_path, damage, mode):
         everything_in(path)
 
 
-@settings(max_examples=150)
+@settings(max_examples=40)
+@given(share=st.floats(0, 0.999))
+def test_an_archive_cut_short_is_refused(tmp_path, pack, share):
+    path = pack(WHOLE)
+    whole = path.read_bytes()
+    # The end of a tar is a row of zeros; losing some of these loses nothing.
+    path.write_bytes(whole[: int(share * (len(whole.rstrip(b"\0")) if path.suffix == ".tar" else len(whole)))])
+    with pytest.raises(DataError, match=path.name):
+        everything_in(path)
+
+
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_a_damaged_archive_gives_named_errors_and_a_zip_never_another_image(tmp_path, pack, seed):
     path, noise = pack(WHOLE), random.Random(seed)
@@ -273,6 +227,7 @@ def test_a_damaged_archive_gives_named_errors_and_a_zip_never_another_image(tmp_
         assert all(WHOLE[name] == data for rows in found for name, _, data in rows)
 
 
+@settings(max_examples=30)
 @given(start=st.sampled_from([b"", b"PK", b"PK\5\6", b"\x1f\x8b", b"\x1f\x8b\x08"]), rest=st.binary(max_size=700))
 def test_arbitrary_bytes_are_named_errors(tmp_path, start, rest):
     (tmp_path / "mine.zip").write_bytes(start + rest)
@@ -289,49 +244,3 @@ def test_files_can_be_read_by_many_threads(pack):
             assert list(pool.map(source.read, names)) == [contents[name] for name in names]
     finally:
         sys.setswitchinterval(before)
-
-
-# --- Drive ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ARCHIVES)
-def test_an_archive_on_drive_is_copied_once_for_each_version(tmp_path, kind, monkeypatch):
-    drive = tmp_path / "MyDrive"
-    drive.mkdir()
-    path, home, opened_there = ARCHIVES[kind](drive / kind, WHOLE), tmp_path / "home", []
-
-    def watched(file, *args):
-        opened_there.append(str(file)) if str(file).startswith(str(drive)) and args == ("rb",) else None
-        return open(file, *args)
-
-    def train():
-        with sources.open_files(path, home) as files:
-            return len(read_source(files).train)
-
-    monkeypatch.setattr(sources, "open", watched, raising=False)
-    assert train() == 4 and len(opened_there) == 2  # its first bytes, and the copy
-    (copy,) = (home / "data").iterdir()
-    assert train() == 4 and len(opened_there) == 3 and list((home / "data").iterdir()) == [copy]
-    ARCHIVES[kind](path, report_files(train=8))
-    assert train() == 8 and len(list((home / "data").iterdir())) == 1 and not copy.exists()
-    assert os.listdir(drive) == [kind]
-
-
-@pytest.mark.parametrize("fault", ["ends early", "fails"])
-def test_a_drive_that_fails_is_not_taken_for_a_full_disk_and_half_a_copy_not_kept(tmp_path, monkeypatch, fault):
-    (tmp_path / "MyDrive").mkdir()
-    path, home = write_zip(tmp_path / "MyDrive" / "mine.zip", WHOLE), tmp_path / "home"
-
-    class Far(io.BytesIO):
-        def read(self, count):
-            if fault == "fails" and count > 2:
-                raise OSError(107, "Transport endpoint is not connected")
-            return super().read(min(count, 50) if self.tell() < 50 else 0)
-
-    def faulty(file, *args):
-        return Far(path.read_bytes()) if file == path else open(file, *args)
-
-    monkeypatch.setattr(sources, "open", faulty, raising=False)
-    with pytest.raises(DataError, match="MyDrive"), sources.open_files(path, home):
-        pass
-    assert os.listdir(home / "data") == []

@@ -16,28 +16,25 @@ def read_answer(text, where="answer.json"):
     text: bytes or str. where: the file's name in messages. File names come back in NFC, because a Mac spells 가 in two
     characters and other systems in one. Raises DataError that names the file and the row (counted from 0).
     """
+    answer = {}
     try:
         rows = json.loads(text)["annotations"]
+        rows[0]  # there's at least one
     except (ValueError, RecursionError, LookupError, TypeError) as error:
         example = '{"annotations": [{"file_name": "0.jpg", "category": 0}, …]}'
-        raise DataError(f"{where} isn't valid ({brief(str(error))}). It should read {example}.") from error
-    if not isinstance(rows, list) or not rows:
-        raise DataError(f'{where}: "annotations" should be a list with at least one row, not {brief(rows)}.')
-    answer = {}
+        raise DataError(f"{where} should read {example}, but doesn't ({brief(str(error))}).") from error
     for i, row in enumerate(rows):
         name, category = (row.get("file_name"), row.get("category")) if isinstance(row, dict) else (None, None)
         if not (isinstance(name, str) and name and type(category) is int):
-            problem = f'needs a "file_name" and a "category" from 0 to {CLASSES - 1}, but is {brief(row)}.'
-        elif not is_safe(name):
-            problem = f"{brief(name)} leads out of the data folder. Use relative paths without '..'."
-        elif not 0 <= category < CLASSES:
-            problem = f"category {brief(category)} is outside 0–{CLASSES - 1}. If yours start at 1, subtract one."
-        elif (name := unicodedata.normalize("NFC", name)) in answer:
-            problem = f"{brief(name)} is listed twice. Keep one row per image."
-        else:
-            answer[name] = category
-            continue
-        raise DataError(f"{where}, row {i}: {problem}")
+            raise DataError(f'{where}, row {i}: needs a "file_name" and a "category" (a number), but is {brief(row)}.')
+        if not 0 <= category < CLASSES:
+            advice = "If yours start at 1, subtract one."
+            raise DataError(f"{where}, row {i}: category {brief(category)} is outside 0–{CLASSES - 1}. {advice}")
+        name = unicodedata.normalize("NFC", name)
+        if not is_safe(name) or name in answer:
+            problem = "is listed twice" if name in answer else "leads out of the data folder"
+            raise DataError(f"{where}, row {i}: {brief(name)} {problem}.")
+        answer[name] = category
     return list(answer.items())
 
 

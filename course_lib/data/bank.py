@@ -1,17 +1,15 @@
 """The image bank: every image of a data set decoded once, as uint8 pixels in one memory-mapped file.
 
-The file is a NumPy `.npy` array (images, side, side, 3), followed by JSON: labels, names, the originals' sizes, and a
-digest of the content. It appears whole or not at all, and is rebuilt when its source has changed.
+The file is a NumPy `.npy` array (images, side, side, 3) followed by JSON: labels, names, the originals' sizes, a digest
+of the content. It appears whole or not at all, and is rebuilt when its source has changed.
 """
 
 import hashlib
 import io
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 import torch
@@ -90,16 +88,14 @@ def open_data(data, settings, home):
     path, name, layout = locate(data, settings, home)
     file, mark = Path(home) / "banks" / f"{name}-{short_hash(str(path))}-{settings.size}.npy", fingerprint(path)
     try:
-        pixels, meta = _read(file, mark)
+        images, meta = _read(file, mark)
     except Exception:  # missing, damaged, or out of date
-        slow = path.is_dir() and drive_root(path)
-        if slow:
-            command = f"!cd {quote(str(path.parent))} && zip -qr {quote(path.name + '.zip')} {quote(path.name)}"
-            print(f"Reading many small files from Drive is slow. This makes one archive of them: {command}", flush=True)
-        with open_files(path, home) as files:
-            build_bank(read_source(files, layout), settings.size, file, mark, 16 if slow else None)
-        pixels, meta = _read(file, mark)
-    return _split(name, pixels, meta, settings.seed)
+        if path.is_dir() and drive_root(path):
+            print(f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.", flush=True)
+        with open_files(path) as files:
+            build_bank(read_source(files, layout), settings.size, file, mark)
+        images, meta = _read(file, mark)
+    return _split(name, images, meta, settings.seed)
 
 
 def from_file(path, side):
@@ -109,57 +105,47 @@ def from_file(path, side):
     return Images(pixels, torch.tensor([0]), torch.tensor([-1]), *np.array(image.size)[:, None], [Path(path).name], [])
 
 
-def build_bank(source, side, path, mark="", threads=None):
-    """Decode every image of `source`, squeezed to side × side as the report's Resize does, into the file `path`.
-
-    Memory stays flat. Raises DataError with the first unreadable image and how many there are; `path` stays as it was.
-    """
-    rows, sizes, unreadable, digest = source.train + source.test, [], [], hashlib.sha256()
+def build_bank(source, side, path, mark=""):
+    """Decode all images of `source` into `path`, squeezed to side × side as by the report's Resize; or DataError."""
+    rows, sizes, digest = source.train + source.test, [], hashlib.sha256()
     if source.skipped:
         print(f"Ignoring {len(source.skipped):,} files that aren't images, such as {source.skipped[0]!r}.")
 
-    def decode(numbered):
-        number, (name, category) = numbered
-        number -= len(source.train) if number >= len(source.train) else 0
-        try:
-            data = source.read(name)
-            image = upright_rgb(io.BytesIO(data), f"{name} (row {number})")
-        except DataError as error:
-            return None, None, error
-        line = f"{name}\0{category}\0{hashlib.sha256(data).hexdigest()}\n"
+    def decode(row, name, category):
+        data = source.read(name)
+        image = upright_rgb(io.BytesIO(data), f"{name} (row {row})")
+        line = f"{name}\0{category}\0{hashlib.sha256(data).hexdigest()}\n".encode("utf-8", "surrogateescape")
         return image.size, image.resize((side, side), Image.Resampling.BILINEAR).tobytes(), line
 
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool, replacing(path) as file:
+    numbered = [(i, *row) for part in (source.train, source.test) for i, row in enumerate(part)]
+    with ThreadPoolExecutor(16) as pool, replacing(path) as file:  # more than cores: on Drive, threads mostly wait
         shape = (len(rows), side, side, 3)
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        decoded = in_order(pool, decode, enumerate(rows))  # Pillow decodes outside the interpreter's lock
-        for size, pixels, found in tqdm(decoded, "decoding", len(rows), unit=" images", leave=False):
-            if size:
-                file.write(pixels)
-                sizes.append(size)
-                digest.update(found.encode("utf-8", "surrogateescape"))
-            else:
-                unreadable.append(found)
-        if unreadable:
-            raise DataError(f"{len(unreadable):,} of {len(rows):,} images can't be read. The first: {unreadable[0]}")
+        decoded = in_order(pool, lambda row: decode(*row), numbered)  # Pillow decodes outside the interpreter's lock
+        for size, pixels, line in tqdm(decoded, "decoding", len(rows), unit=" images", leave=False):
+            file.write(pixels)
+            sizes.append(size)
+            digest.update(line)
         meta = {"mark": mark, "train": len(source.train), "sizes": sizes, "classes": source.classes, "rows": rows}
         file.write(json.dumps(meta | {"digest": digest.hexdigest()}).encode())
 
 
 def _read(path, mark):
-    """(memory-mapped uint8 tensor (n, side, side, 3), what `build_bank` wrote after it)"""
+    """(Images of a whole bank, what `build_bank` wrote after the pixels)"""
     pixels = np.load(path, mmap_mode="c")  # "c" because torch wants writable memory; nothing is written
     with open(path, "rb") as file:
         file.seek(pixels.offset + pixels.nbytes)
         meta = json.loads(file.read())
     if meta["mark"] != mark:
         raise ValueError("the source has changed")
-    return torch.from_numpy(pixels), meta
+    paths, labels = zip(*meta["rows"])
+    names, numbers = [path.split("/", 1)[1] for path in paths], torch.arange(len(paths))
+    sizes = np.array(meta["sizes"]).T
+    return Images(torch.from_numpy(pixels), numbers, torch.tensor(labels), *sizes, names, meta["classes"]), meta
 
 
-def _split(name, pixels, meta, seed):
-    names, labels = [path.split("/", 1)[1] for path, _ in meta["rows"]], np.array([row[1] for row in meta["rows"]])
-    widths, heights = np.array(meta["sizes"]).T
+def _split(name, images, meta, seed):
+    labels = images.labels.numpy()
     train, test = np.split(np.arange(len(labels)), [meta["train"]])
     if len(test) and (labels[test] >= 0).all():
         heldout, split = test, "the labelled test images"
@@ -171,9 +157,5 @@ def _split(name, pixels, meta, seed):
         test = test if len(test) else heldout
     if not len(heldout):
         raise DataError(f"{name} has one image per class and no labelled test images, so none can be held out.")
-
-    def images(rows):
-        numbers = torch.from_numpy(rows), torch.from_numpy(labels[rows]), widths[rows], heights[rows]
-        return Images(pixels, *numbers, [names[row] for row in rows], meta["classes"])
-
-    return Bank(name, images(train), images(heldout), images(test), meta["classes"], split, meta["digest"])
+    parts = map(images.subset, (train, heldout, test))
+    return Bank(name, *parts, meta["classes"], split, meta["digest"])

@@ -3,8 +3,7 @@
 import hashlib
 import io
 import sys
-import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,41 +15,36 @@ from .sources import open_files
 
 
 def describe_data(path):
-    """Open every image of a folder or archive in the report's layout; return what was found, in words.
-
-    Raises DataError if files and rows don't fit together.
-    """
-    path, sizes, unreadable, same = Path(path).expanduser().resolve(), Counter(), [], {}
-    with tempfile.TemporaryDirectory() as home, open_files(path, home) as files, ThreadPoolExecutor() as pool:
+    """Open every image of a folder or archive in the report's layout and return, in words, what was found."""
+    path, pictures = Path(path).expanduser().resolve(), defaultdict(list)
+    with open_files(path) as files, ThreadPoolExecutor() as pool:
         source = read_source(files)
 
         def look(row):
             try:
                 image = upright_rgb(io.BytesIO(source.read(row[0])), row[0])
-                return row, image.size, hashlib.sha256(image.tobytes()).digest()
+                return (image.size, hashlib.sha256(image.tobytes()).digest()), row
             except DataError as error:
-                return row, None, str(error)
+                return None, str(error)
 
-        for row, size, found in in_order(pool, look, source.train + source.test):
-            if size:
-                sizes[size] += 1
-                same.setdefault((size, found), []).append(row)
-            else:
-                unreadable.append([found])
-    per_class = Counter(category for _, category in source.train).values()
+        for picture, row in in_order(pool, look, source.train + source.test):
+            pictures[picture].append(row)
+    unreadable, copies = pictures.pop(None, []), [rows for rows in pictures.values() if len(rows) > 1]
+    sizes = Counter(size for (size, _), rows in pictures.items() for _ in rows)
+    per_class = Counter(label for _, label in source.train).values()
+    findings = {
+        "unreadable images": unreadable,
+        "pictures in both training and test": [rows for rows in copies if len({n.split("/")[0] for n, _ in rows}) > 1],
+        "pictures with several labels": [rows for rows in copies if len({label for _, label in rows} - {-1}) > 1],
+        "files that aren't images": source.skipped,
+    }
     lines = [
         f"{path.name}: {len(source.train):,} training images of {len(per_class)} classes ({min(per_class):,} to "
         f"{max(per_class):,} each), {len(source.test):,} test images",
         "pixels: " + ", ".join(f"{width} × {height} ({n:,})" for (width, height), n in sizes.most_common(10)),
     ]
-    for title, found in (
-        ("unreadable images", unreadable),
-        ("pictures in both training and test", [r for r in same.values() if len({p.split("/")[0] for p, _ in r}) > 1]),
-        ("pictures with several labels", [r for r in same.values() if len({label for _, label in r} - {-1}) > 1]),
-        ("files that aren't images", [[name] for name in source.skipped]),
-    ):
-        lines.append(f"{len(found):,} {title}")
-        lines += ["    " + " = ".join(map(str, rows[:10])) for rows in found[:10]]
+    for title, found in findings.items():
+        lines += [f"{len(found):,} {title}", *(f"    {str(item)[:300]}" for item in found[:10])]
     return "\n".join(lines)
 
 

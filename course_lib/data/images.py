@@ -1,7 +1,6 @@
 """One image file as upright RGB pixels, whatever its format and mode."""
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import DataError
@@ -11,10 +10,7 @@ MAX_PIXELS = 80_000_000  # more counts as a decompression bomb (Pillow itself on
 
 
 def upright_rgb(file, name):
-    """Open an image of any mode and return it as a PIL image in RGB, turned the way its EXIF orientation says.
-
-    file: a path or a binary file. name: what messages call it. Raises DataError if it can't be decoded.
-    """
+    """A file (or its path) as a PIL image in RGB, upright as its EXIF says. Raises DataError, calling it `name`."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -30,8 +26,3 @@ def upright_rgb(file, name):
     except Exception as error:  # Pillow passes on what its decoders raise: OSError, SyntaxError, struct.error, …
         reason = f"not one of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"{name} can't be read ({reason}). Replace it, or remove it and its row.") from error
-
-
-def to_tensor(image):
-    """PIL image in RGB → float32 tensor (3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)

@@ -23,10 +23,7 @@ class Source(NamedTuple):
 
 def read_source(files, layout="report"):
     """The Source among `files` in one of the manifest's layouts. Raises DataError that names the file and the row."""
-    try:
-        return {"cifar100": _cifar100, "tiny-imagenet": _tiny_imagenet}.get(layout, _report)(files)
-    except (RuntimeError, LookupError, ValueError) as error:
-        raise DataError(f"{files.path.name} isn't in the layout {layout} ({error}).") from error
+    return {"report": _report, "cifar100": _cifar100, "tiny-imagenet": _tiny_imagenet}[layout](files)
 
 
 def _report(files):
@@ -37,15 +34,13 @@ def _report(files):
     else:
         images, others = images_among(name for name in files.names if name.startswith("test_data/"))
         test = [(name, -1) for name in images]
-    classes = [f"class {i}" for i in range(CLASSES)]
+    classes = {i: f"class {i}" for i in range(CLASSES)}
     if "classes.json" in files.names:
         try:
-            for row in json.loads(files.read("classes.json")):
-                classes[range(CLASSES).index(row["category"])] = str(row["name"])
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
-            example = '[{"category": 0, "name": "…"}, …]'
-            raise DataError(f"classes.json should read {example}, with categories from 0 to 79.") from error
-    return Source(train, test, classes, files.read, (*skipped, *others))
+            classes |= {row["category"]: str(row["name"]) for row in json.loads(files.read("classes.json"))}
+        except (ValueError, LookupError, TypeError) as error:
+            raise DataError('classes.json should read [{"category": 0, "name": "…"}, …].') from error
+    return Source(train, test, [classes[i] for i in range(CLASSES)], files.read, (*skipped, *others))
 
 
 def _labelled(files, folder, answers):
@@ -55,9 +50,8 @@ def _labelled(files, folder, answers):
     missing = [i for i, (path, _) in enumerate(rows) if path not in present]
     unlisted, others = images_among(present - set(listed))
     if missing:
-        found = f"{len(missing):,} of {len(rows):,} rows have none; {len(unlisted):,} images have no row"
-        example = f", such as {unlisted[0]}" if unlisted else ""
-        raise DataError(f"{answers}, row {missing[0]}: there is no {rows[missing[0]][0]} ({found}{example}).")
+        found = f"{len(missing):,} of {len(rows):,} rows have no image, {len(unlisted):,} images have no row"
+        raise DataError(f"{answers}, row {missing[0]}: there is no {rows[missing[0]][0]} ({found}).")
     if unlisted:
         raise DataError(f"{unlisted[0]} has no row in {answers} ({len(unlisted):,} images have none).")
     return rows, others
@@ -66,10 +60,9 @@ def _labelled(files, folder, answers):
 def _cifar100(files):
     """The "python version" from cs.toronto.edu/~kriz/cifar.html; torchvision compares the MD5 of each of its files."""
     with tempfile.TemporaryDirectory() as home:
-        folder = Path(home) / CIFAR100.base_folder
-        folder.mkdir()
+        (Path(home) / CIFAR100.base_folder).mkdir()
         for name in ("meta", "train", "test"):
-            (folder / name).write_bytes(files.read(name))
+            (Path(home) / CIFAR100.base_folder / name).write_bytes(files.read(name))
         parts = {part: CIFAR100(home, train=part == "train") for part in ("train", "test")}
 
     def read(path):

@@ -1,8 +1,7 @@
 """The embedded, generated data set: 80 classes (a motif × its colour) in the report's layout.
 
-The motif fills the whole picture, so a class stays recognisable when a picture is flipped, rotated or cropped. Angle,
-scale, light and cover change from picture to picture: a model can memorise a few of them without having understood
-the class, and that is what the experiment is about.
+The motif fills the picture, so a class survives flips, rotations and crops. Angle, scale, light and cover change from
+picture to picture: a model can memorise a few without understanding the class, and that's the experiment.
 """
 
 import json
@@ -14,8 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..errors import DiskError
-from ..storage.files import require_mounted, write_text
+from ..storage.files import write_text
 
 MOTIFS = ("stripes", "checks", "dots", "nets")
 COLOURS = (  # 18 degrees of hue apart
@@ -72,31 +70,25 @@ def draw(label, size, random):
 def generate(home, size, train_per_class, test_per_class, seed=0):
     """Write the data set below `home` in the report's layout, unless it's there already; return its folder.
 
-    size: side of the pictures in pixels. Picture i of a part has class i mod 80 and depends on (seed, part, i) alone,
-    so a larger set begins with the pictures of a smaller one. BMP files have the same bytes on every machine.
+    size: side of the pictures in pixels. Picture i of a part has class i mod 80 and depends on (seed, part, i) alone:
+    a larger set begins with a smaller one's. BMP files have the same bytes on every machine.
     """
     folder = Path(home) / f"shapes-{train_per_class}+{test_per_class}-{size}px-seed{seed}"
     if folder.is_dir():
         return folder
-    require_mounted(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".shapes-", dir=folder.parent) as unfinished:
-            new = Path(unfinished) / folder.name
-            for part, (name, per_class) in enumerate((("train", train_per_class), ("test", test_per_class))):
-                (new / f"{name}_data").mkdir(parents=True)
-                rows = []
-                for i in tqdm(range(len(NAMES) * per_class), f"drawing {name} images", unit=" images", leave=False):
-                    rows.append({"file_name": f"{i:05d}.bmp", "category": i % len(NAMES)})
-                    random = np.random.Generator(np.random.Philox(key=[seed, part], counter=[0, i, 0, 0]))
-                    picture = Image.fromarray(draw(i % len(NAMES), size, random))
-                    picture.save(new / f"{name}_data" / f"{i:05d}.bmp")
-                answer = "answer.json" if name == "train" else "test_answer.json"
-                write_text(new / answer, json.dumps({"annotations": rows}))
-            names = [{"category": category, "name": name} for category, name in enumerate(NAMES)]
-            write_text(new / "classes.json", json.dumps(names))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".shapes-", dir=folder.parent) as unfinished:
+        new = Path(unfinished) / folder.name
+        parts = ("train_data", "answer.json", train_per_class), ("test_data", "test_answer.json", test_per_class)
+        for part, (images, answer, per_class) in enumerate(parts):
+            (new / images).mkdir(parents=True)
+            rows = [{"file_name": f"{i:05d}.bmp", "category": i % len(NAMES)} for i in range(len(NAMES) * per_class)]
+            for i, row in enumerate(tqdm(rows, f"drawing {images}", unit=" images", leave=False)):
+                random = np.random.Generator(np.random.Philox(key=[seed, part], counter=[0, i, 0, 0]))
+                Image.fromarray(draw(row["category"], size, random)).save(new / images / row["file_name"])
+            write_text(new / answer, json.dumps({"annotations": rows}))
+        names = [{"category": category, "name": name} for category, name in enumerate(NAMES)]
+        write_text(new / "classes.json", json.dumps(names))
+        if not folder.is_dir():  # another notebook may have been faster
             os.rename(new, folder)
-    except OSError as error:
-        if not folder.is_dir():  # else another notebook was faster
-            raise DiskError(f"{folder} can't be written ({error}). Free some space, or set COURSE_HOME.") from error
     return folder

@@ -3,39 +3,33 @@
 import gzip
 import hashlib
 import os
+import shutil
 import tarfile
+import tempfile
 import unicodedata
 import zipfile
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from stat import S_ISLNK
 from threading import Lock
 
-from tqdm.auto import tqdm
-
-from ..errors import CourseError, DataError
-from ..storage.files import drive_root, replacing
+from ..errors import DataError
+from ..storage.files import drive_root
 from .answers import is_safe
 
 CLUTTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}  # left in folders and archives by operating systems
 MAX_FILE = 200_000_000  # bytes; a bigger file in a data set counts as a decompression bomb
-MAX_GROWTH = 20  # so does a .tar.gz that grows to more than this many times its size, plus MAX_FILE
 
 
 class Files:
-    """The files of a folder or archive: `names` (with `/`, in NFC) and `read(name)`. An enclosing folder is left out.
+    """The files of a folder or archive: `names` (with `/`, in NFC, without an enclosing folder) and `read(name)`."""
 
-    found: (name, whether it is a link or a device, size in bytes, a function that reads it) of every file.
-    """
-
-    def __init__(self, path, found):
+    def __init__(self, path, found):  # found: (name, whether it's a link or device, bytes, a function that reads it)
         self.path, files = path, {}
         for name, odd, *file in found:
             name = unicodedata.normalize("NFC", name.removeprefix("./"))
             if odd or not is_safe(name) or name in files:
-                why = "is in it twice" if name in files else "is a link, or leads out of the data folder"
-                raise DataError(f"{path.name}: {name!r} {why}. Remove it and pack the archive again.")
+                raise DataError(f"{name!r} is a link, leads out of the data folder, or is in it twice. Remove it.")
             if CLUTTER.isdisjoint(name.split("/")):
                 files[name] = file
         enclosed = len({name.partition("/")[0] for name in files}) == 1 and all("/" in name for name in files)
@@ -49,44 +43,41 @@ class Files:
             raise DataError(f"{self.path.name} has no {name}; it has {', '.join(top) or 'no files'}.")
         size, read = self._files[name]
         if size > MAX_FILE:
-            raise DataError(f"{self.path.name}: {name} has {size / 1e6:,.0f} MB, a decompression bomb. Remove it.")
+            raise DataError(f"{self.path.name}: {name} has {size / 1e6:,.0f} MB, too many for an image. Remove it.")
         try:
             return read()
         except Exception as error:  # whatever damaged bytes lead to in zipfile, zlib, …
-            raise DataError(f"{self.path.name} is damaged at {name} ({error}). Copy or download it again.") from error
+            raise DataError(f"{self.path.name}: {name} can't be read ({error}). Copy the data here again.") from error
 
 
 @contextmanager
-def open_files(path, home):
-    """The Files of a folder or an archive. An archive on Drive is copied to `home`/data first, and the copy kept."""
+def open_files(path):
+    """The Files of a folder or an archive. Raises DataError if it's damaged."""
     with ExitStack() as stack:
         try:
-            found = _archived(path, Path(home) / "data", stack)
             if path.is_dir():
-                found = ((name, False, stat.st_size, (path / name).read_bytes) for name, stat in walk(path))
+                found = ((name, odd, stat.st_size, (path / name).read_bytes) for name, odd, stat in walk(path))
+            else:
+                found = _in_archive(path, stack)
             files = Files(path, found)
-        except CourseError:
-            raise
-        except Exception as error:  # whatever damaged bytes lead to in zipfile, tarfile, gzip, …
-            raise DataError(f"{path} isn't a whole .zip, .tar or .tar.gz ({error}). Copy it here again.") from error
+        except Exception as error:  # ours, or whatever damaged bytes lead to in zipfile, tarfile, gzip, …
+            raise DataError(f"{path.name} can't be used as a folder, .zip, .tar or .tar.gz: {error}") from error
         yield files
 
 
 def walk(folder, below=""):
-    """Yield (relative name, os.stat_result) of every file in a folder. Raises DataError for a link that leads out."""
+    """Yield (relative name, whether it's a link or device, os.stat_result) of every file in a folder."""
     for entry in sorted(os.scandir(folder / below), key=lambda entry: entry.name):
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{entry.path} is a link that leads out of the data folder. Put the files there instead.")
         if entry.is_dir(follow_symlinks=False):
             yield from walk(folder, f"{below}{entry.name}/")
-        elif entry.is_file():
-            yield f"{below}{entry.name}", entry.stat()
+        else:
+            yield f"{below}{entry.name}", not entry.is_file(follow_symlinks=False), entry.stat(follow_symlinks=False)
 
 
 def fingerprint(path):
     """A text that changes when a source does: size and time of an archive, or of every file of a folder."""
-    files = walk(path) if path.is_dir() else [("", path.stat())]
-    return short_hash([(name, found.st_size, found.st_mtime_ns) for name, found in files])
+    files = walk(path) if path.is_dir() else [("", False, path.stat())]
+    return short_hash([(name, found.st_size, found.st_mtime_ns) for name, _, found in files])
 
 
 def short_hash(value):
@@ -94,69 +85,36 @@ def short_hash(value):
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
-def _archived(path, folder, stack):
+def _in_archive(path, stack):
     """Yield what Files takes for each file of an archive, which stays open until `stack` is closed."""
-    with open(path, "rb") as file:
-        start = file.read(2)
-    local = path
-    if start == b"\x1f\x8b" or drive_root(path):
-        local = _copy(path, folder, start == b"\x1f\x8b")
-        if not drive_root(path):
-            stack.callback(local.unlink, missing_ok=True)
+    file = stack.enter_context(open(path, "rb"))
+    start = file.read(2)
+    file.seek(0)
+    if start == b"\x1f\x8b" or drive_root(path):  # neither gzip nor Drive can be read at random
+        packed, file = gzip.open(file) if start == b"\x1f\x8b" else file, stack.enter_context(tempfile.TemporaryFile())
+        shutil.copyfileobj(packed, file, 1 << 20)
+        file.seek(0)
     if start == b"PK":
-        archive = stack.enter_context(zipfile.ZipFile(local))
+        try:
+            archive = zipfile.ZipFile(file, metadata_encoding="utf-8")  # of names that don't tell theirs: a Mac's
+        except UnicodeDecodeError:
+            archive = zipfile.ZipFile(file, metadata_encoding="cp949")  # a Korean Windows'
         for info in archive.infolist():
-            name = info.orig_filename
-            if not info.flag_bits & 0x800 and not name.isascii():  # a Mac writes UTF-8, a Korean Windows CP949
-                raw = name.encode("cp437")
-                name = raw.decode("utf-8", "ignore")
-                name = name if name.encode() == raw else raw.decode("cp949", "replace")
-            name = name.replace("\\", "/")
+            name = info.orig_filename.replace("\\", "/")
             if not name.endswith("/"):
                 yield name, S_ISLNK(info.external_attr >> 16), info.file_size, partial(archive.read, info)
         return
-    file, lock = stack.enter_context(open(local, "rb")), Lock()
+    archive, lock = tarfile.open(fileobj=file, mode="r:"), Lock()
 
-    def read(offset, size):
+    def read(member):
         with lock:
-            file.seek(offset)
-            return file.read(size)
+            return archive.extractfile(member).read()
 
-    archive = tarfile.open(fileobj=file, mode="r:")
     for member in archive:
         if not member.isdir():
-            odd = not member.isreg() or member.issparse()
-            yield member.name, odd, member.size, partial(read, member.offset_data, member.size)
+            yield member.name, not member.isreg(), member.size, partial(read, member)
     # tarfile stops without a word at a damaged header or a missing end. Only zeros may follow, and some must.
-    end = read(archive.offset, MAX_FILE)
+    file.seek(archive.offset)
+    end = file.read(MAX_FILE)
     if len(end) < 512 or end.strip(b"\0"):
-        raise DataError(f"{path.name} is cut short or damaged after {len(archive.members):,} files. Copy it again.")
-
-
-def _copy(path, folder, zipped):
-    """A local copy of an archive, unpacked if it's a .tar.gz. Another version of it gets another copy."""
-    place, limit = short_hash(str(path)), MAX_GROWTH * path.stat().st_size + MAX_FILE
-    copy = folder / f"{path.name[:60]}.{place}.{fingerprint(path)}"
-    if not copy.exists():
-        for old in folder.glob(f"*.{place}.*"):
-            old.unlink()
-        with replacing(copy) as file:
-            for chunk in _chunks(path, zipped):
-                file.write(chunk)
-                if file.tell() > limit:
-                    raise DataError(f"{path.name} unpacks to over {MAX_GROWTH} times its size: a decompression bomb.")
-    return copy
-
-
-def _chunks(path, zipped):
-    size = path.stat().st_size
-    try:
-        with open(path, "rb") as far, gzip.open(far) if zipped else far as source:
-            with tqdm(desc=f"copying {path.name}", total=size, unit="B", unit_scale=True, leave=False) as bar:
-                while chunk := source.read(1 << 20):
-                    yield chunk
-                    bar.update(far.tell() - bar.n)
-                if far.tell() != size:
-                    raise OSError(f"it ended at byte {far.tell():,} of {size:,}")
-    except OSError as error:  # not to be taken for a full disk at the other end
-        raise DataError(f"{path} can't be read ({error}). Copy it here again; for Drive, mount it again.") from error
+        raise DataError(f"it's cut short or damaged after {len(archive.members):,} files. Copy it here again.")
