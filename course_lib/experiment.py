@@ -133,13 +133,10 @@ class Course:
         """The run in two lines: what is computed and on what; where its files are and how far each stage is."""
         places = self.shown(self.folder) + (f", copied to {self.drive.remote}" if self.drive else "")
         stages = [f"stage {number}: {state}" for number in self.epochs if (state := self.stage(number).state)]
-        hint = ""
-        if self.preset == "full" and self.device.type == "cpu":
-            hint = "\nNo GPU found. In Colab: Runtime → Change runtime type → GPU; or choose the preset lecture."
         return (
             f"{self.data.name}, preset {self.preset}: {self.settings.size} × {self.settings.size} pixels, seed "
             f"{self.settings.seed}, on {self.device.type} in {self.precision.name}\n"
-            f"{places} – {', '.join(stages) or 'nothing trained yet'}{hint}"
+            f"{places} – {', '.join(stages) or 'nothing trained yet'}"
         )
 
 
@@ -191,16 +188,16 @@ def open_course(data="shapes", preset="lecture", drive=False):
     if preset not in PRESETS:
         raise SettingsError(f"The preset (COURSE_PRESET) is {preset!r}; it can be {', '.join(PRESETS)}.")
     settings, epochs = PRESETS[preset]
-    numbers = {name: _whole_number(f"COURSE_{name.upper()}", environment) for name in ("seed", "size", "epochs")}
-    if "COURSE_EPOCHS" in environment:  # of stages 2 and 3; stage 1 is a check and keeps its own
-        if numbers["epochs"] < 1:
-            raise SettingsError(f"COURSE_EPOCHS is {numbers['epochs']}: use 1 or more.")
-        epochs = epochs | {2: numbers["epochs"], 3: numbers["epochs"]}
-    changes = {name: numbers[name] for name in ("seed", "size") if numbers[name] is not None}
-    settings = replace(settings, precision=environment.get("COURSE_PRECISION", "auto"), **changes)
+    settings = replace(
+        settings,
+        seed=_whole_number("COURSE_SEED", settings.seed, least=0),
+        size=_whole_number("COURSE_SIZE", settings.size),
+        precision=environment.get("COURSE_PRECISION", settings.precision),
+    )
+    if wanted := _whole_number("COURSE_EPOCHS", None):  # of stages 2 and 3; stage 1 is a check and keeps its own
+        epochs = epochs | {2: wanted, 3: wanted}
     device = best_device()
     precision = choose_precision(device, settings.precision)
-
     home, remote = _homes(environment.get("COURSE_HOME"), drive)
     source = environment.get("COURSE_DATA", data)
     bank = open_data(source, settings, home)
@@ -224,11 +221,11 @@ def _homes(wanted, drive):
     return wanted, mount() / "runs" if drive else None
 
 
-def _whole_number(name, environment):
-    try:
-        return int(environment[name]) if name in environment else None
-    except ValueError:
-        raise SettingsError(f"{name} is {environment[name]!r}: use a whole number.") from None
+def _whole_number(name, default, least=1):
+    text = os.environ.get(name)
+    if text and not (text.isdecimal() and int(text) >= least):
+        raise SettingsError(f"{name} is {text!r}: use a whole number from {least} on.")
+    return int(text) if text else default
 
 
 def _folder_name(data_name, preset, settings):

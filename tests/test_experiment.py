@@ -146,9 +146,3 @@ def test_paths_are_shown_without_the_machine(course, monkeypatch):
     assert str(course.home) not in course.describe()
     for part in ("shapes", "smoke", "32 × 32", "seed 0", "cpu", "fp32"):
         assert part in course.describe()
-
-
-def test_the_full_preset_without_a_gpu_says_so(course):
-    assert "GPU" in replace(course, preset="full").describe()
-    assert "GPU" not in replace(course, preset="full", device=torch.device("cuda")).describe()
-    assert "GPU" not in replace(course, preset="lecture").describe()
