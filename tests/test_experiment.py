@@ -1,6 +1,6 @@
 """Settings from the form and from the environment, which wins; presets, stages, and where things are."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
