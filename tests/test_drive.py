@@ -17,7 +17,7 @@ from faults import Death, Died, Full, total_size, watched
 from tiny import BATCH, EPOCHS, STEPS, at_step, conv_model, crash, noise_images, press_stop, same_weights
 
 from course_lib import CheckpointError, DiskError, Stopped, experiment, open_course, train
-from course_lib.storage import checkpoints, drive
+from course_lib.storage import checkpoints, drive, files
 from course_lib.storage.files import write_text
 
 ENDLESS = 1e6  # seconds
@@ -104,6 +104,9 @@ def test_a_new_runtime_gets_everything_back_and_continues_bit_exactly(computer, 
     write_text(course.folder / "trials" / "ab.json", "[]")
     write_text(course.folder / "mine" / "again" / "curve.json", "[1]")
     assert course.drive.wait()
+    (course.folder / ".results.json.1.tmp").touch()  # is just being written
+    assert course.drive.wait() and not (course.drive.remote / ".results.json.1.tmp").exists()
+    (course.folder / ".results.json.1.tmp").unlink()
     assert {path.relative_to(course.folder) for path in content(course.folder)} == {
         path.relative_to(course.drive.remote) for path in content(course.drive.remote)
     }
@@ -149,6 +152,9 @@ def test_the_further_side_wins_however_the_clocks_were_set(computer, course, age
     here = computer()
     run(here, no_step())
     assert (remote_stage(here) / "measured.json").read_text() == '"new"'
+    write_text(here.stage(2).folder / "measured.json", '"newest"')  # and isn't copied before the kernel restarts
+    drive.drive_copy.cache_clear()
+    assert (computer().stage(2).folder / "measured.json").read_text() == '"newest"'
     # The other way round: Drive is further than the disk of b.
     behind = computer("b", drive=False)
     stopped(behind, step=2)
@@ -172,6 +178,14 @@ def test_results_beside_the_stages_come_from_the_further_side_too(computer, cour
     again = computer()
     assert again.drive.wait()
     assert (again.folder / "result.csv").read_text() == (again.drive.remote / "result.csv").read_text() == "new"
+
+
+def test_a_runtime_that_is_behind_deletes_nothing_that_is_further(computer, course, saving_often):
+    stopped(course, step=2)
+    ahead = computer("b")
+    run(ahead)
+    stopped(course, step=3)
+    assert newest(remote_stage(ahead)).read_bytes() == newest(ahead.stage(2).folder).read_bytes()
 
 
 def test_a_damaged_checkpoint_on_drive_is_passed_over(computer, course, saving_often, capsys):
@@ -271,9 +285,9 @@ def test_training_does_not_wait_for_a_slow_drive(course, saving_often, monkeypat
     monkeypatch.setattr(drive, "EVERY_SECONDS", 0.001)
     quick = drive.Drive(course.folder, course.drive.remote, course.identity)
     with watched(course.drive.remote, slow):
-        model = at_step(conv_model(), 2, lambda: began.wait(timeout=60))
+        model = at_step(conv_model(), 2, lambda: waited.append(began.wait(timeout=60)))
         run(replace(course, drive=quick), at_step(model, STEPS, last_step.set))
-    assert waited and all(waited)
+    assert len(waited) > 1 and all(waited)
     assert newest(remote_stage(course)).name == newest(course.stage(2).folder).name
 
 
@@ -354,7 +368,17 @@ def test_nothing_is_opened_where_no_drive_is_mounted(computer, tmp_path):
     (tmp_path / "MyDrive").rmdir()
     with pytest.raises(DiskError, match=str(tmp_path / "MyDrive")):
         computer()
-    assert not (tmp_path / "MyDrive").exists()
+    assert not (tmp_path / "MyDrive").exists() and not (tmp_path / "a" / "runs").exists()
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_nothing_is_written_where_no_drive_is_mounted(tmp_path, monkeypatch, when):
+    if when == "meanwhile":  # between the check and the first folder
+        monkeypatch.setattr(files, "require_mounted", lambda path: None)
+    with pytest.raises(DiskError):
+        write_text(tmp_path / "drive" / "MyDrive" / "runs" / "results.json", "{}")
+    assert not (tmp_path / "drive" / "MyDrive").exists()
+    assert when == "meanwhile" or not (tmp_path / "drive").exists()
 
 
 def test_when_drive_is_unmounted_nothing_starts_over_and_no_local_folder_takes_its_place(computer, course, tmp_path):
@@ -421,8 +445,9 @@ def test_a_full_local_disk_is_not_blamed_on_drive(computer, course, tmp_path):
 @pytest.mark.parametrize("difference", ["seed", "data", "pixels"])
 @pytest.mark.parametrize("whose", ["Drive's", "the disk's"])
 def test_another_run_in_the_same_folder_is_refused_and_not_one_byte_changes(computer, tmp_path, difference, whose):
+    here, there = 2, 5  # steps: Drive is further
     ours, theirs = computer("a", drive=whose != "Drive's"), None
-    stopped(ours)
+    stopped(ours, here if whose == "Drive's" else there)
     if difference == "seed":
         theirs = computer("b", drive=whose == "Drive's", SEED=1)
     else:
@@ -430,7 +455,7 @@ def test_another_run_in_the_same_folder_is_refused_and_not_one_byte_changes(comp
         if difference == "pixels":
             other["train_data/3.png"] = other["train_data/4.png"]
         theirs = computer("b", drive=whose == "Drive's", data=write_folder(tmp_path / "x" / "birds", other))
-    stopped(theirs)
+    stopped(theirs, there if whose == "Drive's" else here)
     if whose == "Drive's":  # we turn Drive on, where they are already
         place = tmp_path / "MyDrive" / "runs"
     else:  # we are on Drive, and a copy of theirs lies where our local folder belongs
@@ -481,9 +506,11 @@ def test_a_run_that_takes_our_place_here_is_not_copied_over_ours(computer, cours
 
 def test_a_run_deleted_on_drive_while_the_kernel_lives_is_copied_again(computer, course):
     stopped(course)
+    run(course, number=1)
     shutil.rmtree(course.drive.remote)
     model = run(course)
-    assert same_weights(run(computer("b"), no_step()), model)
+    other = computer("b")
+    assert same_weights(run(other, no_step()), model) and other.stage(1).state == "finished"
 
 
 def test_a_run_deleted_here_while_the_kernel_lives_comes_back_from_drive(computer, course):
@@ -532,7 +559,8 @@ def test_a_drive_that_fails_while_it_forgets_gets_its_copy_back(computer, course
 
     with watched(course.drive.remote, fail), pytest.raises(OSError):
         course.start_over()
-    assert len(switch) == 3 and course.drive.wait()
+    assert len(switch) == 3 and (course.drive.remote / "run.json").exists()  # which goes last
+    assert course.drive.wait()
     for number in (1, 2):
         assert computer("b").stage(number).state == "finished"
 
