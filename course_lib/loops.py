@@ -19,20 +19,20 @@ from .storage.run import Run
 def train(model, images, stage, *, augmented, heldout=None):
     """Train `model` on `images` for a stage; returns the history, one dict per epoch (report 1.E).
 
-    images: Images with labels. augmented: the report's augmentation (True), or resize only (False). heldout: Images
-    that are never trained on; their accuracy is measured after each epoch, plain, in eval mode.
+    images: at least two Images with labels. augmented: the report's augmentation, or resize only. heldout: Images that
+    are never trained on; accuracy on them is measured after each epoch, without augmentation, in eval mode.
 
-    A checkpoint is saved every two minutes. After ■, a kill or a lost runtime, the same call resumes; a finished stage
-    is loaded. History: epoch (from 1), loss (nats), train_accuracy (running, in train mode) and heldout_accuracy
-    (shares in [0, 1]), seconds, images_per_second. Raises DataError, CheckpointError, DivergedError,
-    DeviceMemoryError, Stopped.
+    A checkpoint is saved every two minutes. ■ saves, too, and raises Stopped. After ■, a kill or a lost runtime, call
+    `train` again to continue from the newest checkpoint, in the same epoch; a finished stage is loaded. History: epoch
+    (from 1), loss (nats) and train_accuracy (both in train mode, while the epoch was running), heldout_accuracy,
+    seconds, images_per_second; accuracies are shares in [0, 1]. Raises DataError, CheckpointError, DivergedError.
     """
     _require_labels(images, at_least=2)
     course, settings = stage.course, stage.course.settings
-    images = images.resident(course.device)
+    images = images.resident(course.device)  # all on the GPU, if they fit
     model.to(course.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
-    scaler = course.precision.scaler()
+    scaler = course.precision.scaler()  # does nothing unless the precision is fp16
     with Run(stage, model, optimizer, scaler, images, augmented) as run:  # resumes from the newest good checkpoint
         for epoch in run.epochs():
             model.train()

@@ -97,13 +97,14 @@ browse_classes(images.train)
 
 # %%
 from course_lib import MyDataset
+from course_lib.data.manifest import locate
 
-if course.data.name == "shapes":
-    folder = next((course.home / "data").glob("shapes-*"))
+folder, *_ = locate(course.source, course.settings, course.home)
+if (folder / "answer.json").exists():  # not if the data is an archive
     dataset = MyDataset(folder / "answer.json", folder / "train_data")
     image, label = dataset[0]
-    print(f"{len(dataset):,} images. The first: {tuple(image.shape)}, {image.dtype}, {image.min():.2f}–{image.max():.2f}")
-    print(f"Its label is {label}: {images.classes[label]}")
+    print(f"{len(dataset):,} images. The first: {tuple(image.shape)}, {image.dtype}, label {label}")
+    print(f"Its values go from {image.min():.2f} to {image.max():.2f}; its class is {images.classes[label]}.")
 
 # %% [markdown]
 # ## The same image, augmented nine times

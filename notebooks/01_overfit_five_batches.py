@@ -157,8 +157,8 @@ print(f"After {passes} passes, {best} is ahead with {curves[best][-1]:.1%} (runn
 # %% [markdown]
 # ## Starting over, leaving Drive
 #
-# Uncomment a line and run the cell.
+# Uncomment a line, run the cell, and comment it out again.
 
 # %%
 # course.stage(1).start_over()  # forget this stage, here and on Drive; then run the notebook again
-# course.leave_drive()  # wait until Google Drive has everything, and unmount it before you close the runtime
+# course.leave_drive()  # finish copying to Google Drive and unmount it, before you close the runtime

@@ -20,8 +20,8 @@
 # %% [markdown]
 # # 2. Training without augmentation
 #
-# Now all training images, only resized. The report trained for 30 epochs, reached 100 % on its training images, and
-# suspected that this was too good to be true. **What does 100 % on training images mean?**
+# We now train on all training images of the preset, resized but not augmented. In the student's report, this took 30
+# epochs and reached 100 % on the training images, which looked too good to be true. **What does 100 % mean?**
 
 # %% cellView="form"
 # @title Setup: the data, and how much of it
@@ -47,11 +47,14 @@ print(course.describe())
 # %% [markdown]
 # ## Train
 #
-# A new model, cross entropy, SGD with learning rate 0.01 and momentum 0.9, batches of 32 in a new order each epoch.
-# After each epoch, some of the held-out images are measured. **Predict:** where will the two accuracies end?
+# We train a new model with cross entropy and SGD (learning rate 0.01, momentum 0.9). Each epoch shuffles the images and
+# goes through them in batches of 32. After each epoch, we measure the accuracy on some of the held-out images.
+# **Predict:** what will the accuracy on training images be after the last epoch? And on held-out images?
 #
-# Press ■ whenever you like: training stops after the current step and saves. Run the cell again to continue. A finished
-# stage is loaded at once.
+# You can press ■ at any time: training finishes the current step, saves and stops, and the cells below don't run. Run
+# this cell again to continue. If the kernel died, run the notebook from the top: training resumes in the same epoch,
+# from a checkpoint that is at most two minutes old. (If Colab takes the whole machine away, only a run with `drive`
+# ticked survives.) If training has already finished, this cell loads the result.
 
 # %%
 from course_lib import MyModel, few_heldout, get_model, keep, plot_history, train
@@ -66,8 +69,9 @@ keep(plot_history({2: history}), course.folder / "stage-2.png")
 # %% [markdown]
 # ## Is it overfitting?
 #
-# The report's test was to show the *same* model *augmented* training images. It knows these pictures; only crop, flips
-# and angle are new. Ours adds images the model has never seen. **Predict both accuracies.**
+# The report tested the *same* model on *augmented* training images. The model knows these images; only the crop, the
+# flips and the rotation are new. We also test it on held-out images, which it has never seen. **Predict all three
+# accuracies:** training images plain, training images augmented, held-out images plain.
 
 # %%
 from course_lib import measure, record, table
@@ -93,20 +97,20 @@ keep(figure, course.folder / "stage-2-plain-and-augmented.png")
 
 # %%
 right = probabilities.argmax(1) == labels
-print(f"Of these six images, {right[:6].sum()} are recognised as they are, and {right[6:].sum()} when augmented.")
+print(f"Of these six images, the model recognises {right[:6].sum()} unchanged and {right[6:].sum()} augmented.")
 print(f"Training images: {final['train_plain'].accuracy:.1%} plain, {final['train_augmented'].accuracy:.1%} augmented.")
 print(f"Held-out images: {final['heldout_plain'].accuracy:.1%} plain.")
 
 # %% [markdown]
-# The top row shows six training images as the model learned them; the bottom row shows the same six, augmented. The
-# further the three accuracies lie apart, the more the model has learned pictures instead of classes. Accuracy on
-# training images can't tell the two apart. Images the model has never seen can.
+# The top row shows six training images as the model saw them in training; the bottom row shows the same six,
+# augmented. If accuracy is much lower on held-out images than on training images, the model has memorised images rather
+# than learned classes. Training accuracy alone can't show this; accuracy on images the model has never seen can.
 
 # %% [markdown]
 # ## Starting over, leaving Drive
 #
-# Uncomment a line and run the cell.
+# Uncomment a line, run the cell, and comment it out again.
 
 # %%
 # course.stage(2).start_over()  # forget this stage, here and on Drive; then run the notebook again
-# course.leave_drive()  # wait until Google Drive has everything, and unmount it before you close the runtime
+# course.leave_drive()  # finish copying to Google Drive and unmount it, before you close the runtime

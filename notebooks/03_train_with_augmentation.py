@@ -91,8 +91,8 @@ for number, measured in results["stages"].items():
 # %% [markdown]
 # ## Starting over, leaving Drive
 #
-# Uncomment a line and run the cell.
+# Uncomment a line, run the cell, and comment it out again.
 
 # %%
 # course.stage(3).start_over()  # forget this stage, here and on Drive; then run the notebook again
-# course.leave_drive()  # wait until Google Drive has everything, and unmount it before you close the runtime
+# course.leave_drive()  # finish copying to Google Drive and unmount it, before you close the runtime

@@ -109,7 +109,7 @@ keep(plot_top_five(own.batch([0])[0], predict(model, own, course)[0], course.dat
 # %% [markdown]
 # ## Starting over, leaving Drive
 #
-# Uncomment a line and run the cell.
+# Uncomment a line, run the cell, and comment it out again.
 
 # %%
-# course.leave_drive()  # wait until Google Drive has everything, and unmount it before you close the runtime
+# course.leave_drive()  # finish copying to Google Drive and unmount it, before you close the runtime
