@@ -54,7 +54,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Course:
-    """One run of the experiment. `open_course` makes it; everything else is handed it."""
+    """One run of the experiment. `open_course` makes it, and most functions take it as an argument."""
 
     data: Bank  # the images
     preset: str
@@ -73,7 +73,7 @@ class Course:
         return {"data": {"name": self.data.name, "digest": self.data.digest}, "settings": asdict(self.settings)}
 
     def claim(self):
-        """Make the folder this run's: returns its `run.json`, written if there is none. CheckpointError: another's."""
+        """Claim the run's folder and return its `run.json`. Raises CheckpointError if it belongs to another run."""
         advice = "To keep both runs, set COURSE_HOME to another folder, or rename the data set or this folder."
         record = read_run(self.folder, self.identity, self.shown(self.folder), advice)
         if not record:
@@ -130,7 +130,7 @@ class Course:
         return str(path)
 
     def describe(self):
-        """The run in two lines: what is computed and on what; where its files are and how far each stage is."""
+        """The run in two lines: what is computed and on what; where its files are and how far each stage has got."""
         places = self.shown(self.folder) + (f", copied to {self.drive.remote}" if self.drive else "")
         stages = [f"stage {number}: {state}" for number in self.epochs if (state := self.stage(number).state)]
         return (
@@ -156,7 +156,7 @@ class Stage:
 
     @property
     def state(self):
-        """How far the stage is, in words; None if it hasn't begun."""
+        """How far the stage has got, in words; None if it hasn't begun."""
         epoch, images = next(map(position, newest_first(self.folder)), (0, 0))
         if epoch >= self.epochs and not images:
             return "finished"
@@ -239,7 +239,7 @@ def _folder_name(data_name, preset, settings):
 
 
 def _keep_precision(course, began):
-    """The course in the precision its run began in, if the device computes in that."""
+    """The course in the precision its run began in, if the device supports it."""
     if began != course.precision.name and computes_in(course.device, began):
         return replace(course, precision=Precision(began, course.device.type))
     if began != course.precision.name:

@@ -5,6 +5,7 @@ import os
 import torch
 from torch import nn
 
+from .data.answers import CLASSES
 from .errors import CheckpointError
 
 
@@ -61,7 +62,7 @@ class MyModel(nn.Module):
             res_block(512, 512, 2), *(res_block(1024, 512, 1) for _ in range(2))
         )
         self.pool = nn.AdaptiveAvgPool2d((1, 1))  # (B, 1024, 1, 1)
-        self.fc = nn.Linear(1024, 80)
+        self.fc = nn.Linear(1024, CLASSES)
 
     def forward(self, x):
         x = self.conv1(x)

@@ -1,4 +1,4 @@
-"""Figures you can read from the back row: 1280 pixels wide at most, and colour is never the only code."""
+"""Figures you can read from the back row: 1280 pixels wide at most, and nothing is shown by colour alone."""
 
 import io
 import unicodedata

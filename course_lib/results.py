@@ -83,10 +83,10 @@ def read_results(course):
 
 
 def trial(course, images, *, epochs, model=None, **changes):
-    """A short training from a new model with other settings: `trial(course, five, epochs=4, lr=0.1)`; its history.
+    """Train a new model briefly with other settings, `trial(course, five, epochs=4, lr=0.1)`; returns the history.
 
-    model: another new model than the report's. changes: fields of Settings. The history is kept in `trials/`, under a
-    name that depends on everything it was measured with, and read from there the next time. The weights aren't kept.
+    model: a new model to use instead of the report's. changes: fields of Settings. The history is kept in `trials/`,
+    in a file whose name depends on everything it was measured with, and is read from there the next time.
     """
     model = model or get_model(MyModel, seed=course.settings.seed)
     with tempfile.TemporaryDirectory() as scratch:

@@ -46,7 +46,7 @@ def newest_good(folder):
 
 
 def load(path):
-    """Read a checkpoint as `save` was given it, onto the CPU. Nothing in the file is executed."""
+    """Load a checkpoint onto the CPU: the dict that `save` was given. Nothing in the file is executed."""
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -62,7 +62,7 @@ def position(path):
 
 
 def is_good(path):
-    """Are a checkpoint's bytes those that its name promises?"""
+    """Do a checkpoint's bytes match the digest in its name?"""
     return digest_of(path.read_bytes()) == path.stem.split("-")[-1]
 
 

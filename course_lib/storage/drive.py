@@ -20,7 +20,7 @@ from .checkpoints import is_good, newest_first, newest_good, position
 from .files import replacing, require_mounted, sweep
 from .identity import read_run
 
-EVERY_SECONDS = 10  # between two looks at what has changed; also between two attempts
+EVERY_SECONDS = 10  # how often to look for changes, and to retry
 MOUNT_POINT = "drive"  # the report's ./drive
 
 
@@ -52,7 +52,7 @@ class Drive:
         atexit.register(self.wait)
 
     def restore(self):
-        """Copy from Drive what is missing here, and the stages that are further there.
+        """Copy from Drive what is missing here, and any stage that has got further there.
 
         Raises DiskError, or CheckpointError if Drive holds another run or can't be read: it may have what's missing.
         """
@@ -65,7 +65,7 @@ class Drive:
                     if self._restore_folder(folder, self.local / folder.relative_to(self.remote), folder in further):
                         further.add(folder.parent)
             except DiskError:
-                raise  # the local disk's, or nothing mounted: its message says so
+                raise  # the local disk failed, or Drive isn't mounted; the message says which
             except OSError as error:
                 raise CheckpointError(
                     f"{self.remote} on Drive can't be read ({error.strerror or error}). Mount Drive and run the cell "
@@ -73,7 +73,7 @@ class Drive:
                 ) from error
 
     def tell(self):
-        """Print what has happened since the last time; only this prints, so call it where a reader looks."""
+        """Print what the copying thread has to report; call it from a cell, so that a reader sees it."""
         while self._news:
             tqdm.write(self._news.pop(0))
 
@@ -89,7 +89,7 @@ class Drive:
         return not self._failing
 
     def forget(self, folder):
-        """Delete `folder` and its copy, emptying that one's files first: Drive's trash counts against your quota."""
+        """Delete `folder` and its copy. The copy's files are emptied first: Drive's trash takes up space, too."""
         with self._lock:
             require_mounted(self.remote)
             self._run_in(self.remote)
@@ -150,7 +150,7 @@ class Drive:
                     _remove(other)
 
     def _restore_folder(self, there, here, further):
-        """Restore the files of one folder; True if Drive has a further checkpoint of it. further: of its stages."""
+        """Restore the files of one folder; True if Drive is ahead. further: whether it is in one of its stages."""
         ours = newest_good(here)
         ahead = [path for path in newest_first(there) if not ours or position(path) > position(ours)]
         found = next(filter(is_good, ahead), None)
@@ -161,7 +161,7 @@ class Drive:
             if wanted and (found or further or not (here / path.name).exists()):
                 self._bring(path, here / path.name)
         if found:
-            self._bring(found, here / found.name)  # last: until it's here, Drive is further
+            self._bring(found, here / found.name)  # last: until it's here, Drive counts as ahead
         return bool(found)
 
     def _bring(self, there, path):

@@ -14,7 +14,7 @@ def stage_identity(course_identity, number, model, optimizer, images, augmented)
 
     Stage 3 also depends on the model it starts from, the outcome of stage 2.
     """
-    groups = {  # of parameters, each with its options; what new versions of PyTorch add is off
+    groups = {  # of parameters; options that are off are left out, since new PyTorch versions add some
         f"group {number}": {name: value for name, value in group.items() if value and name != "params"}
         for number, group in enumerate(optimizer.param_groups, 1)
     }
@@ -46,7 +46,7 @@ def weights_digest(weights):
 
 
 def read_run(folder, identity, where, advice):
-    """What `run.json` in `folder` says, None without one. Raises CheckpointError if it's another run's, or damaged.
+    """The content of `run.json` in `folder`, or None. Raises CheckpointError if it's damaged, or another run's.
 
     where: the folder, as messages call it.
     """
@@ -65,12 +65,15 @@ def read_run(folder, identity, where, advice):
 
 
 def require_same(found, expected, where, advice):
-    """Raise CheckpointError that names all differences if `found`, the record of a run in `where`, isn't `expected`."""
+    """Raise CheckpointError that names all differences if `found`, the record of a run in `where`, isn't `expected`.
+
+    A setting that is off (0, False, None) may be missing: an older run needn't have known it.
+    """
     found, expected = _flat(found), _flat(expected)
     differences = [
         f"{key} {brief(found.get(key))} instead of {brief(expected.get(key))}"
         for key in sorted({*found, *expected})
-        if found.get(key) != expected.get(key)
+        if (found.get(key) or None) != (expected.get(key) or None)
     ]
     if differences:
         raise CheckpointError(f"{where} is another run's: {'; '.join(differences)}. Nothing was changed. {advice}")

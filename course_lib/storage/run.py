@@ -89,7 +89,7 @@ class Run:
     def count(self, loss, logits, labels):
         """Add a batch to the epoch's sums, on the device and without waiting for it.
 
-        loss: the batch's mean, (); logits: (B, classes); labels: int64 (B,). A smaller last batch counts as such.
+        loss: the batch's mean, (); logits: (B, classes); labels: int64 (B,). A smaller last batch weighs less.
         """
         loss = loss.detach().float()
         if self.scaler.is_enabled():
@@ -127,7 +127,7 @@ class Run:
         return self.history
 
     def save(self):
-        """Save a checkpoint of this moment, which must lie between two steps. Raises DivergedError, DiskError."""
+        """Save a checkpoint now; call this only between two steps. Raises DivergedError, DiskError."""
         if self.saved == (self.epoch, self.seen):
             return
         self._require_finite()
@@ -172,7 +172,7 @@ class Run:
             print(f"Results are equally valid, but won't be bit-identical: {', '.join(changed)}.")
 
     def _forget_overflow(self, loss):
-        """After a step that fp16 overflow made the scaler skip, undo its traces; returns the loss, 0 if not finite."""
+        """If fp16 overflowed and the scaler skipped the step, undo its effects; returns the loss, 0 if not finite."""
         scale = self.scaler.get_scale()
         skipped, self._scale = scale < self._scale, scale
         if skipped:
