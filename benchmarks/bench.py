@@ -275,7 +275,7 @@ def main():
         ]  # first: on Linux a child's peak starts at its parent's
         rows = [line for measure in (training, augmentation, decoding) for place in places for line in measure(place)]
         rows += [*outside_the_steps(places[0]), *feeding(places[-1]), *saving(places[-1]), *peaks, *importing(plan)]
-    print(f"{machine(plan.rounds, plan.batch)}\n\n{HEAD}")
+    print(f"{machine(plan.rounds, plan.batch, places[0].course.precision.name)}\n\n{HEAD}")
     print("\n".join(rows))
 
 

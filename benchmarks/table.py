@@ -11,7 +11,7 @@ from statistics import median
 import torch
 from tqdm import tqdm
 
-from course_lib.device import best_device, choose_precision
+from course_lib.device import best_device
 
 HEAD = "| what | ours | compared with | ratio: median (range) | bar |\n|---|---|---|---|---|"
 
@@ -58,12 +58,12 @@ def rate(consume, batches, count, size, device):
     return count * size / (marks[1] - marks[0])
 
 
-def machine(rounds, batch):
+def machine(rounds, batch, precision):
     """What the figures were measured on, in one line."""
     device, info = best_device(), Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     name = torch.cuda.get_device_name() if device.type == "cuda" else found[1] if found else platform.machine()
     return (
         f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; torch {torch.__version__}, ours in "
-        f"{choose_precision(device).name}; rounds: {rounds}, batches of {batch}."
+        f"{precision}; rounds: {rounds}, batches of {batch}."
     )
