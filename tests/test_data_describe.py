@@ -56,3 +56,9 @@ def test_a_wrong_row_is_named(tmp_path):
     folder = write_folder(tmp_path / "mine", report_files(4) | {"answer.json": answers([("missing.png", 0)])})
     with pytest.raises(DataError, match="row 0.*missing.png"):
         describe_data(folder)
+
+
+def test_an_unlabelled_copy_is_a_leak_but_no_other_label(tmp_path):
+    contents = report_files(train=2, test=2, labelled=False)
+    text = describe_data(write_folder(tmp_path, contents | {"test_data/0.png": contents["train_data/0.png"]}))
+    assert re.findall(r"^\d+", text, re.M) == ["0", "1", "0", "0"]
