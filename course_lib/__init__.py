@@ -6,7 +6,6 @@ from .errors import (
     CheckpointError,
     CourseError,
     DataError,
-    DeviceMemoryError,
     DiskError,
     DivergedError,
     SettingsError,
@@ -18,7 +17,6 @@ from .loops import evaluate, few_heldout, predict, test, train, trained_model
 from .model import MyModel, get_model, res_block
 from .plots import (
     keep,
-    plot_class_histogram,
     plot_class_samples,
     plot_confusion,
     plot_history,

@@ -35,10 +35,6 @@ class DiskError(CourseError, OSError):
     """A file can't be written: the disk is full or read-only, or Google Drive isn't mounted."""
 
 
-class DeviceMemoryError(CourseError):
-    """The device has too little memory for this batch size and image size."""
-
-
 class DivergedError(CourseError):
     """The loss is no longer a finite number."""
 

@@ -119,20 +119,6 @@ def plot_class_samples(images, categories, columns=6):
 
 
 @_styled
-def plot_class_histogram(bank):
-    """Plot the number of images per class of a Bank: training images above, held-out images below."""
-    figure, axes = plt.subplots(2, 1, figsize=(11, 6), sharex=True)
-    parts = (bank.train, "training", BLUE, ""), (bank.heldout, "held-out", ORANGE, "///")
-    for axis, (images, name, colour, hatch) in zip(axes, parts):
-        counts = images.labels.bincount(minlength=len(bank.classes)).tolist()
-        axis.bar(range(len(counts)), counts, color=colour, hatch=hatch, edgecolor="white")
-        axis.set(title=f"{len(images):,} {name} images", ylabel="images per class", xlim=(-1, len(counts)))
-        axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes[1].set_xlabel(f"class (0–{len(bank.classes) - 1})")
-    return figure
-
-
-@_styled
 def plot_predictions(images, labels, probabilities, classes, columns=6):
     """Show predictions: ✓ in a thin frame if right, ✗ in a thick dashed one, with the true class, if wrong.
 

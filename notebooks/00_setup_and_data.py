@@ -60,10 +60,8 @@ images = course.data
 print(f"{len(images.train):,} training images, {len(images.heldout):,} held out: {images.split}")
 print(f"all their pixels: {tuple(images.train.pixels.shape)}, {images.train.pixels.dtype}")
 
-# %%
-from course_lib import keep, plot_class_histogram
-
-keep(plot_class_histogram(images), course.folder / "class-histogram.png")
+counts = images.train.labels.bincount(minlength=len(images.classes))
+print(f"{(counts > 0).sum()} classes with {counts.min()} to {counts.max()} training images each")
 
 # %% [markdown]
 # The model never trains on the held-out images. Only they can tell you whether it has learned classes or pictures.
@@ -74,7 +72,7 @@ keep(plot_class_histogram(images), course.folder / "class-histogram.png")
 # pictures of the same class, and what may not?
 
 # %%
-from course_lib import plot_class_samples
+from course_lib import keep, plot_class_samples
 
 keep(plot_class_samples(images.train, categories=[0, 23, 46, 69], columns=3), course.folder / "samples.png")
 

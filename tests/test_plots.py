@@ -6,7 +6,6 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
-from types import SimpleNamespace
 
 import matplotlib as mpl
 import pytest
@@ -21,7 +20,6 @@ from tiny import noise_images
 from course_lib import (
     DiskError,
     keep,
-    plot_class_histogram,
     plot_class_samples,
     plot_confusion,
     plot_history,
@@ -33,7 +31,7 @@ from course_lib import (
 from course_lib.plots import short
 
 CLASSES = [f"class {i}" for i in range(80)]
-KINDS = ["history", "sweep", "images", "nine", "samples", "histogram", "predictions", "top five", "confusion"]
+KINDS = ["history", "sweep", "images", "nine", "samples", "predictions", "top five", "confusion"]
 KOREAN = ["고양이", "강아지", "\u1100\u1169\u110b\u1163\u11bc", "토끼", "곰"]  # the third as a Mac spells it
 
 
@@ -65,7 +63,6 @@ def every_figure(names=CLASSES):
         "images": plot_images(images.batch(range(5)), names[:5]),
         "nine": plot_images(images.batch([0] * 9), [f"draw {i}" for i in range(1, 10)], columns=9),
         "samples": plot_class_samples(images, [0, 1], columns=2),
-        "histogram": plot_class_histogram(SimpleNamespace(train=images, heldout=images, classes=names)),
         "predictions": predictions([0, 1, -1], [0, 2, 3], names),
         "top five": plot_top_five(images.pixels[0], shares, names),
         "confusion": plot_confusion(torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2]), names),
@@ -103,13 +100,12 @@ def test_it_is_legible_at_1280_pixels_and_small(figures, kind, tmp_path):
         assert picture.width == int(width)
 
 
-@pytest.mark.parametrize("kind", ["history", "sweep", "histogram", "top five", "confusion"])
+@pytest.mark.parametrize("kind", ["history", "sweep", "top five", "confusion"])
 def test_axes_are_labelled_and_accuracies_have_a_unit(figures, kind):
     words = " ".join(texts(figures[kind]))
     expected = {
         "history": ["mean loss (nats)", "accuracy (%)", "epoch", "Stage 2", "Stage 3", "held-out", "training"],
         "sweep": ["accuracy (%)", "passes", "Learning rate", *CLASSES[:4]],
-        "histogram": ["images per class", "class (0–79)", "6 training images", "6 held-out images"],
         "top five": ["probability (%)", *CLASSES[:5]],
         "confusion": ["true class", "predicted class", "(%)"],
     }
@@ -181,14 +177,6 @@ def test_class_samples_belong_to_the_class_that_is_named():
         assert name == f"class {label}" and (pixels == images.pixels[position].numpy()).all()
 
 
-def test_the_histogram_counts_both_parts():
-    images = labelled([0, 0, 1])
-    figure = plot_class_histogram(SimpleNamespace(train=images, heldout=images.subset([2]), classes=["a", "b", "c"]))
-    heights = [[bar.get_height() for bar in axis.patches] for axis in figure.axes]
-    assert heights == [[2, 1, 0], [0, 1, 0]]
-    assert figure.axes[0].patches[0].get_hatch() != figure.axes[1].patches[0].get_hatch()
-
-
 def test_float_images_are_shown_as_the_pixels_they_came_from():
     pixels = labelled([0, 1]).batch([0, 1])
     figure = plot_images(pixels.permute(0, 3, 1, 2) / 127.5 - 1, ["a", "b"])
@@ -215,7 +203,7 @@ def test_your_own_settings_stay_and_no_figure_is_shown_twice():
 def test_class_names_are_text_and_nothing_else(name):
     for kind, figure in every_figure([name] * 5).items():
         drawn(figure)
-        assert kind in ("history", "nine", "histogram") or any(name in text for text in texts(figure))
+        assert kind in ("history", "nine") or any(name in text for text in texts(figure))
 
 
 @pytest.mark.skipif(

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from ..errors import DeviceMemoryError, DivergedError, Stopped
+from ..errors import DivergedError, Stopped
 from . import checkpoints
 from .files import sweep
 from .identity import require_same, stage_identity
@@ -53,11 +53,6 @@ class Run:
             signal.signal(signal.SIGINT, self._handler)
         self.bar.total = self.bar.n  # a notebook's bar turns red if it closes early
         self.bar.close()
-        if isinstance(error, torch.OutOfMemoryError):
-            raise DeviceMemoryError(
-                f"The device's memory is full at {self.course.settings.size} pixels. Lower COURSE_SIZE or the batch "
-                "size, restart the runtime and run the cell again."
-            ) from error
         if error is None:
             if self.course.drive:
                 self.course.drive.wait()
