@@ -45,6 +45,18 @@ def test_floats_are_scaled_by_their_range(peak):
     assert opened(Image.fromarray(values), "TIFF") == [[[0] * 3, [127] * 3, WHITE, [0] * 3]]
 
 
+@pytest.mark.parametrize("peak", [1, 255])
+def test_a_float_beyond_its_range_does_not_blacken_the_others(peak):
+    """Sharpening overshoots; a division by zero is infinite."""
+    values = np.array([[0, 0.5, 1, 1.1, np.inf, -np.inf]], dtype=np.float32) * np.float32(peak)
+    assert opened(Image.fromarray(values), "TIFF")[0][:4] == [[0] * 3, [127] * 3, WHITE, WHITE]
+
+
+def test_thirty_two_bits_that_hold_eight_are_not_black():
+    values = np.arange(256, dtype=np.int32)[None]
+    assert opened(Image.fromarray(values), "TIFF") == [[[value] * 3 for value in range(256)]]
+
+
 @pytest.mark.parametrize("transparency", [None, 1, b"\x00\x80\xff"])
 def test_palettes_are_looked_up_without_a_warning(transparency, recwarn):
     image = Image.fromarray(np.array([[0, 1, 2, 1]], dtype=np.uint8)).convert("P")

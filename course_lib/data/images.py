@@ -16,13 +16,12 @@ def upright_rgb(file, name):
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} × {image.height} pixels are more than {MAX_PIXELS:,}")
             image = ImageOps.exif_transpose(image)
-            if image.mode[0] in "IF":  # 16-bit integers or floats: convert() would clip them, not scale them
-                values = np.nan_to_num(np.asarray(image))
-                peak = 65535 if image.mode[0] == "I" or values.max() > 255 else 255 if values.max() > 1 else 1
+            if image.mode[0] in "IF":  # 16 or 32 bits, or floats: convert() would clip them, not scale them
+                values = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
+                top = 65535 if image.mode.startswith("I;16") else values.max() / 2  # sharpened images overshoot a bit
+                peak = 1 if top <= 1 else 255 if top <= 255 else 65535
                 image = Image.fromarray((values * (65535 / 256 / peak)).clip(0, 255).astype(np.uint8))
-            if image.mode == "P":  # Pillow warns about transparent palettes unless they go through RGBA
-                image = image.convert("RGBA")
-            return image.convert("RGB")
+            return image.convert("RGBA" if image.mode == "P" else "RGB").convert("RGB")  # or transparent palettes warn
     except Exception as error:  # Pillow passes on what its decoders raise: OSError, SyntaxError, struct.error, …
         reason = f"not one of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"{name} can't be read ({reason}). Replace it, or remove it and its row.") from error
