@@ -100,6 +100,27 @@ def test_if_its_source_changes_it_is_rebuilt(opened, mine, tmp_path):
     assert len({*digests, opened(mine).digest}) == 4 and len(bank_files(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("kind", ["mine", "mine.tar"])
+def test_pixels_replaced_in_a_file_of_the_same_size_and_time_are_noticed(opened, tmp_path, kind):
+    path, found = tmp_path / kind, []
+    replaced = path / "train_data" / "0.png" if kind == "mine" else path
+    for colour in ("red", "blue"):
+        contents = {"train_data/0.png": stored(Image.new("RGB", (9, 7), colour), "BMP")}
+        WRITERS[kind](path, report_files(train=4) | contents)
+        for file in (path, *path.rglob("*")):
+            os.utime(file, (10**9, 10**9))
+        found.append((replaced.stat().st_size, opened(path).digest))
+    assert found[0][0] == found[1][0] and found[0][1] != found[1][1]
+
+
+def test_half_a_bank_that_a_killed_process_left_is_deleted(opened, mine, tmp_path):
+    left = tmp_path / "home" / "banks" / ".mine-32.npy.123.tmp"
+    write_folder(left.parent, {left.name: b"half"})
+    os.utime(left, (10**9, 10**9))
+    opened(mine)
+    assert not left.exists() and len(bank_files(tmp_path)) == 1
+
+
 def test_sources_of_the_same_name_and_other_sizes_have_banks_of_their_own(opened, tmp_path):
     paths = [tmp_path / "a" / "birds-v1.2.zip", tmp_path / "b" / "birds-v1.2.zip", tmp_path / "b" / "birds-v1.3.zip"]
     for i, path in enumerate(paths):

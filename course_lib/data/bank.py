@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..errors import DataError
-from ..storage.files import drive_root, in_order, replacing
+from ..storage.files import drive_root, in_order, replacing, sweep
 from . import draws
 from .images import upright_rgb
 from .manifest import locate
@@ -90,6 +90,7 @@ def open_data(data, settings, home):
     try:
         images, meta = _read(file, mark)
     except Exception:  # missing, damaged, or out of date
+        sweep(file.parent)
         if path.is_dir() and drive_root(path):
             print(f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.", flush=True)
         with open_files(path) as files:
@@ -157,5 +158,4 @@ def _split(name, images, meta, seed):
         test = test if len(test) else heldout
     if not len(heldout):
         raise DataError(f"{name} has one image per class and no labelled test images, so none can be held out.")
-    parts = map(images.subset, (train, heldout, test))
-    return Bank(name, *parts, meta["classes"], split, meta["digest"])
+    return Bank(name, *map(images.subset, (train, heldout, test)), meta["classes"], split, meta["digest"])

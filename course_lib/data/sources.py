@@ -55,11 +55,8 @@ def open_files(path):
     """The Files of a folder or an archive. Raises DataError if it's damaged."""
     with ExitStack() as stack:
         try:
-            if path.is_dir():
-                found = ((name, odd, stat.st_size, (path / name).read_bytes) for name, odd, stat in walk(path))
-            else:
-                found = _in_archive(path, stack)
-            files = Files(path, found)
+            folder = ((name, odd, stat.st_size, (path / name).read_bytes) for name, odd, stat in walk(path))
+            files = Files(path, folder if path.is_dir() else _in_archive(path, stack))
         except Exception as error:  # ours, or whatever damaged bytes lead to in zipfile, tarfile, gzip, …
             raise DataError(f"{path.name} can't be used as a folder, .zip, .tar or .tar.gz: {error}") from error
         yield files
@@ -75,9 +72,9 @@ def walk(folder, below=""):
 
 
 def fingerprint(path):
-    """A text that changes when a source does: size and time of an archive, or of every file of a folder."""
-    files = walk(path) if path.is_dir() else [("", False, path.stat())]
-    return short_hash([(name, found.st_size, found.st_mtime_ns) for name, _, found in files])
+    """A text that changes when a source does: size and times of an archive, or of every file of a folder."""
+    files = walk(path) if path.is_dir() else [("", False, path.stat())]  # ctime: a copy may keep its mtime
+    return short_hash([(name, found.st_size, found.st_mtime_ns, found.st_ctime_ns) for name, _, found in files])
 
 
 def short_hash(value):
@@ -88,8 +85,7 @@ def short_hash(value):
 def _in_archive(path, stack):
     """Yield what Files takes for each file of an archive, which stays open until `stack` is closed."""
     file = stack.enter_context(open(path, "rb"))
-    start = file.read(2)
-    file.seek(0)
+    start = file.peek(2)[:2]
     if start == b"\x1f\x8b" or drive_root(path):  # neither gzip nor Drive can be read at random
         packed, file = gzip.open(file) if start == b"\x1f\x8b" else file, stack.enter_context(tempfile.TemporaryFile())
         shutil.copyfileobj(packed, file, 1 << 20)
