@@ -102,6 +102,18 @@ def test_a_bad_row_is_named(second, named):
     assert named in str(failure.value)
 
 
+@pytest.mark.parametrize(
+    "text, named",
+    [
+        ('{"annotations": [{"file_name": "0.jpg", "category": 1, "category": 2}]}', "row 0: .*category"),
+        ('{"annotations": [{"file_name": "0.jpg", "category": 1}], "annotations": [{}]}', "annotations"),
+    ],
+)
+def test_of_a_key_held_twice_none_is_chosen(text, named):
+    with pytest.raises(DataError, match=f"answer.json.*{named}"):
+        read_answer(text)
+
+
 def test_good_answers_are_read_in_any_encoding_of_json():
     expected = [("고양이/1.jpg", 0), ("..2.jpg", 79)]
     text = answers(expected).decode()

@@ -74,7 +74,7 @@ def test_rows_keep_their_order_images_their_folders_and_names_match_in_either_sp
     nfc, nfd = (unicodedata.normalize(form, "고양이 1.png") for form in ("NFC", "NFD"))
     named = json.dumps([{"category": 1, "name": nfc}, {"category": 79, "name": "dog"}], ensure_ascii=False)
     contents = {f"test_data/{i}.png": png(i) for i in range(11)}
-    contents |= {"test_data/a.txt": b"", "train_data/.0.png": b""}
+    contents |= {"test_data/a.txt": b"", "train_data/.0.png": b"", "test_data/.ipynb_checkpoints/0.png": png()}
     contents |= {f"train_data/{nfd}": png(1), f"train_data/dogs/{nfc}": png(2), "classes.json": named.encode()}
     contents["answer.json"] = answers([(f"dogs/{nfd}", 79), (nfc, 0)])
     path = write(contents)
@@ -82,7 +82,7 @@ def test_rows_keep_their_order_images_their_folders_and_names_match_in_either_sp
     assert train == [(f"train_data/dogs/{nfc}", 79, png(2)), (f"train_data/{nfc}", 0, png(1))]
     assert test == [(f"test_data/{i}.png", -1, png(i)) for i in range(11)]
     with opened(path) as source:
-        assert sorted(source.skipped) == ["test_data/a.txt", "train_data/.0.png"]
+        assert sorted(source.skipped) == ["test_data/.ipynb_checkpoints/0.png", "test_data/a.txt", "train_data/.0.png"]
         assert source.classes[:3] == ["class 0", nfc, "class 2"] and source.classes[79:] == ["dog"]
 
 
@@ -107,6 +107,10 @@ def without(contents, *names):
         (report_files(4, 4) | {"test_data/9.png": png()}, "test_data/9.png .*test_answer.json"),
         (WHOLE | {"test_answer.json": b"[]"}, "test_answer.json"),
         *((WHOLE | {"classes.json": text}, "classes.json") for text in (b"{", b'{"0": "cat"}', b"[3]")),
+        *(
+            (WHOLE | {"classes.json": json.dumps([{"category": category, "name": "cat"}]).encode()}, "classes.json")
+            for category in (80, -1, "0")  # the other names would be those of their neighbours, or none
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_named_with_file_and_row(write, contents, named):

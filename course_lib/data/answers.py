@@ -18,7 +18,8 @@ def read_answer(text, where="answer.json"):
     """
     answer = {}
     try:
-        rows = json.loads(text)["annotations"]
+        # An object that holds a key twice stays a list, and so is no row.
+        rows = json.loads(text, object_pairs_hook=lambda o: dict(o) if len(dict(o)) == len(o) else o)["annotations"]
         rows[0]  # there's at least one
     except (ValueError, RecursionError, LookupError, TypeError) as error:
         example = '{"annotations": [{"file_name": "0.jpg", "category": 0}, …]}'
@@ -49,9 +50,8 @@ def natural_order(name):
 
 
 def images_among(names):
-    """Split names by suffix: (images, everything else), each in natural order. Hidden files are never images."""
+    """Split names by suffix: (images, everything else), each in natural order. Nothing hidden is an image."""
     images, others = [], []
-    for name in sorted(names, key=natural_order):
-        hidden = name.rsplit("/", 1)[-1].startswith(".")
-        (images if name.lower().endswith(IMAGE_SUFFIXES) and not hidden else others).append(name)
+    for name in sorted(names, key=natural_order):  # hidden: .name, or inside .ipynb_checkpoints, .thumbnails, …
+        (images if name.lower().endswith(IMAGE_SUFFIXES) and "/." not in f"/{name}" else others).append(name)
     return images, others

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torchvision.datasets import CIFAR100
 
-from ..errors import DataError
+from ..errors import DataError, brief
 from .answers import CLASSES, images_among, read_answer
 
 
@@ -34,13 +34,15 @@ def _report(files):
     else:
         images, others = images_among(name for name in files.names if name.startswith("test_data/"))
         test = [(name, -1) for name in images]
-    classes = {i: f"class {i}" for i in range(CLASSES)}
+    classes = [f"class {i}" for i in range(CLASSES)]
     if "classes.json" in files.names:
         try:
-            classes |= {row["category"]: str(row["name"]) for row in json.loads(files.read("classes.json"))}
+            for row in json.loads(files.read("classes.json")):
+                classes[range(CLASSES).index(row["category"])] = str(row["name"])
         except (ValueError, LookupError, TypeError) as error:
-            raise DataError('classes.json should read [{"category": 0, "name": "…"}, …].') from error
-    return Source(train, test, [classes[i] for i in range(CLASSES)], files.read, (*skipped, *others))
+            advice = f'should read [{{"category": 0, "name": "…"}}, …], but doesn\'t ({brief(str(error))})'
+            raise DataError(f"classes.json {advice}.") from error
+    return Source(train, test, classes, files.read, (*skipped, *others))
 
 
 def _labelled(files, folder, answers):
@@ -78,14 +80,11 @@ def _cifar100(files):
 
 def _tiny_imagenet(files):
     """cs231n.stanford.edu: wnids.txt, words.txt, train/<wnid>/images/…, val/images/…, val/val_annotations.txt"""
-
-    def table(name):
-        return [line.split("\t") for line in files.read(name).decode().splitlines()]
-
-    wnids = sorted(wnid for (wnid,) in table("wnids.txt"))[:CLASSES]
-    category, words = {wnid: i for i, wnid in enumerate(wnids)}, {wnid: name for wnid, name in table("words.txt")}
+    texts = (files.read(name).decode() for name in ("wnids.txt", "words.txt", "val/val_annotations.txt"))
+    wnids, words, labelled = ([line.split("\t") for line in text.splitlines()] for text in texts)
+    wnids = sorted(wnid for (wnid,) in wnids)[:CLASSES]
+    category, words = {wnid: i for i, wnid in enumerate(wnids)}, dict(words)
     images, _ = images_among(name for name in files.names if name.startswith("train/"))
     train = [(name, category[name.split("/")[1]]) for name in images if name.split("/")[1] in category]
-    labelled = [(name, wnid) for name, wnid, *_ in table("val/val_annotations.txt")]
-    test = [(f"val/images/{name}", category[wnid]) for name, wnid in labelled if wnid in category]
+    test = [(f"val/images/{name}", category[wnid]) for name, wnid, *_ in labelled if wnid in category]
     return Source(train, test, [words[wnid] for wnid in wnids], files.read)

@@ -87,8 +87,7 @@ def generate(home, size, train_per_class, test_per_class, seed=0):
                 random = np.random.Generator(np.random.Philox(key=[seed, part], counter=[0, i, 0, 0]))
                 Image.fromarray(draw(row["category"], size, random)).save(new / images / row["file_name"])
             write_text(new / answer, json.dumps({"annotations": rows}))
-        names = [{"category": category, "name": name} for category, name in enumerate(NAMES)]
-        write_text(new / "classes.json", json.dumps(names))
+        write_text(new / "classes.json", json.dumps([{"category": i, "name": name} for i, name in enumerate(NAMES)]))
         if not folder.is_dir():  # another notebook may have been faster
             os.rename(new, folder)
     return folder
