@@ -60,6 +60,14 @@ def test_the_newest_is_the_furthest_and_only_two_are_kept(tmp_path):
         assert len(content(tmp_path)) == min(count, 2)
 
 
+def test_what_another_notebook_has_trained_further_is_kept(two):
+    """Two notebooks train the same stage; the one that is behind saves last."""
+    checkpoints.save(two, state(9), epoch=9, images=0)
+    for number in (3, 4):
+        checkpoints.save(two, state(number), epoch=number, images=0)
+    assert newest_number(two) == 9 and len(content(two)) == 2
+
+
 def damages(data, count):
     """`count` flipped bits, `count` cuts and `count` bytes too many, at random places."""
     random = np.random.default_rng(0)

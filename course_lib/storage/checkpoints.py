@@ -29,9 +29,9 @@ def save(folder, state, epoch, images):
         file.write(buffer.getbuffer())
     if not is_good(path):
         raise DiskError(f"{path} reads back differently from what was written. Set COURSE_HOME to another disk.")
-    passed = [other for other in newest_first(folder) if position(other) > (epoch, images)]  # damaged, so passed over
-    rest = [other for other in newest_first(folder) if other not in [path, *passed]]
-    for old in passed + rest[KEPT - 1 :]:
+    others = [other for other in newest_first(folder) if other != path]
+    damaged = [other for other in others if position(other) > (epoch, images) and not is_good(other)]
+    for old in damaged + [other for other in others if other not in damaged][KEPT - 1 :]:
         old.unlink(missing_ok=True)  # another notebook may train the same stage
     return path
 
