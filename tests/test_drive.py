@@ -489,6 +489,23 @@ def test_a_run_that_takes_our_place_on_drive_meanwhile_is_left_alone(computer, c
     assert course.stage(2).state == "finished" and content(course.drive.remote) == before
 
 
+def test_an_experiment_of_the_same_name_with_other_changes_is_left_alone_on_both_sides(computer, course):
+    """One was made while Drive was off, the other in another runtime."""
+    ours = computer(drive=False).experiment("lr", lr=0.2)
+    stopped(ours, 2)
+    other = computer("b")
+    theirs = other.experiment("lr", lr=0.1)
+    run(theirs)
+    before = content(ours.folder, other.drive.remote / "experiments")
+    drive.drive_copy.cache_clear()
+    with pytest.raises(CheckpointError, match="lr 0.1 instead of 0.2"):
+        computer()
+    assert not course.drive.wait()
+    with pytest.raises(CheckpointError):
+        course.experiment("lr", lr=0.2).start_over()
+    assert content(ours.folder, other.drive.remote / "experiments") == before and len(before) == 5
+
+
 def test_a_run_that_takes_our_place_here_is_not_copied_over_ours(computer, course):
     """A folder is renamed here, another run of the same name is opened with Drive off, and the kernel still lives."""
     stopped(course)

@@ -59,7 +59,7 @@ class Drive:
         with self._lock:
             try:
                 require_mounted(self.remote)
-                self._run_in(self.remote)
+                self._compare()
                 further = set()
                 for folder in sorted({path.parent for path in _files(self.remote)}, reverse=True):  # stages first
                     if self._restore_folder(folder, self.local / folder.relative_to(self.remote), folder in further):
@@ -92,7 +92,7 @@ class Drive:
         """Delete `folder` and its copy. The copy's files are emptied first: Drive's trash takes up space, too."""
         with self._lock:
             require_mounted(self.remote)
-            self._run_in(self.remote)
+            self._compare()
             self._copied = {}
             for path in reversed(_files(self.remote / folder.relative_to(self.local))):
                 _remove(path)
@@ -121,7 +121,7 @@ class Drive:
     def _copy_all(self, progress):
         require_mounted(self.remote)
         self._run_in(self.local)  # another one may be here by now
-        if not self._run_in(self.remote):  # a new folder, or one that was deleted meanwhile
+        if not self._compare():  # a new folder, or one that was deleted meanwhile
             self._copied = {}
         for path in _files(self.local):
             try:
@@ -170,8 +170,15 @@ class Drive:
             file.write(data)
         self._copied[path] = (path.stat().st_size, path.stat().st_mtime_ns)
 
-    def _run_in(self, folder):
-        return read_run(folder, self.identity, folder, "Use another COURSE_HOME, or rename that folder.")
+    def _run_in(self, folder, identity=None):
+        return read_run(folder, identity or self.identity, folder, "Use another COURSE_HOME, or rename that folder.")
+
+    def _compare(self):
+        """The run on Drive, or None. It must be this one, and so must each of its experiments that is here, too."""
+        for path in self.local.glob("*/**/run.json"):
+            ours = json.loads(path.read_text(encoding="utf-8"))["identity"]
+            self._run_in(self.remote / path.parent.relative_to(self.local), ours)
+        return self._run_in(self.remote)
 
 
 def _files(folder):
