@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -38,6 +38,9 @@ class Settings:
     precision: str = "auto"
 
     def __post_init__(self):
+        for name, value in vars(self).items():
+            if hasattr(value, "item"):  # a number of NumPy's: a checkpoint with one in it couldn't be loaded
+                object.__setattr__(self, name, value.item())
         if self.size < 32:
             raise SettingsError(f"COURSE_SIZE is {self.size}: the model halves images five times, so use at least 32.")
         if not 0 <= self.seed < 2**63:
@@ -91,6 +94,8 @@ class Course:
         changes: fields of Settings, and `epochs` for all stages. home: a folder for its outcome; by default
         `experiments/<name>` in this run's folder. Returns a Course.
         """
+        if not re.fullmatch(r"\w[\w .+-]*", name):
+            raise SettingsError(f"An experiment can't be called {name!r}: use letters, digits, spaces and . + -")
         epochs = dict.fromkeys(self.epochs, changes.pop("epochs")) if "epochs" in changes else self.epochs
         folder = Path(home or self.folder / "experiments") / name
         settings = replace(self.settings, **changes)
@@ -231,17 +236,15 @@ def _whole_number(name, default, least=1):
 def _folder_name(data_name, preset, settings):
     """`<data>-<preset>` and everything that differs from the preset: "tiny80-full-64px", "shapes-lecture-seed1"."""
     parts = [data_name, preset]
-    for field in fields(Settings):
-        value = getattr(settings, field.name)
-        if value != getattr(PRESETS[preset][0], field.name):
-            parts.append({"size": f"{value}px", "precision": value}.get(field.name, f"{field.name}{value}"))
+    for name, value in asdict(settings).items():
+        if value != getattr(PRESETS[preset][0], name):
+            parts.append({"size": f"{value}px", "precision": value}.get(name, f"{name}{value}"))
     return re.sub(r"[^\w.+-]+", "_", "-".join(map(str, parts)))
 
 
 def _keep_precision(course, began):
     """The course in the precision its run began in, if the device supports it."""
-    if began != course.precision.name and computes_in(course.device, began):
-        return replace(course, precision=Precision(began, course.device.type))
-    if began != course.precision.name:
+    if began != course.precision.name and not computes_in(course.device, began):
         print(f"This run began in {began}; continuing in {course.precision.name}, which this device supports.")
-    return course
+        return course
+    return replace(course, precision=Precision(began, course.device.type))

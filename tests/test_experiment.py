@@ -1,8 +1,10 @@
 """Settings from the form and from the environment, which wins; presets, stages, and where things are."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import linear_model, noise_images, press_stop
@@ -111,6 +113,22 @@ def test_an_experiment_of_your_own_changes_a_copy_only_and_has_its_own_folder(co
         course.experiment("small", size=8)
     with pytest.raises(TypeError, match="learning_rate"):
         course.experiment("misspelled", learning_rate=0.1)
+
+
+@pytest.mark.parametrize("number", [np.float64(0.1), torch.tensor(0.5)])
+def test_a_number_of_numpys_is_as_good_as_one_of_pythons(course, number):
+    changed = course.experiment("lr", lr=number)
+    for _ in range(2):  # the second call loads the checkpoint
+        history = train(linear_model(), noise_images(), changed.stage(1), augmented=False)
+    assert len(history) == 2 and course.experiment("lr", lr=number.item()).stage(1).state == "finished"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/x", ".x", "C:x"])
+def test_an_experiments_name_is_that_of_one_folder_in_the_runs(course, name):
+    before = set(course.home.parent.rglob("*"))
+    with pytest.raises(SettingsError, match=re.escape(repr(name))):
+        course.experiment(name, lr=0.1)
+    assert set(course.home.parent.rglob("*")) == before
 
 
 def test_a_stage_says_how_far_it_is(short):
