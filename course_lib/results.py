@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 import torch
 import torchvision
 
+from .errors import CheckpointError
 from .experiment import CHECKOUT
 from .loops import evaluate, train
 from .model import MyModel, get_model
-from .storage.checkpoints import digest_of
+from .storage.checkpoints import digest_of, load, newest_good
 from .storage.files import write_text
 from .storage.identity import images_digest, weights_digest
 
@@ -41,9 +42,13 @@ def measure(model, course):
 def record(stage, model, history, final):
     """Keep what a stage measured; returns the content of `results.json` with all stages that belong together.
 
-    model: the stage's finished model. history: from `train`. final: from `measure`.
+    model: the stage's finished model; raises CheckpointError if it's another. history: from `train`. final: from
+    `measure`.
     """
-    course, before = stage.course, stage.course.stage(2).model_path
+    course, path = stage.course, newest_good(stage.folder)
+    state = load(path) if stage.state == "finished" else None
+    if not state or weights_digest(state["model"]) != weights_digest(model.state_dict()):
+        raise CheckpointError(f"This isn't the finished model of stage {stage.number}. Run its training cell first.")
     measured = {
         "epochs": history,
         "final": {name: figure.accuracy for name, figure in final.items()},
@@ -52,7 +57,7 @@ def record(stage, model, history, final):
             for name, figure in final.items()
         },
         "model": weights_digest(model.state_dict()),
-        "starts_from": weights_digest(torch.load(before, weights_only=True)) if stage.number == 3 else None,
+        "starts_from": state["identity"]["starts from"] if stage.number == 3 else None,
     }
     _write(stage.folder / "measured.json", measured)
     results = read_results(course)
@@ -61,13 +66,20 @@ def record(stage, model, history, final):
 
 
 def read_results(course):
-    """The content of `results.json`, from what each stage measured."""
-    paths = {str(number): course.stage(number).folder / "measured.json" for number in course.epochs}
-    stages = {number: _read(path) for number, path in paths.items() if path.exists()}
-    if "2" in stages and stages.get("3", {}).get("starts_from", stages["2"]["model"]) != stages["2"]["model"]:
-        print("Stage 3 was trained from an earlier stage 2, so it's left out: course.stage(3).start_over()")
-        del stages["3"]
-    data = course.data
+    """The content of `results.json`, from what each stage measured; what no longer holds is left out."""
+    data, stages, models = course.data, {}, {}
+    for stage in map(course.stage, course.epochs):
+        if stage.model_path.exists():
+            models[stage.number] = weights_digest(torch.load(stage.model_path, weights_only=True))
+        if (path := stage.folder / "measured.json").exists():
+            stages[str(stage.number)] = _read(path)
+    for number, measured in list(stages.items()):
+        if models.get(int(number), measured["model"]) != measured["model"]:
+            print(f"Stage {number} was trained further since it was measured, so it's left out: run its notebook.")
+            del stages[number]
+        elif measured["starts_from"] and models.get(2, measured["starts_from"]) != measured["starts_from"]:
+            print("Stage 3 was trained from an earlier stage 2, so it's left out: course.stage(3).start_over()")
+            del stages[number]
     return {
         "data": {"name": data.name, "train": len(data.train), "heldout": len(data.heldout), "split": data.split},
         "preset": course.preset,
@@ -88,15 +100,22 @@ def trial(course, images, *, epochs, model=None, **changes):
     model: a new model to use instead of the report's. changes: fields of Settings. The history is kept in `trials/`,
     in a file whose name depends on everything it was measured with, and is read from there the next time.
     """
-    model = model or get_model(MyModel, seed=course.settings.seed)
     with tempfile.TemporaryDirectory() as scratch:
         attempt = replace(course.experiment("attempt", scratch, epochs=epochs, **changes), drive=None)
+        model = model or get_model(MyModel, seed=attempt.settings.seed)
         key = [attempt.identity, attempt.precision.name, epochs, images_digest(images)]
-        key.append(weights_digest(model.state_dict()))
+        key += [weights_digest(model.state_dict()), repr(model), _code(train)]
+        key += sorted({_code(type(module).forward) for module in model.modules()})
         path = course.folder / "trials" / f"{digest_of(json.dumps(key).encode())}.json"
         if not path.exists():
             _write(path, train(model, images, attempt.stage(1), augmented=False))
     return _read(path)
+
+
+def _code(function):
+    """What a function does, in words that change if it is edited."""
+    code = function.__code__
+    return repr((code.co_code, code.co_names, [value for value in code.co_consts if not hasattr(value, "co_code")]))
 
 
 def table(results):

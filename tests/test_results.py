@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 import torchvision
-from tiny import conv_model, crash, elsewhere, linear_model, noise_images, press_stop
+from tiny import at_step, conv_model, crash, elsewhere, linear_model, noise_images, press_stop
 
 from course_lib import (
+    CheckpointError,
     Stopped,
     evaluate,
     experiment,
@@ -75,7 +76,9 @@ def test_it_has_what_it_should(course, recorded):
 def test_the_final_figures_are_measured_in_eval_mode_on_what_they_say(course):
     model, data = linear_model(), course.data
     data.train.labels[:] = predict(model, data.train, course).argmax(1)  # right where nothing is changed
-    stage = record(course.stage(2), model, [], measure(model, course))["stages"]["2"]
+    frozen = replace(course, epochs={2: 0}).stage(2)
+    stage = record(frozen, model, train(model, data.train, frozen, augmented=False), measure(model, course))
+    stage = stage["stages"]["2"]
     for name, images, augmented, words in [
         ("train_plain", data.train, False, ["40", "training", "plain", "eval"]),
         ("train_augmented", data.train, True, ["40", "training", "augmented", "eval"]),
@@ -95,8 +98,10 @@ def test_nothing_that_a_run_stores_names_the_machine(course, recorded):
 
 
 def test_a_stage_recorded_again_replaces_only_itself(course, recorded):
-    again = record(course.stage(1), linear_model(9), [], {})
-    assert again["stages"]["1"]["epochs"] == []
+    course.stage(1).start_over()
+    assert list(read_results(course)["stages"]) == ["2", "3"]
+    again = train_and_record(course, 1)
+    assert list(again["stages"]["1"]["final"]) == FINAL[:1]
     for number in ("2", "3"):
         assert again["stages"][number] == recorded["stages"][number]
 
@@ -108,6 +113,33 @@ def test_a_stage_3_that_started_from_an_earlier_stage_2_is_left_out(course, reco
     assert "course.stage(3).start_over()" in capsys.readouterr().out
     further.stage(3).start_over()
     assert list(train_and_record(further, 3)["stages"]) == ["1", "2", "3"]
+
+
+def test_a_stage_2_trained_further_but_not_measured_is_left_out_and_a_new_stage_3_is_not(course, recorded):
+    further = replace(course, epochs=course.epochs | {2: 3})
+    further.stage(3).start_over()  # and stage 2 is trained further as stage 3 is begun anew
+    assert list(train_and_record(further, 3)["stages"]) == ["1", "3"]
+    assert list(train_and_record(further, 2)["stages"]) == ["1", "2", "3"]
+
+
+def test_only_a_stages_finished_model_is_recorded(course, recorded):
+    def refused(stage, model):
+        with pytest.raises(CheckpointError, match=f"stage {stage.number}"):
+            record(stage, model, recorded["stages"]["2"]["epochs"], {})
+
+    refused(course.stage(2), linear_model())
+    refused(course.stage(2), trained_model(course, 3))
+    further, model = replace(course, epochs=course.epochs | {2: 2}).stage(2), at_step(conv_model(), 1, press_stop)
+    with pytest.raises(Stopped):
+        train(model, course.data.train, further, augmented=False)
+    refused(further, model)
+    assert read_results(course)["stages"] == recorded["stages"]
+
+
+def test_a_stage_3_recorded_again_still_started_from_the_stage_2_it_came_from(course, recorded):
+    model, further = trained_model(course, 3), replace(course, epochs=course.epochs | {2: 2})
+    train_and_record(further, 2)
+    assert list(record(further.stage(3), model, recorded["stages"]["3"]["epochs"], {})["stages"]) == ["1", "2"]
 
 
 def test_a_stage_that_starts_over_is_no_longer_in_it(course, recorded):
@@ -218,5 +250,22 @@ def test_without_a_model_it_is_the_reports_with_the_runs_seed(course, monkeypatc
     monkeypatch.setattr("course_lib.results.get_model", lambda model, seed: seeds.append(seed) or linear_model(seed))
     trial(replace(course, settings=replace(course.settings, seed=5)), noise_images(), epochs=1)
     assert seeds == [5]
-    monkeypatch.setattr("course_lib.results.train", lambda *_, **__: crash())
+    trial(course, noise_images(), epochs=1, seed=6)
+    assert seeds == [5, 6]
+    monkeypatch.setattr(torch.Tensor, "backward", lambda *_, **__: crash())
     trial(replace(course, settings=replace(course.settings, seed=5)), noise_images(), epochs=1)
+
+
+def test_a_trial_of_other_code_is_measured_anew(course, monkeypatch):
+    class Other(torch.nn.Sequential):
+        def forward(self, x):
+            return super().forward(x) * 0.5
+
+    weights = linear_model().state_dict()
+    attempt(course)
+    (other := Other(*linear_model())).load_state_dict(weights)
+    assert attempt(course, model=other)[1]
+    monkeypatch.setattr(Other, "forward", lambda self, x: torch.nn.Sequential.forward(self, x) * 0.1)
+    assert attempt(course, model=other)[1]
+    monkeypatch.setattr("course_lib.results.train", lambda *arguments, **options: train(*arguments, **options))
+    assert attempt(course)[1] and not attempt(course)[1]
