@@ -55,6 +55,9 @@ def trained_model(course, stage_number):
 
     Stage 2 starts from a new model, stage 3 from the model of stage 2 (report 3.2, 3.3).
     """
+    before = course.stage(2).model_path
+    if stage_number == 2 and course.stage(3).state and before.exists():
+        return get_model(MyModel, before)  # however many epochs are asked for now: stage 3 continues from this one
     model = trained_model(course, 2) if stage_number == 3 else get_model(MyModel, seed=course.settings.seed)
     few = few_heldout(course)
     train(model, course.data.train, course.stage(stage_number), augmented=stage_number == 3, heldout=few)

@@ -1,5 +1,6 @@
 """Cut off anywhere and started again: the same weights, bit for bit."""
 
+import functools
 import os
 import shutil
 import signal
@@ -296,12 +297,47 @@ def test_a_clock_set_back_changes_nothing(short, monkeypatch):
     assert stage.state == "finished"
 
 
-def test_stage_3_refuses_once_stage_2_was_trained_further(short, monkeypatch):
+@pytest.fixture
+def conv_models(monkeypatch):
+    """Tiny models in place of the report's, also where `trained_model` makes them."""
     monkeypatch.setattr(loops, "MyModel", lambda block: conv_model())
+
+
+def test_more_epochs_of_all_stages_train_stage_3_further_and_leave_the_stage_2_it_came_from(short, conv_models):
+    second, third = trained_model(short, 2), trained_model(short, 3)
+    further = replace(short, epochs=dict.fromkeys(short.epochs, EPOCHS + 1))
+    longer = trained_model(further, 3)
+    assert not same_weights(longer, third) and further.stage(3).state == "finished"
+    assert same_weights(trained_model(further, 2), second)
+
+
+def test_train_can_be_called_again_on_the_same_model(short, conv_models):
+    expected = trained_model(elsewhere(short), 3)
+    model = at_step(trained_model(short, 2), 5, press_stop)
+    train_again = functools.partial(train, model, short.data.train, short.stage(3), augmented=True)
+    with pytest.raises(Stopped):
+        train_again()
+    for _ in range(2):  # resumed, then loaded
+        train_again()
+        assert same_weights(model, expected)
+
+
+def test_a_block_of_ones_own_with_as_many_parameters_is_another_model(short):
+    class Plain(torch.nn.Sequential):
+        def forward(self, x):
+            return -super().forward(x)
+
+    fit(short.stage(2))
+    with pytest.raises(CheckpointError, match="Plain"):
+        fit(short.stage(2), torch.nn.Sequential(Plain(*conv_model())))
+
+
+def test_stage_3_refuses_once_stage_2_was_trained_further(short, conv_models):
     trained_model(short, 3)
     with no_training():
         trained_model(short, 3)
     further = replace(short, epochs=short.epochs | {2: EPOCHS + 1})
+    train(conv_model(), further.data.train, further.stage(2), augmented=False)
     before = {path.name: path.read_bytes() for path in short.stage(3).folder.iterdir()}
     with pytest.raises(CheckpointError, match="stage-3.*starts from"):
         trained_model(further, 3)

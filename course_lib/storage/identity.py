@@ -19,9 +19,10 @@ def stage_identity(course_identity, number, model, optimizer, images, augmented)
         for number, group in enumerate(optimizer.param_groups, 1)
     }
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    own = {type(m).__name__ for m in model.modules() if not type(m).__module__.startswith(("torch", "course_lib"))}
     return course_identity | {
         "stage": number,
-        "model": f"{type(model).__name__} with {parameters:,} parameters",
+        "model": ", ".join([f"{type(model).__name__} with {parameters:,} parameters", *sorted(own)]),
         "starts from": weights_digest(model.state_dict()) if number == 3 else "a new model",
         "optimizer": {"name": type(optimizer).__name__} | groups,
         "images": images_digest(images),
@@ -46,10 +47,7 @@ def weights_digest(weights):
 
 
 def read_run(folder, identity, where, advice):
-    """The content of `run.json` in `folder`, or None. Raises CheckpointError if it's damaged, or another run's.
-
-    where: the folder, as messages call it.
-    """
+    """The content of `run.json` in `folder` (`where` in messages), or None; CheckpointError if it isn't this run's."""
     try:
         record = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
         found = record["identity"]

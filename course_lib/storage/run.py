@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..errors import DivergedError, Stopped
 from . import checkpoints
 from .files import sweep
-from .identity import require_same, stage_identity
+from .identity import require_same, stage_identity, weights_digest
 
 _MOST_THREADS = torch.get_num_threads()
 
@@ -143,6 +143,8 @@ class Run:
             choose_threads(self.course.device, _MOST_THREADS)
             return
         state = checkpoints.load(path)
+        if self.identity["starts from"] == weights_digest(state["model"]):  # `train` again, with the model it left
+            self.identity["starts from"] = state["identity"]["starts from"]
         advice = f"To train this stage from the start, run course.stage({number}).start_over()."
         require_same(state["identity"], self.identity, self.course.shown(path), advice)
         self.model.load_state_dict(state["model"])
@@ -162,8 +164,7 @@ class Run:
             print(epoch_line(self.stage, entry))
         print(f"Resuming stage {number} in epoch {self.epoch + 1}, after {self.seen:,} of its images.")
         before, now = state["made_on"], made_on(self.course)
-        changed = [f"{name} {now[name]} instead of {before[name]}" for name in now if now[name] != before[name]]
-        if changed:
+        if changed := [f"{name} {now[name]} instead of {before[name]}" for name in now if now[name] != before[name]]:
             print(f"Results are equally valid, but won't be bit-identical: {', '.join(changed)}.")
 
     def _forget_overflow(self, loss):
@@ -227,5 +228,5 @@ def choose_threads(device, wanted):
 
 def _idle_seconds():
     """The idle time of all cores since the computer was started."""
-    fields = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=9)[1:]
-    return (int(fields[3]) + int(fields[4])) / os.sysconf("SC_CLK_TCK")
+    idle = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=6)[4:6]
+    return sum(map(int, idle)) / os.sysconf("SC_CLK_TCK")
