@@ -33,8 +33,7 @@ def read_answer(text, where="answer.json"):
             raise DataError(f"{where}, row {i}: category {brief(category)} is outside 0–{CLASSES - 1}. {advice}")
         name = unicodedata.normalize("NFC", name)
         if not is_safe(name) or name in answer:
-            problem = "is listed twice" if name in answer else "leads out of the data folder"
-            raise DataError(f"{where}, row {i}: {brief(name)} {problem}.")
+            raise DataError(f"{where}, row {i}: {brief(name)} is listed twice, or leads out of the data folder.")
         answer[name] = category
     return list(answer.items())
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torchvision.datasets import CIFAR100
 
-from ..errors import DataError, brief
+from ..errors import DataError
 from .answers import CLASSES, images_among, read_answer
 
 
@@ -40,8 +40,7 @@ def _report(files):
             for row in json.loads(files.read("classes.json")):
                 classes[range(CLASSES).index(row["category"])] = str(row["name"])
         except (ValueError, LookupError, TypeError) as error:
-            advice = f'should read [{{"category": 0, "name": "…"}}, …], but doesn\'t ({brief(str(error))})'
-            raise DataError(f"classes.json {advice}.") from error
+            raise DataError('classes.json should read [{"category": 0, "name": "…"}, …], categories 0–79.') from error
     return Source(train, test, classes, files.read, (*skipped, *others))
 
 
