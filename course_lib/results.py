@@ -15,7 +15,7 @@ from .loops import evaluate, train
 from .model import MyModel, get_model
 from .storage.checkpoints import digest_of, load, newest_good
 from .storage.files import write_text
-from .storage.identity import images_digest, weights_digest
+from .storage.identity import code_digest, images_digest, model_identity, weights_digest
 
 REPORT = {  # report 3: all its figures are on training images
     ("1", "train_plain"): "overfits",
@@ -104,18 +104,11 @@ def trial(course, images, *, epochs, model=None, **changes):
         attempt = replace(course.experiment("attempt", scratch, epochs=epochs, **changes), drive=None)
         model = model or get_model(MyModel, seed=attempt.settings.seed)
         key = [attempt.identity, attempt.precision.name, epochs, images_digest(images)]
-        key += [weights_digest(model.state_dict()), repr(model), _code(train)]
-        key += sorted({_code(type(module).forward) for module in model.modules()})
+        key += [model_identity(model), weights_digest(model.state_dict()), repr(model), code_digest(train)]
         path = course.folder / "trials" / f"{digest_of(json.dumps(key).encode())}.json"
         if not path.exists():
             _write(path, train(model, images, attempt.stage(1), augmented=False))
     return _read(path)
-
-
-def _code(function):
-    """What a function does, in words that change if it is edited."""
-    code = function.__code__
-    return repr((code.co_code, code.co_names, [value for value in code.co_consts if not hasattr(value, "co_code")]))
 
 
 def table(results):

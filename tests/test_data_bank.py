@@ -16,7 +16,7 @@ from torchvision.transforms import Resize
 
 from course_lib.data import bank
 from course_lib.data.bank import from_file, open_data
-from course_lib.data.published import Source
+from course_lib.data.layouts import Source
 from course_lib.errors import DataError, DiskError
 
 

@@ -19,10 +19,10 @@ from tqdm.auto import tqdm
 from ..errors import DataError
 from ..storage.files import drive_root, in_order, replacing, sweep
 from . import draws
+from .archives import fingerprint, open_files, short_hash
 from .images import upright_rgb
+from .layouts import read_source
 from .manifest import locate
-from .published import read_source
-from .sources import fingerprint, open_files, short_hash
 
 
 @dataclass(frozen=True)

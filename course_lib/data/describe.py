@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..errors import CourseError, DataError
 from ..storage.files import in_order
+from .archives import open_files
 from .images import upright_rgb
-from .published import read_source
-from .sources import open_files
+from .layouts import read_source
 
 
 def describe_data(path):

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
+from ..errors import DiskError
 from ..storage.files import write_text
 
 MOTIFS = ("stripes", "checks", "dots", "nets")
@@ -76,9 +77,13 @@ def generate(home, size, train_per_class, test_per_class, seed=0):
     folder = Path(home) / f"shapes-{train_per_class}+{test_per_class}-{size}px-seed{seed}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiskError(f"{folder.parent} can't be created ({error.strerror}). Set COURSE_HOME elsewhere.") from error
     with tempfile.TemporaryDirectory(prefix=".shapes-", dir=folder.parent) as unfinished:
         new = Path(unfinished) / folder.name
+        write_text(new / "classes.json", json.dumps([{"category": i, "name": name} for i, name in enumerate(NAMES)]))
         parts = ("train_data", "answer.json", train_per_class), ("test_data", "test_answer.json", test_per_class)
         for part, (images, answer, per_class) in enumerate(parts):
             (new / images).mkdir(parents=True)
@@ -87,7 +92,6 @@ def generate(home, size, train_per_class, test_per_class, seed=0):
                 random = np.random.Generator(np.random.Philox(key=[seed, part], counter=[0, i, 0, 0]))
                 Image.fromarray(draw(row["category"], size, random)).save(new / images / row["file_name"])
             write_text(new / answer, json.dumps({"annotations": rows}))
-        write_text(new / "classes.json", json.dumps([{"category": i, "name": name} for i, name in enumerate(NAMES)]))
         if not folder.is_dir():  # another notebook may have been faster
             os.rename(new, folder)
     return folder

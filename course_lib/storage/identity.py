@@ -18,16 +18,31 @@ def stage_identity(course_identity, number, model, optimizer, images, augmented)
         f"group {number}": {name: value for name, value in group.items() if value and name != "params"}
         for number, group in enumerate(optimizer.param_groups, 1)
     }
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    own = {type(m).__name__ for m in model.modules() if not type(m).__module__.startswith(("torch", "course_lib"))}
     return course_identity | {
         "stage": number,
-        "model": ", ".join([f"{type(model).__name__} with {parameters:,} parameters", *sorted(own)]),
+        "model": model_identity(model),
         "starts from": weights_digest(model.state_dict()) if number == 3 else "a new model",
         "optimizer": {"name": type(optimizer).__name__} | groups,
         "images": images_digest(images),
         "augmented": augmented,
     }
+
+
+def model_identity(model):
+    """The model's class, its number of parameters, and your own modules in it, with a digest of what they compute."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    own = set()
+    for kind in {type(module) for module in model.modules()}:
+        if not kind.__module__.startswith(("torch", "course_lib")):
+            own.add(f"{kind.__name__} ({code_digest(kind.forward)})")
+    return ", ".join([f"{type(model).__name__} with {parameters:,} parameters", *sorted(own)])
+
+
+def code_digest(function):
+    """A digest that changes if a function is edited."""
+    code = function.__code__
+    constants = [value for value in code.co_consts if not hasattr(value, "co_code")]
+    return hashlib.sha256(repr((code.co_code, code.co_names, constants)).encode()).hexdigest()[:8]
 
 
 def images_digest(images):

@@ -18,8 +18,8 @@ from data_sets import ARCHIVES, WRITERS, answers, png, report_files, write_folde
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.data import sources
-from course_lib.data.published import read_source
+from course_lib.data import archives
+from course_lib.data.layouts import read_source
 from course_lib.errors import CourseError, DataError
 
 CLUTTER = {
@@ -36,7 +36,7 @@ WHOLE = report_files(train=4, test=2)
 
 @contextmanager
 def opened(path):
-    with sources.open_files(path) as files:
+    with archives.open_files(path) as files:
         yield read_source(files)
 
 
@@ -175,7 +175,7 @@ def test_links_in_a_folder_are_refused(tmp_path, what):
 
 
 def test_a_file_that_is_far_too_large_is_not_read(write, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_FILE", 100_000)
+    monkeypatch.setattr(archives, "MAX_FILE", 100_000)
     path = write(WHOLE | {"train_data/0.png": random.Random(0).randbytes(200_000)})
     with pytest.raises(DataError, match="train_data/0.png"):
         everything_in(path)
