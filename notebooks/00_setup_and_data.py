@@ -61,7 +61,7 @@ print(f"{len(images.train):,} training images, {len(images.heldout):,} held out:
 print(f"all their pixels: {tuple(images.train.pixels.shape)}, {images.train.pixels.dtype}")
 
 counts = images.train.labels.bincount(minlength=len(images.classes))
-print(f"{(counts > 0).sum()} classes with {counts.min()} to {counts.max()} training images each")
+print(f"classes: {(counts > 0).sum()}; training images in the smallest: {counts.min()}, in the largest: {counts.max()}")
 
 # %% [markdown]
 # The model never trains on the held-out images. Only they can tell you whether it has learned classes or pictures.
