@@ -1,9 +1,11 @@
 """What a run measured, in `results.json`, and the table that compares it with the report's numbers."""
 
+import io
 import json
 import platform
 import subprocess
 import tempfile
+from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 
 import torch
@@ -107,7 +109,9 @@ def trial(course, images, *, epochs, model=None, **changes):
         key += [model_identity(model), weights_digest(model.state_dict()), repr(model), code_digest(train)]
         path = course.folder / "trials" / f"{digest_of(json.dumps(key).encode())}.json"
         if not path.exists():
-            _write(path, train(model, images, attempt.stage(1), augmented=False))
+            with redirect_stdout(io.StringIO()):  # a line per epoch would bury the figure
+                history = train(model, images, attempt.stage(1), augmented=False)
+            _write(path, history)
     return _read(path)
 
 
