@@ -1,4 +1,4 @@
-"""A Drive that fails, tears, is slow or full, or holds another run: training goes on, and nobody's work is lost."""
+"""A Drive that fails, tears, is slow or full, or holds another run: training continues, and nobody's work is lost."""
 
 import errno
 import itertools

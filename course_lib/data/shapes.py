@@ -1,4 +1,4 @@
-"""The embedded, generated data set: 80 classes (a motif × its colour) in the report's layout.
+"""The built-in, generated data set: 80 classes (a motif × its colour) in the report's layout.
 
 The motif fills the picture, so a class survives flips, rotations and crops. Angle, scale, light and cover change from
 picture to picture: a model can memorise a few without understanding the class, and that's the experiment.
@@ -14,7 +14,6 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..errors import DiskError
-from ..storage.files import write_text
 
 MOTIFS = ("stripes", "checks", "dots", "nets")
 COLOURS = (  # 18 degrees of hue apart
@@ -83,7 +82,6 @@ def generate(home, size, train_per_class, test_per_class, seed=0):
         raise DiskError(f"{folder.parent} can't be created ({error.strerror}). Set COURSE_HOME elsewhere.") from error
     with tempfile.TemporaryDirectory(prefix=".shapes-", dir=folder.parent) as unfinished:
         new = Path(unfinished) / folder.name
-        write_text(new / "classes.json", json.dumps([{"category": i, "name": name} for i, name in enumerate(NAMES)]))
         parts = ("train_data", "answer.json", train_per_class), ("test_data", "test_answer.json", test_per_class)
         for part, (images, answer, per_class) in enumerate(parts):
             (new / images).mkdir(parents=True)
@@ -91,7 +89,9 @@ def generate(home, size, train_per_class, test_per_class, seed=0):
             for i, row in enumerate(tqdm(rows, f"drawing {images}", unit=" images", leave=False)):
                 random = np.random.Generator(np.random.Philox(key=[seed, part], counter=[0, i, 0, 0]))
                 Image.fromarray(draw(row["category"], size, random)).save(new / images / row["file_name"])
-            write_text(new / answer, json.dumps({"annotations": rows}))
+            (new / answer).write_text(json.dumps({"annotations": rows}), encoding="utf-8")
+        names = [{"category": i, "name": name} for i, name in enumerate(NAMES)]
+        (new / "classes.json").write_text(json.dumps(names), encoding="utf-8")
         if not folder.is_dir():  # another notebook may have been faster
             os.rename(new, folder)
     return folder
