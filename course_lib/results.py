@@ -15,7 +15,7 @@ from .errors import CheckpointError
 from .experiment import CHECKOUT
 from .loops import evaluate, train
 from .model import MyModel, get_model
-from .storage.checkpoints import digest_of, load, newest_good
+from .storage.checkpoints import digest_of, load, newest_first, newest_good
 from .storage.files import write_text
 from .storage.identity import code_digest, images_digest, model_identity, weights_digest
 
@@ -58,6 +58,7 @@ def record(stage, model, history, final):
             name: f"{figure.images:,} {MEASURED_ON[name].format(course.data.split)}, eval mode"
             for name, figure in final.items()
         },
+        "checkpoint": path.name,
         "model": weights_digest(model.state_dict()),
         "starts_from": state["identity"]["starts from"] if stage.number == 3 else None,
     }
@@ -69,19 +70,17 @@ def record(stage, model, history, final):
 
 def read_results(course):
     """The content of `results.json`, from what each stage measured; what no longer holds is left out."""
-    data, stages, models = course.data, {}, {}
+    data, stages = course.data, {}
     for stage in map(course.stage, course.epochs):
-        if stage.model_path.exists():
-            models[stage.number] = weights_digest(torch.load(stage.model_path, weights_only=True))
-        if (path := stage.folder / "measured.json").exists():
-            stages[str(stage.number)] = _read(path)
-    for number, measured in list(stages.items()):
-        if models.get(int(number), measured["model"]) != measured["model"]:
-            print(f"Stage {number} was trained further since it was measured, so it's left out: run its notebook.")
-            del stages[number]
-        elif measured["starts_from"] and models.get(2, measured["starts_from"]) != measured["starts_from"]:
+        if not (path := stage.folder / "measured.json").exists():
+            continue
+        measured = _read(path)
+        if [newest.name for newest in newest_first(stage.folder)[:1]] not in ([], [measured["checkpoint"]]):
+            print(f"Stage {stage.number} was trained since it was measured, so it's left out: run its notebook.")
+        elif stage.number == 3 and stages.get("2", {}).get("model", measured["starts_from"]) != measured["starts_from"]:
             print("Stage 3 was trained from an earlier stage 2, so it's left out: course.stage(3).start_over()")
-            del stages[number]
+        else:
+            stages[str(stage.number)] = measured
     return {
         "data": {"name": data.name, "train": len(data.train), "heldout": len(data.heldout), "split": data.split},
         "preset": course.preset,

@@ -133,7 +133,7 @@ def test_only_a_stages_finished_model_is_recorded(course, recorded):
     with pytest.raises(Stopped):
         train(model, course.data.train, further, augmented=False)
     refused(further, model)
-    assert read_results(course)["stages"] == recorded["stages"]
+    assert list(read_results(course)["stages"]) == ["1", "3"]  # stage 2 has been trained since
 
 
 def test_a_stage_3_recorded_again_still_started_from_the_stage_2_it_came_from(course, recorded):
