@@ -74,8 +74,8 @@ def read_results(course):
     for stage in map(course.stage, course.epochs):
         if not (path := stage.folder / "measured.json").exists():
             continue
-        measured = _read(path)
-        if [newest.name for newest in newest_first(stage.folder)[:1]] not in ([], [measured["checkpoint"]]):
+        measured, checkpoints = _read(path), newest_first(stage.folder)
+        if checkpoints and checkpoints[0].name != measured["checkpoint"]:
             print(f"Stage {stage.number} was trained since it was measured, so it's left out: run its notebook.")
         elif stage.number == 3 and stages.get("2", {}).get("model", measured["starts_from"]) != measured["starts_from"]:
             print("Stage 3 was trained from an earlier stage 2, so it's left out: course.stage(3).start_over()")

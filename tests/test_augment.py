@@ -83,7 +83,7 @@ def test_every_pixel_is_read_where_torchvision_reads_it(width, height, side, siz
     for picture, augmentation, image in zip(images, augmentations, found):
         box, *rest = decided(augmentation)
         places = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
-        places = torch.cat([places, torch.ones(1, height, width)]).double()  # y, x, and 1 where there is an image
+        places = torch.cat([places, torch.ones(1, height, width)]).double()  # y, x, and 1 inside the image
         places = functional.resized_crop(places, *box, [size, size], InterpolationMode.BILINEAR, antialias=False)
         mirror, upside_down, degrees = rest
         places = functional.hflip(places) if mirror else places
