@@ -1,5 +1,6 @@
 # make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=02,03 choose)
 # make test        lint, check the pairs, run the tests (those in a browser need chromium)
+# make seeds       repeat the lecture run and its controls with five seeds (about 90 minutes)
 # make bench       measure speed, as ratios: the table of benchmarks/README.md (about 14 minutes)
 # make notebooks   run the lecture on the built-in data from scratch and store its outputs in the notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
@@ -7,7 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test bench notebooks pair
+.PHONY: reproduce test seeds bench notebooks pair
 
 reproduce: .venv/run-installed
 	$(if $(DATA),COURSE_DATA="$(DATA)") $(if $(PRESET),COURSE_PRESET="$(PRESET)") \
@@ -16,6 +17,9 @@ reproduce: .venv/run-installed
 test: .venv/test-installed
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
+
+seeds: .venv/run-installed
+	$(BIN)/python -m tools.seeds
 
 bench: .venv/run-installed
 	$(BIN)/python benchmarks/bench.py

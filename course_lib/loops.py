@@ -4,11 +4,13 @@ import csv
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from .augment import evaluation_batches, training_batches
+from .data import draws
 from .data.answers import natural_order
 from .errors import DataError
 from .model import MyModel, get_model
@@ -65,8 +67,16 @@ def trained_model(course, stage_number):
 
 
 def few_heldout(course):
-    """The held-out images that are measured after every epoch: at most one for every eight training images."""
-    return course.data.heldout.take(max(1, len(course.data.train) // 8), course.settings.seed)
+    """The held-out images that are measured after every epoch: equally many of each class.
+
+    In all about 320, or one for every eight training images if that's more (fewer if no more are held out).
+    """
+    heldout, seed = course.data.heldout, course.settings.seed
+    classes = heldout.labels.unique()
+    each = max(1, max(320, len(course.data.train) // 8) // len(classes))
+    shuffled = draws.order(seed, 0, 0, len(heldout))
+    labels = heldout.labels[shuffled]
+    return heldout.subset(np.concatenate([shuffled[labels == category][:each] for category in classes]))
 
 
 @dataclass(frozen=True)

@@ -119,10 +119,12 @@ def test_heldout_accuracy_is_measured_after_each_epoch_and_changes_nothing(short
     assert shares[-1] == evaluate(with_it, heldout, short).accuracy and all(0 <= found <= 1 for found in shares)
 
 
-def test_few_heldout_images_are_one_for_every_eight_and_always_the_same(course):
-    few = few_heldout(course)
-    assert len(few) == len(course.data.train) // 8 and few.names == few_heldout(course).names
-    assert set(few.names) < set(course.data.heldout.names)
+def test_few_heldout_images_are_equally_many_of_each_class_and_always_the_same(course):
+    data = course.data
+    many = replace(course, data=replace(data, heldout=data.train.subset(list(range(160)) * 5)))  # 10 of each class
+    few = few_heldout(many)
+    assert set(few.labels.bincount().tolist()) == {4} and few.names == few_heldout(many).names
+    assert sorted(few_heldout(course).names) == sorted(data.heldout.names)  # no more are held out
 
 
 def test_the_loop_can_be_read_aloud():
