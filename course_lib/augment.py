@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torchvision import transforms
 
 from .data import draws
-from .device import pinned, send
+from .device import send
 from .storage.files import in_order
 
 EVALUATION_BATCH = 256
@@ -73,18 +73,7 @@ def augment_batch(images, augmentations, size):
     `draw_augmentations`, on the images' device. Returns float32 (B, 3, size, size) in [-1, 1]. A test compares this
     with torchvision, image by image.
     """
-    grid, inside = _sampling_grid(augmentations, size)
-    batch = plain_batch(images, images.shape[1])
-    batch = F.grid_sample(batch, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return batch.mul_(inside.unsqueeze(1))  # empty corners: 0, mid-grey
-
-
-def _sampling_grid(augmentations, size):
-    """Where each output pixel is read from, going backwards through the report's steps: rotation, flips, resized crop.
-
-    Returns grid: float32 (B, size, size, 2) for `grid_sample` with align_corners=False; and inside: bool (B, size,
-    size), False in the corners that the rotation leaves empty.
-    """
+    # Where is each output pixel read from? We go backwards through the report's steps: rotation, flips, resized crop.
     # Horizontal and vertical values one above the other, (2, B, 1, 1), so that one operation does both.
     start, length, original, flip, (cos, sin) = augmentations.T.reshape(5, 2, -1, 1, 1)
     # 1. Rotation about the centre, to the *nearest* pixel: torchvision's default, so pixel centres are rounded.
@@ -99,9 +88,10 @@ def _sampling_grid(augmentations, size):
     offset = ((size - 1) * flip + 0.5) * length / size + start
     grid = pixels.mul_(slope * 2 / original).add_(offset * 2 / original - 1)
     # Never past the box's outermost pixel centres.
-    torch.maximum(grid, (start + 0.5) * 2 / original - 1, out=grid)
-    torch.minimum(grid, (start + length - 0.5) * 2 / original - 1, out=grid)
-    return grid.permute(1, 2, 3, 0), across_inside & down_inside
+    grid.clamp_((start + 0.5) * 2 / original - 1, (start + length - 0.5) * 2 / original - 1)
+    batch = plain_batch(images, images.shape[1])
+    batch = F.grid_sample(batch, grid.permute(1, 2, 3, 0), padding_mode="border", align_corners=False)  # bilinear
+    return batch.mul_((across_inside & down_inside).unsqueeze(1))  # the corners a rotation leaves empty: 0, mid-grey
 
 
 def crop_boxes(u, widths, heights):
@@ -110,23 +100,17 @@ def crop_boxes(u, widths, heights):
     u: float64 (B, 10, 4) uniforms in [0, 1), ten tries per image. widths, heights: int (B,), pixels of the originals.
     Returns int64 (B, 4): left, top, width, height in pixels; the largest centred box if all tries fail.
     """
-    W, H = (np.asarray(side, dtype=np.int64)[:, None] for side in (widths, heights))  # (B, 1)
+    W, H = (np.asarray(side)[:, None] for side in (widths, heights))  # (B, 1)
     area = W * H * (_SCALE[0] + (_SCALE[1] - _SCALE[0]) * u[..., 0])  # (B, 10)
-    low, high = math.log(_RATIO[0]), math.log(_RATIO[1])
+    low, high = map(math.log, _RATIO)
     ratio = np.exp(low + (high - low) * u[..., 1])
-    w, h = np.rint(np.sqrt(area * ratio)).astype(np.int64), np.rint(np.sqrt(area / ratio)).astype(np.int64)
-    fits = (0 < w) & (w <= W) & (0 < h) & (h <= H)
+    w, h = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
     top, left = np.floor(u[..., 2] * (H - h + 1)), np.floor(u[..., 3] * (W - w + 1))
-    tries = np.stack([left.astype(np.int64), top.astype(np.int64), w, h], axis=-1)  # (B, 10, 4)
-    first = fits.argmax(1)  # the first try that fits
-    chosen = tries[np.arange(len(u)), first]
-    return np.where(fits.any(1)[:, None], chosen, _centred_boxes(W[:, 0], H[:, 0]))
-
-
-def _centred_boxes(W, H):
-    w = np.where(W / H > _RATIO[1], np.rint(H * _RATIO[1]), W).astype(np.int64)
-    h = np.where(W / H < _RATIO[0], np.rint(W / _RATIO[0]), H).astype(np.int64)
-    return np.stack([(W - w) // 2, (H - h) // 2, w, h], axis=-1)
+    fits = (0 < w) & (w <= W) & (0 < h) & (h <= H)
+    first = np.stack([left, top, w, h], axis=-1)[np.arange(len(u)), fits.argmax(1)]  # (B, 4), the first that fits
+    w, h = np.rint(np.minimum(W, H * _RATIO[1])), np.rint(np.minimum(H, W / _RATIO[0]))  # (B, 1)
+    centred = np.hstack([(W - w) // 2, (H - h) // 2, w, h])
+    return np.where(fits.any(1, keepdims=True), first, centred).astype(np.int64)
 
 
 def training_batches(images, stage, epoch, augmented, first=0):
@@ -136,9 +120,9 @@ def training_batches(images, stage, epoch, augmented, first=0):
     [-1, 1] and int64 (B,). Order and augmentation depend on (seed, stage, epoch, image) alone, so a run that resumes
     sees what it would have seen.
     """
-    course = stage.course
+    course, size = stage.course, stage.course.settings.batch_size
     order = torch.from_numpy(draws.order(course.settings.seed, stage.number, epoch, len(images)))
-    batches = list(order[first:].split(course.settings.batch_size)) if first < len(images) else []
+    batches = [order[start : start + size] for start in range(first, len(images), size)]
     if len(batches) > 1 and len(batches[-1]) == 1:  # BatchNorm can't normalise a single image: put it with the others
         batches[-2:] = [torch.cat(batches[-2:])]
     return _batches(images, batches, course, (stage.number, epoch) if augmented else None)
@@ -146,7 +130,7 @@ def training_batches(images, stage, epoch, augmented, first=0):
 
 def evaluation_batches(images, course, augmented=False):
     """All images in order, in large batches. Augmented: always the same draws, which training never uses (epoch 0)."""
-    batches = torch.arange(len(images)).split(EVALUATION_BATCH) if len(images) else ()
+    batches = torch.arange(len(images)).split(EVALUATION_BATCH)
     return _batches(images, batches, course, (0, 0) if augmented else None)
 
 
@@ -166,13 +150,14 @@ def _batches(images, batches, course, draw):
     If the pixels are in a memory-mapped file, a thread reads up to three batches ahead, so nothing waits for the disk.
     """
 
-    def gather(indices):
-        return indices, pinned(images.batch(indices), course.device)
+    def read(indices):
+        return send(images.batch(indices), course.device)
 
     with ThreadPoolExecutor(1) as reader:
         resident = images.pixels.device.type == course.device.type
-        for indices, pixels in map(gather, batches) if resident else in_order(reader, gather, batches, ahead=3):
-            pixels, labels = send(pixels, course.device), send(images.labels[indices], course.device)
+        pixels_of_batches = map(read, batches) if resident else in_order(reader, read, batches, ahead=3)
+        for indices, pixels in zip(batches, pixels_of_batches):
+            labels = send(images.labels[indices], course.device)
             if draw:
                 yield augment_batch(pixels, augmentations(images, indices, course, *draw), course.settings.size), labels
             else:

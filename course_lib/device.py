@@ -65,18 +65,13 @@ def choose_precision(device, wish="auto"):
     """The Precision you ask for; "auto" takes the first of bf16, fp16 and fp32 that the device computes in."""
     if wish != "auto" and wish not in PRECISIONS:
         raise SettingsError(f"COURSE_PRECISION is {wish!r}; it can be auto, {', '.join(PRECISIONS)}.")
-    if wish == "fp16" and device.type != "cuda":
-        raise SettingsError("COURSE_PRECISION is fp16, which needs a CUDA device; use auto.")
     if wish == "auto":
         wish = next(name for name in ("bf16", "fp16", "fp32") if computes_in(device, name))
     return Precision(wish, device.type)
 
 
-def pinned(tensor, device):
-    """Put a CPU tensor into memory that a CUDA `device` can copy from by itself; otherwise, return it unchanged."""
-    return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
-
-
 def send(tensor, device):
-    """Move a tensor to `device` without waiting for it to arrive."""
-    return pinned(tensor, device).to(device, non_blocking=True)
+    """Move a tensor to `device`; CUDA fetches it from pinned memory, so nothing waits for it to arrive."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
