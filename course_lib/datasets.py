@@ -3,17 +3,11 @@
 import unicodedata
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch.utils.data import Dataset
+from torchvision.transforms import ToTensor
 
 from .data.answers import images_among, read_answer
 from .data.images import upright_rgb
-
-
-def to_tensor(image):
-    """PIL image in RGB → float32 tensor (3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)
 
 
 class MyDataset(Dataset):
@@ -24,7 +18,7 @@ class MyDataset(Dataset):
     """
 
     def __init__(self, meta_path, root_dir, transform=None):
-        self.root_dir, self.transform = Path(root_dir), transform or to_tensor
+        self.root_dir, self.transform = Path(root_dir), transform or ToTensor()
         self.rows = read_answer(Path(meta_path).read_bytes(), Path(meta_path).name)
 
     def __len__(self):
@@ -46,7 +40,7 @@ class MyDatasett(Dataset):
     """
 
     def __init__(self, meta_path, root_dir, transform=None):
-        self.root_dir, self.transform = Path(root_dir), transform or to_tensor
+        self.root_dir, self.transform = Path(root_dir), transform or ToTensor()
         self.file_names, self.skipped = images_among(path.name for path in self.root_dir.iterdir() if path.is_file())
 
     def __len__(self):

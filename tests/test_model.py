@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import torch
 from report_model import ReportBlock, ReportModel
-from tiny import same_weights
 from torch import nn
 
 from course_lib import CheckpointError, MyModel, get_model, res_block
-from course_lib.model import load_weights
 
 KEYS = json.loads(Path(__file__).with_name("model_keys.json").read_text(encoding="utf-8"))
 
@@ -97,7 +95,7 @@ def without(weights, name):
     [
         (lambda weights: without(weights, "fc.bias"), "fc.bias"),
         (lambda weights: weights | {"conv6.weight": torch.zeros(1)}, "conv6.weight"),
-        (lambda weights: weights | {"fc.weight": torch.zeros(10, 1024)}, r"fc.weight.*\(10, 1024\).*\(80, 1024\)"),
+        (lambda weights: weights | {"fc.weight": torch.zeros(10, 1024)}, r"fc.weight.*\[10, 1024\].*\[80, 1024\]"),
         (lambda weights: {}, "conv1.0.weight"),
         (lambda weights: list(weights.values()), "state_dict"),
         (lambda weights: torch.zeros(3), "state_dict"),
@@ -105,11 +103,9 @@ def without(weights, name):
         (lambda weights: None, "state_dict"),
     ],
 )
-def test_weights_of_anything_else_are_refused_and_the_model_stays_as_it_was(tmp_path, weights, change, named):
-    path, model = saved(tmp_path, change(weights)), get_model(MyModel, seed=1)
+def test_weights_of_anything_else_are_refused(tmp_path, weights, change, named):
     with pytest.raises(CheckpointError, match=f"model.pth.*{named}"):
-        load_weights(model, path)
-    assert same_weights(model, get_model(MyModel, seed=1))
+        get_model(MyModel, saved(tmp_path, change(weights)))
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 100_000, -1])
