@@ -1,7 +1,6 @@
 """Training, evaluation and prediction: explicit loops, to be read in one sitting (report 1.E, 1.F)."""
 
 import csv
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,8 +60,8 @@ def trained_model(course, stage_number):
     if stage_number == 2 and course.stage(3).state and before.exists():
         return get_model(MyModel, before)  # however many epochs are asked for now: stage 3 continues from this one
     model = trained_model(course, 2) if stage_number == 3 else get_model(MyModel, seed=course.settings.seed)
-    few = few_heldout(course)
-    train(model, course.data.train, course.stage(stage_number), augmented=stage_number == 3, heldout=few)
+    stage, few = course.stage(stage_number), few_heldout(course)
+    train(model, course.data.train, stage, augmented=stage_number == 3, heldout=few)
     return model
 
 
@@ -91,21 +90,18 @@ class Measured:
 def evaluate(model, images, course, augmented=False):
     """Loss and accuracy in eval mode, without gradients; returns Measured and leaves the model as it was.
 
-    augmented: measure on augmented images, always with the same draws for a seed. Raises DataError if labels are
-    missing.
+    augmented: on augmented images, always with the same draws for a seed. Raises DataError if labels are missing.
     """
     _require_labels(images)
-    loss_sum = torch.zeros((), device=course.device)
-    correct = torch.zeros((), dtype=torch.int64, device=course.device)
-    for logits, labels in _logits(model, images, course, augmented, "measuring"):
-        loss_sum += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-    return Measured(loss_sum.item() / len(images), correct.item() / len(images), len(images))
+    logits = _logits(model, images, course, augmented)  # (n, 80)
+    labels = images.labels.to(logits.device)  # (n,)
+    correct = (logits.argmax(1) == labels).sum()
+    return Measured(F.cross_entropy(logits, labels).item(), correct.item() / len(images), len(images))
 
 
 def predict(model, images, course):
     """Class probabilities of each image (plain, eval mode), in order: float32 (n, 80) on the CPU (report 1.F)."""
-    return torch.cat([logits.softmax(1) for logits, _ in _logits(model, images, course, False, "predicting")]).cpu()
+    return _logits(model, images, course).softmax(1).cpu()
 
 
 def test(model, images, course, result_path):
@@ -120,26 +116,20 @@ def test(model, images, course, result_path):
     return probabilities
 
 
-def _logits(model, images, course, augmented, what):
-    """(float32 logits (B, 80), labels (B,)) of each batch in eval mode, with a progress bar if it takes long."""
-    with _eval_mode(model), tqdm(total=len(images), unit=" images", desc=what, leave=False, delay=2) as bar:
-        model.to(course.device, memory_format=torch.channels_last)
-        for batch, labels in evaluation_batches(images.resident(course.device), course, augmented):
-            with torch.inference_mode(), course.precision.autocast():
-                logits = model(batch).float()
-            yield logits, labels
-            bar.update(len(labels))
-
-
-@contextmanager
-def _eval_mode(model):
-    modes = [(module, module.training) for module in model.modules()]  # one by one: some may be frozen
-    model.eval()
+def _logits(model, images, course, augmented=False):
+    """Logits of all images in eval mode, in order: float32 (n, 80) on the course's device."""
+    logits, modes = [], {module: module.training for module in model.modules()}  # one by one: some may be frozen
+    model.eval().to(course.device, memory_format=torch.channels_last)
     try:
-        yield
+        with tqdm(total=len(images), unit=" images", desc="evaluating", leave=False, delay=2) as bar:
+            for batch, labels in evaluation_batches(images.resident(course.device), course, augmented):
+                with torch.inference_mode(), course.precision.autocast():
+                    logits.append(model(batch).float())
+                bar.update(len(labels))
     finally:
-        for module, training in modes:
+        for module, training in modes.items():
             module.training = training
+    return torch.cat(logits)
 
 
 def _require_labels(images, at_least=1):

@@ -4,13 +4,15 @@ import io
 import json
 import platform
 import subprocess
-import tempfile
 from contextlib import redirect_stdout
 from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torchvision
 
+from .device import choose_precision
 from .errors import CheckpointError
 from .experiment import CHECKOUT
 from .loops import evaluate, train
@@ -26,9 +28,9 @@ REPORT = {  # report 3: all its figures are on training images
     ("3", "train_augmented"): "85 %",
 }
 MEASURED_ON = {
-    "train_plain": "training images, plain",
-    "train_augmented": "training images, augmented",
-    "heldout_plain": "held-out images ({}), plain",
+    "train_plain": "{:,} training images, plain, eval mode",
+    "train_augmented": "{:,} training images, augmented, eval mode",
+    "heldout_plain": "{:,} held-out images ({}), plain, eval mode",
 }
 
 
@@ -44,23 +46,20 @@ def measure(model, course):
 def record(stage, model, history, final):
     """Keep what a stage measured; returns the content of `results.json` with all stages that belong together.
 
-    model: the stage's finished model; raises CheckpointError if it's another. history: from `train`. final: from
-    `measure`.
+    model: the stage's finished model, or CheckpointError. history: from `train`. final: from `measure`.
     """
-    course, path = stage.course, newest_good(stage.folder)
+    course, path, digest = stage.course, newest_good(stage.folder), weights_digest(model.state_dict())
     state = load(path) if stage.state == "finished" else None
-    if not state or weights_digest(state["model"]) != weights_digest(model.state_dict()):
+    if not state or weights_digest(state["model"]) != digest:
         raise CheckpointError(f"This isn't the finished model of stage {stage.number}. Run its training cell first.")
+    split = course.data.split
     measured = {
         "epochs": history,
         "final": {name: figure.accuracy for name, figure in final.items()},
-        "measured_on": {
-            name: f"{figure.images:,} {MEASURED_ON[name].format(course.data.split)}, eval mode"
-            for name, figure in final.items()
-        },
+        "measured_on": {name: MEASURED_ON[name].format(figure.images, split) for name, figure in final.items()},
         "checkpoint": path.name,
-        "model": weights_digest(model.state_dict()),
-        "starts_from": state["identity"]["starts from"] if stage.number == 3 else None,
+        "model": digest,
+        "starts_from": state["identity"]["starts from"],
     }
     _write(stage.folder / "measured.json", measured)
     results = read_results(course)
@@ -74,7 +73,7 @@ def read_results(course):
     for stage in map(course.stage, course.epochs):
         if not (path := stage.folder / "measured.json").exists():
             continue
-        measured, checkpoints = _read(path), newest_first(stage.folder)
+        measured, checkpoints = json.loads(path.read_bytes()), newest_first(stage.folder)
         if checkpoints and checkpoints[0].name != measured["checkpoint"]:
             print(f"Stage {stage.number} was trained since it was measured, so it's left out: run its notebook.")
         elif stage.number == 3 and stages.get("2", {}).get("model", measured["starts_from"]) != measured["starts_from"]:
@@ -101,17 +100,19 @@ def trial(course, images, *, epochs, model=None, **changes):
     model: a new model to use instead of the report's. changes: fields of Settings. The history is kept in `trials/`,
     in a file whose name depends on everything it was measured with, and is read from there the next time.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        attempt = replace(course.experiment("attempt", scratch, epochs=epochs, **changes), drive=None)
-        model = model or get_model(MyModel, seed=attempt.settings.seed)
-        key = [attempt.identity, attempt.precision.name, epochs, images_digest(images)]
-        key += [model_identity(model), weights_digest(model.state_dict()), repr(model), code_digest(train)]
-        path = course.folder / "trials" / f"{digest_of(json.dumps(key).encode())}.json"
-        if not path.exists():
-            with redirect_stdout(io.StringIO()):  # a line per epoch would bury the figure
-                history = train(model, images, attempt.stage(1), augmented=False)
-            _write(path, history)
-    return _read(path)
+    settings = replace(course.settings, **changes)
+    precision = choose_precision(course.device, changes.get("precision", course.precision.name))
+    attempt = replace(course, settings=settings, precision=precision, epochs={1: epochs}, drive=None)
+    model = model or get_model(MyModel, seed=settings.seed)
+    key = [attempt.identity, precision.name, epochs, images_digest(images)]
+    key += [model_identity(model), weights_digest(model.state_dict()), repr(model), code_digest(train)]
+    path = course.folder / "trials" / f"{digest_of(json.dumps(key).encode())}.json"
+    if not path.exists():
+        with TemporaryDirectory() as scratch, redirect_stdout(io.StringIO()):  # a line per epoch would bury the figure
+            stage = replace(attempt, folder=Path(scratch)).stage(1)
+            history = train(model, images, stage, augmented=False)
+        _write(path, history)
+    return json.loads(path.read_bytes())
 
 
 def table(results):
@@ -128,15 +129,11 @@ def table(results):
 
 def _commit():
     """The checkout's commit, or None outside a checkout."""
+    command = ["git", "-C", CHECKOUT, "rev-parse", "HEAD"]
     try:
-        command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
+    except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _read(path):
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _write(path, value):
