@@ -29,22 +29,18 @@ class Precision:
 
 
 def best_device():
-    """The first CUDA device, else Apple's MPS, else the CPU; prepares PyTorch to compute there.
-
-    CUDA: cuDNN may try out its algorithms, since every batch has the same shape; fp32 is fp32, without TF32. CPU:
-    memory that a training step frees is kept for the next step; glibc would return it to the system and fetch it again,
-    page by page, in every step.
-    """
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    """The first CUDA device, else Apple's MPS, else the CPU; prepares PyTorch to compute there."""
+    torch.backends.cudnn.benchmark = True  # every batch has the same shape, so it pays to try out all algorithms
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # fp32 is fp32
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     if torch.backends.mps.is_available():
         return torch.device("mps")
+    # Keep the memory that a step frees for the next one: glibc would return it and fetch it again, page by page.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt:  # glibc: M_MMAP_THRESHOLD (−3), M_TRIM_THRESHOLD (−1), in bytes
-        mallopt(-3, 1 << 30)
-        mallopt(-1, 2**31 - 1)
+    if mallopt:
+        mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD, in bytes
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
     return torch.device("cpu")
 
 
