@@ -107,10 +107,11 @@ def crop_boxes(u, widths, heights):
     w, h = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
     top, left = np.floor(u[..., 2] * (H - h + 1)), np.floor(u[..., 3] * (W - w + 1))
     fits = (0 < w) & (w <= W) & (0 < h) & (h <= H)
-    first = np.stack([left, top, w, h], axis=-1)[np.arange(len(u)), fits.argmax(1)]  # (B, 4), the first that fits
+    tries = np.stack([left, top, w, h], axis=-1)  # (B, 10, 4)
+    first_that_fits = tries[np.arange(len(u)), fits.argmax(1)]
     w, h = np.rint(np.minimum(W, H * _RATIO[1])), np.rint(np.minimum(H, W / _RATIO[0]))  # (B, 1)
-    centred = np.hstack([(W - w) // 2, (H - h) // 2, w, h])
-    return np.where(fits.any(1, keepdims=True), first, centred).astype(np.int64)
+    largest = np.hstack([(W - w) // 2, (H - h) // 2, w, h])
+    return np.where(fits.any(1, keepdims=True), first_that_fits, largest).astype(np.int64)
 
 
 def training_batches(images, stage, epoch, augmented, first=0):
