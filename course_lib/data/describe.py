@@ -4,34 +4,30 @@ import hashlib
 import io
 import sys
 from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..errors import CourseError, DataError
-from ..storage.files import in_order
-from .archives import open_files
+from .archives import Files
 from .images import upright_rgb
 from .layouts import read_source
 
 
 def describe_data(path):
     """Open every image of a folder or archive in the report's layout and return, in words, what was found."""
-    path, pictures = Path(path).expanduser().resolve(), defaultdict(list)
-    with open_files(path) as files, ThreadPoolExecutor() as pool:
+    path = Path(path).expanduser().resolve()
+    unreadable, sizes, pictures = [], Counter(), defaultdict(list)
+    with Files(path) as files:
         source = read_source(files)
-
-        def look(row):
+        for name, label in source.train + source.test:
             try:
-                image = upright_rgb(io.BytesIO(source.read(row[0])), row[0])
-                return (image.size, hashlib.sha256(image.tobytes()).digest()), row
+                image = upright_rgb(io.BytesIO(source.read(name)), name)
             except DataError as error:
-                return None, str(error)
-
-        for picture, row in in_order(pool, look, source.train + source.test):
-            pictures[picture].append(row)
-    unreadable, copies = pictures.pop(None, []), [rows for rows in pictures.values() if len(rows) > 1]
-    sizes = Counter(size for (size, _), rows in pictures.items() for _ in rows)
+                unreadable.append(error)
+            else:
+                sizes[image.size] += 1
+                pictures[image.size, hashlib.sha256(image.tobytes()).digest()].append((name, label))
     per_class = Counter(label for _, label in source.train).values()
+    copies = [rows for rows in pictures.values() if len(rows) > 1]
     findings = {
         "unreadable images": unreadable,
         "pictures in both training and test": [rows for rows in copies if len({n.split("/")[0] for n, _ in rows}) > 1],
