@@ -36,7 +36,7 @@ WHOLE = report_files(train=4, test=2)
 
 @contextmanager
 def opened(path):
-    with archives.open_files(path) as files:
+    with archives.Files(path) as files:
         yield read_source(files)
 
 

@@ -7,6 +7,8 @@ of the content. It appears whole or not at all, and is rebuilt when its source h
 import hashlib
 import io
 import json
+import os
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from tqdm.auto import tqdm
 from ..errors import DataError
 from ..storage.files import drive_root, in_order, replacing, sweep
 from . import draws
-from .archives import fingerprint, open_files, short_hash
+from .archives import Files, fingerprint
 from .images import upright_rgb
 from .layouts import read_source
 from .manifest import locate
@@ -60,10 +62,8 @@ class Images:
         """The same images with their pixels on a CUDA `device` if they fill at most a third of its free memory."""
         if device.type != "cuda" or len(self) * self.pixels[0].numel() > torch.cuda.mem_get_info(device)[0] // 3:
             return self
-        pixels = torch.empty((len(self), *self.pixels.shape[1:]), dtype=torch.uint8, device=device)
-        for part in torch.arange(len(self)).split(1024):  # in parts, so that host memory stays flat
-            pixels[part.to(device)] = self.batch(part).to(device)
-        return replace(self, pixels=pixels, rows=torch.arange(len(self)))
+        parts = [self.batch(part).to(device) for part in torch.arange(len(self)).split(1024)]  # host memory stays flat
+        return replace(self, pixels=torch.cat(parts), rows=torch.arange(len(self)))
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,21 @@ def open_data(data, settings, home):
     home: the folder for banks/ and data/. Raises DataError for anything wrong with the data.
     """
     path, name, layout = locate(data, settings, home)
-    file, mark = Path(home) / "banks" / f"{name}-{short_hash(str(path))}-{settings.size}.npy", fingerprint(path)
+    file = Path(home) / "banks" / f"{name}-{zlib.crc32(os.fsencode(path)):08x}-{settings.size}.npy"
+    mark = fingerprint(path)
     try:
-        images, meta = _read(file, mark)
+        return _read(file, mark, name, settings.seed)
     except Exception:  # missing, damaged, or out of date
         sweep(file.parent)
         if path.is_dir() and drive_root(path):
             print(f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.", flush=True)
-        with open_files(path) as files:
-            build_bank(read_source(files, layout), settings.size, file, mark)
-        images, meta = _read(file, mark)
-    return _split(name, images, meta, settings.seed)
+        with Files(path) as files:
+            source = read_source(files, layout)
+            classes = {category for _, category in source.train}
+            if len(classes) == len(source.train) and all(category < 0 for _, category in source.test):
+                raise DataError(f"{name} has one image per class and no labelled test images: none can be held out.")
+            build_bank(source, settings.size, file, mark)
+    return _read(file, mark, name, settings.seed)
 
 
 def from_file(path, side):
@@ -131,8 +135,8 @@ def build_bank(source, side, path, mark=""):
         file.write(json.dumps(meta | {"digest": digest.hexdigest()}).encode())
 
 
-def _read(path, mark):
-    """(Images of a whole bank, what `build_bank` wrote after the pixels)"""
+def _read(path, mark, name, seed):
+    """The Bank in a file of `build_bank`. Raises any exception if it's missing, damaged or has another `mark`."""
     pixels = np.load(path, mmap_mode="c")  # "c" because torch wants writable memory; nothing is written
     with open(path, "rb") as file:
         file.seek(pixels.offset + pixels.nbytes)
@@ -140,14 +144,11 @@ def _read(path, mark):
     if meta["mark"] != mark:
         raise ValueError("the source has changed")
     paths, labels = zip(*meta["rows"])
-    names, numbers = [path.split("/", 1)[1] for path in paths], torch.arange(len(paths))
-    sizes = np.array(meta["sizes"]).T
-    return Images(torch.from_numpy(pixels), numbers, torch.tensor(labels), *sizes, names, meta["classes"]), meta
+    names, labels, numbers = [path.split("/", 1)[1] for path in paths], np.array(labels), np.arange(len(paths))
+    columns = torch.from_numpy(numbers), torch.from_numpy(labels), *np.array(meta["sizes"]).T
+    images = Images(torch.from_numpy(pixels), *columns, names, meta["classes"])
 
-
-def _split(name, images, meta, seed):
-    labels = images.labels.numpy()
-    train, test = np.split(np.arange(len(labels)), [meta["train"]])
+    train, test = np.split(numbers, [meta["train"]])
     if len(test) and (labels[test] >= 0).all():
         heldout, split = test, "the labelled test images"
     else:  # one in ten of each class, at least one, but never its only image
@@ -156,6 +157,4 @@ def _split(name, images, meta, seed):
         heldout = np.sort(np.concatenate([rows[: -(-len(rows) // 10) if len(rows) > 1 else 0] for rows in of_class]))
         train, split = np.setdiff1d(train, heldout), f"1 in 10 training images of each class, drawn with seed {seed}"
         test = test if len(test) else heldout
-    if not len(heldout):
-        raise DataError(f"{name} has one image per class and no labelled test images, so none can be held out.")
     return Bank(name, *map(images.subset, (train, heldout, test)), meta["classes"], split, meta["digest"])
