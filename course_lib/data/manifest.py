@@ -14,20 +14,8 @@ from ..errors import DataError
 from ..storage.files import require_mounted
 from . import shapes
 
-_HERE = Path(__file__).resolve()
-_PLACES = [folder / "data_manifest.json" for folder in _HERE.parents[1:3]]  # in a wheel, in a checkout
-MANIFEST = next(filter(Path.exists, _PLACES), _PLACES[-1])
-
-
-def read_manifest():
-    """Read and check the manifest: {name: entry}. Raises DataError that names the entry and the key."""
-    from jsonschema import Draft202012Validator, exceptions  # takes a second to import
-
-    schema = json.loads(_HERE.with_name("manifest_schema.json").read_bytes())
-    manifest = json.loads(MANIFEST.read_bytes())
-    if error := exceptions.best_match(Draft202012Validator(schema).iter_errors(manifest)):
-        raise DataError(f"{MANIFEST.name}, {'.'.join(map(str, error.absolute_path))}: {error.message[:300]}")
-    return manifest
+_IN_WHEEL, _IN_CHECKOUT = (folder / "data_manifest.json" for folder in Path(__file__).resolve().parents[1:3])
+MANIFEST = _IN_WHEEL if _IN_WHEEL.exists() else _IN_CHECKOUT  # tests/manifest_schema.json says what it may hold
 
 
 def locate(data, settings, home):
@@ -36,7 +24,8 @@ def locate(data, settings, home):
     data: a name in the manifest, or the path of a folder or archive. settings: size, seed and images_per_class of
     generated data. home: a local folder. Raises DataError if there is no such data set, or no mirror has it.
     """
-    manifest, folder, path = read_manifest(), Path(home) / "data", Path(data).expanduser()
+    manifest = json.loads(MANIFEST.read_bytes())
+    folder, path = Path(home) / "data", Path(data).expanduser()
     entry = manifest.get(data, {})
     if entry.get("layout") == "generated":
         path = shapes.generate(folder, settings.size, *settings.images_per_class, settings.seed)
@@ -44,7 +33,7 @@ def locate(data, settings, home):
     if "archive" in entry:
         return _fetch(entry, folder).resolve(), data, entry["layout"]
     require_mounted(path)
-    if entry or not os.path.exists(path):
+    if not os.path.exists(path):
         names = [name for name, entry in manifest.items() if "archive" in entry or entry["layout"] == "generated"]
         near = get_close_matches(path.name, names + (os.listdir(path.parent) if path.parent.is_dir() else []), 1)
         raise DataError(
