@@ -48,22 +48,21 @@ def _labelled(files, folder, answers):
     """The rows of an answer.json, and what lies beside the images without being one."""
     rows = [(f"{folder}/{name}", category) for name, category in read_answer(files.read(answers), answers)]
     listed, present = dict(rows), {name for name in files.names if name.startswith(f"{folder}/")}
-    missing = [i for i, (path, _) in enumerate(rows) if path not in present]
     unlisted, others = images_among(present - set(listed))
-    if missing:
-        found = f"{len(missing):,} of {len(rows):,} rows have no image, {len(unlisted):,} images have no row"
-        raise DataError(f"{answers}, row {missing[0]}: there is no {rows[missing[0]][0]} ({found}).")
-    if unlisted:
-        raise DataError(f"{unlisted[0]} has no row in {answers} ({len(unlisted):,} images have none).")
+    wrong = [f"{answers}, row {i}: there is no {path}" for i, (path, _) in enumerate(rows) if path not in present]
+    wrong += [f"{path} has no row in {answers}" for path in unlisted]
+    if wrong:
+        raise DataError(f"{wrong[0]} ({len(wrong):,} mismatches for {len(rows):,} rows).")
     return rows, others
 
 
 def _cifar100(files):
     """The "python version" from cs.toronto.edu/~kriz/cifar.html; torchvision compares the MD5 of each of its files."""
     with tempfile.TemporaryDirectory() as home:
-        (Path(home) / CIFAR100.base_folder).mkdir()
+        folder = Path(home) / CIFAR100.base_folder
+        folder.mkdir()
         for name in ("meta", "train", "test"):
-            (Path(home) / CIFAR100.base_folder / name).write_bytes(files.read(name))
+            (folder / name).write_bytes(files.read(name))
         parts = {part: CIFAR100(home, train=part == "train") for part in ("train", "test")}
 
     def read(path):

@@ -5,7 +5,6 @@ picture to picture: a model can memorise a few without understanding the class, 
 """
 
 import json
-import os
 import tempfile
 from pathlib import Path
 
@@ -93,5 +92,5 @@ def generate(home, size, train_per_class, test_per_class, seed=0):
         names = [{"category": i, "name": name} for i, name in enumerate(NAMES)]
         (new / "classes.json").write_text(json.dumps(names), encoding="utf-8")
         if not folder.is_dir():  # another notebook may have been faster
-            os.rename(new, folder)
+            new.rename(folder)
     return folder
