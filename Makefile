@@ -4,11 +4,14 @@
 # make bench       measure speed, as ratios: the table of benchmarks/README.md (about 14 minutes)
 # make notebooks   run the lecture on the built-in data from scratch and store its outputs in the notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
+# make exercises   write the notebooks without solutions to build/student, and with them to build/solutions
+# make publish     write REPO=owner/name, its address on GitHub, into the setup cells and the Colab badges
+# make site        build the site in build/site, from the outputs stored in the notebooks
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test seeds bench notebooks pair
+.PHONY: reproduce test seeds bench notebooks pair exercises publish site
 
 reproduce: .venv/run-installed
 	$(if $(DATA),COURSE_DATA="$(DATA)") $(if $(PRESET),COURSE_PRESET="$(PRESET)") \
@@ -31,7 +34,16 @@ notebooks: .venv/run-installed
 pair: .venv/run-installed
 	$(BIN)/python -m tools.pair
 
-.venv/run-installed .venv/test-installed: .venv/%-installed: pyproject.toml requirements.txt
+exercises: .venv/run-installed
+	$(BIN)/python -m tools.exercises
+
+publish: .venv/run-installed
+	$(BIN)/python -m tools.publish "$(REPO)"
+
+site: .venv/site-installed
+	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/site
+
+.venv/run-installed .venv/test-installed .venv/site-installed: .venv/%-installed: pyproject.toml requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$*]"
 	touch $@

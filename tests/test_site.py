@@ -1,0 +1,103 @@
+"""The site: what a reader finds on it, and that it asks no other host for anything."""
+
+import re
+import shutil
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+import course_lib
+from tools.notebooks import sources
+
+ROOT = Path(__file__).resolve().parent.parent
+SPHINX = "sphinx -q -E -W --keep-going -c docs"  # as in the Makefile
+
+
+def build(source, target):
+    """Build a site; returns what Sphinx complains about, which `make site` treats as an error."""
+    command = [sys.executable, "-m", *f"{SPHINX} -d".split(), target / "doctrees", source, target / "site"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert bool(done.returncode) == bool(done.stderr), done.stderr
+    return done.stderr
+
+
+def text_of(page):
+    return " ".join(unescape(re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))).split())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The course's site."""
+    folder = tmp_path_factory.mktemp("site")
+    assert build(ROOT, folder) == ""
+    return folder / "site"
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A function that builds a site of one page from its Markdown: its HTML, and the complaints."""
+
+    def built(markdown):
+        (tmp_path / "docs").mkdir()
+        (tmp_path / "docs" / "index.md").write_text(markdown, encoding="utf-8")
+        complaints = build(tmp_path, tmp_path)
+        return (tmp_path / "site" / "docs" / "index.html").read_text(encoding="utf-8"), complaints
+
+    return built
+
+
+def test_the_notebooks_show_their_stored_figures(site):
+    for source in sources():
+        page = site / "notebooks" / f"{source.stem}.html"
+        figures = re.findall(r'src="(\.\./_images/[^"]+\.png)"', page.read_text(encoding="utf-8"))
+        assert figures and all((page.parent / unquote(figure)).stat().st_size > 1000 for figure in figures)
+
+
+def test_the_glossary_the_report_and_the_presenters_page_are_there(site):
+    assert "Overfitting" in text_of(site / "notebooks" / "glossary.html")
+    assert "res_block" in text_of(site / "docs" / "REPORT.html")
+    contents = (site / "docs" / "index.html").read_text(encoding="utf-8")
+    for page in ("../notebooks/glossary.html", "../notebooks/README.html", "REPORT.html", "api.html"):
+        assert f'href="{page}"' in contents
+    assert "docs/index.html" in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_reference_has_every_exported_name_with_its_docstring_as_it_is_written(site):
+    page, shown = site / "docs" / "api.html", text_of(site / "docs" / "api.html")
+    names = [name for name, thing in vars(course_lib).items() if hasattr(thing, "__module__") and name[0] != "_"]
+    assert {"train", "MyModel", "DataError"} <= set(names)
+    for name in names:
+        assert f'id="course_lib.{name}"' in page.read_text(encoding="utf-8")
+        summary = re.sub("[`*]", "", getattr(course_lib, name).__doc__.split("\n\n")[0])
+        assert " ".join(summary.split()) in shown
+
+
+def test_no_page_asks_another_host(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 10
+    for page in pages:
+        html = page.read_text(encoding="utf-8")
+        assert not re.search(r"<(script|link|img|iframe|source)\b[^>]*\s(src|href)=\"(https?:)?//", html), page
+
+
+def test_a_badge_becomes_a_link_and_a_formula_needs_no_script(small):
+    badge, formulas = "[![Open](https://b.example/x.svg)](https://c.example/)", "$-\\log p$\n\n$$y = x$$"
+    html, complaints = small(f"# One\n\n{badge}\n\n{formulas}\n")
+    assert not complaints
+    assert re.search(r'<a [^>]*href="https://c\.example/"[^>]*>Open</a>', html) and "b.example" not in html
+    assert html.count("<math") == 2 and 'display="block"' in html and "mathjax.js" not in html.lower()
+
+
+def test_a_link_that_leads_nowhere_and_a_formula_that_cannot_be_shown_are_errors(small):
+    complaints = small("# One\n\n[there](nowhere.md) $\\nosuch{x}$\n")[1]
+    assert "nowhere.md" in complaints and r"\nosuch{x}" in complaints
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_make_site_is_what_is_tested_here():
+    planned = subprocess.run(["make", "-n", "site"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"-m {SPHINX}" in planned
