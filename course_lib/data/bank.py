@@ -10,6 +10,7 @@ import json
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,18 +89,13 @@ def open_data(data, settings, home):
     path, name, layout = locate(data, settings, home)
     file = Path(home) / "banks" / f"{name}-{zlib.crc32(os.fsencode(path)):08x}-{settings.size}.npy"
     mark = fingerprint(path)
-    try:
+    with suppress(Exception):  # it's missing, damaged, or out of date
         return _read(file, mark, name, settings.seed)
-    except Exception:  # missing, damaged, or out of date
-        sweep(file.parent)
-        if path.is_dir() and drive_root(path):
-            print(f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.", flush=True)
-        with Files(path) as files:
-            source = read_source(files, layout)
-            classes = {category for _, category in source.train}
-            if len(classes) == len(source.train) and all(category < 0 for _, category in source.test):
-                raise DataError(f"{name} has one image per class and no labelled test images: none can be held out.")
-            build_bank(source, settings.size, file, mark)
+    sweep(file.parent)
+    if path.is_dir() and drive_root(path):
+        print(f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.", flush=True)
+    with Files(path) as files:
+        build_bank(read_source(files, layout), settings.size, file, mark)
     return _read(file, mark, name, settings.seed)
 
 
@@ -136,7 +132,7 @@ def build_bank(source, side, path, mark=""):
 
 
 def _read(path, mark, name, seed):
-    """The Bank in a file of `build_bank`. Raises any exception if it's missing, damaged or has another `mark`."""
+    """The Bank in a file of `build_bank`. Raises some exception if it's missing, damaged or has another `mark`."""
     pixels = np.load(path, mmap_mode="c")  # "c" because torch wants writable memory; nothing is written
     with open(path, "rb") as file:
         file.seek(pixels.offset + pixels.nbytes)
@@ -144,11 +140,12 @@ def _read(path, mark, name, seed):
     if meta["mark"] != mark:
         raise ValueError("the source has changed")
     paths, labels = zip(*meta["rows"])
-    names, labels, numbers = [path.split("/", 1)[1] for path in paths], np.array(labels), np.arange(len(paths))
-    columns = torch.from_numpy(numbers), torch.from_numpy(labels), *np.array(meta["sizes"]).T
-    images = Images(torch.from_numpy(pixels), *columns, names, meta["classes"])
+    names, numbers = [path.split("/", 1)[1] for path in paths], torch.arange(len(paths))
+    sizes = np.array(meta["sizes"]).T
+    images = Images(torch.from_numpy(pixels), numbers, torch.tensor(labels), *sizes, names, meta["classes"])
 
-    train, test = np.split(numbers, [meta["train"]])
+    train, test = np.split(numbers.numpy(), [meta["train"]])
+    labels = images.labels.numpy()
     if len(test) and (labels[test] >= 0).all():
         heldout, split = test, "the labelled test images"
     else:  # one in ten of each class, at least one, but never its only image
@@ -157,4 +154,6 @@ def _read(path, mark, name, seed):
         heldout = np.sort(np.concatenate([rows[: -(-len(rows) // 10) if len(rows) > 1 else 0] for rows in of_class]))
         train, split = np.setdiff1d(train, heldout), f"1 in 10 training images of each class, drawn with seed {seed}"
         test = test if len(test) else heldout
+    if not len(heldout):
+        raise DataError(f"{name} has one image per class and no labelled test images, so none can be held out.")
     return Bank(name, *map(images.subset, (train, heldout, test)), meta["classes"], split, meta["digest"])
