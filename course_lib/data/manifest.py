@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torchvision.datasets.utils import download_url
 
-from ..errors import DataError
+from ..errors import DataError, DiskError
 from ..storage.files import require_mounted
 from . import shapes
 
@@ -28,7 +28,11 @@ def locate(data, settings, home):
     folder, path = Path(home) / "data", Path(data).expanduser()
     entry = manifest.get(data, {})
     if entry.get("layout") == "generated":
-        path = shapes.generate(folder, settings.size, *settings.images_per_class, settings.seed)
+        try:
+            path = shapes.generate(folder, settings.size, *settings.images_per_class, settings.seed)
+        except OSError as error:
+            where = "Free some space, or set COURSE_HOME to another folder."
+            raise DiskError(f"{folder} can't be written ({error.strerror or error}). {where}") from error
         return path.resolve(), data, "report"
     if "archive" in entry:
         return _fetch(entry, folder).resolve(), data, entry["layout"]

@@ -12,8 +12,6 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..errors import DiskError
-
 MOTIFS = ("stripes", "checks", "dots", "nets")
 COLOURS = (  # 18 degrees of hue apart
     "red", "vermilion", "orange", "yellow", "lemon", "lime", "grass green", "green", "emerald", "jade",
@@ -75,10 +73,7 @@ def generate(home, size, train_per_class, test_per_class, seed=0):
     folder = Path(home) / f"shapes-{train_per_class}+{test_per_class}-{size}px-seed{seed}"
     if folder.is_dir():
         return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiskError(f"{folder.parent} can't be created ({error.strerror}). Set COURSE_HOME elsewhere.") from error
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".shapes-", dir=folder.parent) as unfinished:
         new = Path(unfinished) / folder.name
         parts = ("train_data", "answer.json", train_per_class), ("test_data", "test_answer.json", test_per_class)
