@@ -77,8 +77,7 @@ class Course:
 
     def claim(self):
         """Claim the run's folder and return its `run.json`. Raises CheckpointError if it belongs to another run."""
-        advice = "To keep both runs, set COURSE_HOME to another folder, or rename the data set or this folder."
-        record = read_run(self.folder, self.identity, self.shown(self.folder), advice)
+        record = read_run(self.folder, self.identity)
         if not record:
             record = {"identity": self.identity, "precision": self.precision.name}
             write_text(self.folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
@@ -88,22 +87,18 @@ class Course:
         """Stage 1, 2 or 3 of the experiment (report 3)."""
         return Stage(self, number, self.folder / f"stage-{number}", self.epochs[number])
 
-    def experiment(self, name, home=None, **changes):
-        """Your own experiment: the same run with some settings changed, as in `course.experiment("lr-0.1", lr=0.1)`.
+    def experiment(self, name, **changes):
+        """Your own experiment: a run beside this one with other settings, as in `course.experiment("lr-0.1", lr=0.1)`.
 
-        changes: fields of Settings, and `epochs` for all stages. home: a folder for its outcome; by default
-        `experiments/<name>` in this run's folder. Returns a Course.
+        changes: fields of Settings, and `epochs` for all stages. Returns a Course, which has a folder of its own.
         """
-        if not re.fullmatch(r"\w[\w .+-]*", name):
-            raise SettingsError(f"An experiment can't be called {name!r}: use letters, digits, spaces and . + -")
         epochs = dict.fromkeys(self.epochs, changes.pop("epochs")) if "epochs" in changes else self.epochs
-        folder = Path(home or self.folder / "experiments") / name
         settings = replace(self.settings, **changes)
         precision = choose_precision(self.device, settings.precision) if "precision" in changes else self.precision
         data = open_data(self.source, settings, self.home)
+        folder = self.folder.with_name(f"{self.folder.name}-{name}")
         course = replace(self, data=data, settings=settings, epochs=epochs, precision=precision, folder=folder)
-        course.claim()
-        return course
+        return _begin(course, self.drive and self.drive.remote.parent)
 
     def start_over(self):
         """Forget everything this run has left, here and on Drive."""
@@ -171,8 +166,6 @@ class Stage:
         """Forget what was trained in this stage, here and on Drive; its training cell then begins anew."""
         self.course.forget(self.folder)
         print(f"Stage {self.number} starts over.")
-        if self.number == 2 and self.course.stage(3).state:
-            print("Stage 3 was trained from the old stage 2. Start it over, too: course.stage(3).start_over()")
 
 
 def open_course(data="shapes", preset="lecture", drive=False):
@@ -185,35 +178,30 @@ def open_course(data="shapes", preset="lecture", drive=False):
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a Korean or Western Windows console lacks some characters
             stream.reconfigure(errors="replace")
-    environment = {name: value for name, value in os.environ.items() if name.startswith("COURSE_") and value}
-    for name in environment:
-        if name not in VARIABLES:
-            raise SettingsError(f"There is no setting {name}; the settings are {', '.join(VARIABLES)}.")
-    preset = environment.get("COURSE_PRESET", preset)
+    if unknown := {name for name in os.environ if name.startswith("COURSE_")} - {*VARIABLES}:
+        raise SettingsError(f"There is no setting {', '.join(unknown)}; the settings are {', '.join(VARIABLES)}.")
+    preset = _setting("PRESET", preset)
     if preset not in PRESETS:
         raise SettingsError(f"The preset (COURSE_PRESET) is {preset!r}; it can be {', '.join(PRESETS)}.")
     settings, epochs = PRESETS[preset]
-    settings = replace(
-        settings,
-        seed=_whole_number("COURSE_SEED", settings.seed, least=0),
-        size=_whole_number("COURSE_SIZE", settings.size),
-        precision=environment.get("COURSE_PRECISION", settings.precision),
-    )
-    if wanted := _whole_number("COURSE_EPOCHS", None):  # of stages 2 and 3; stage 1 is a check and keeps its own
-        epochs = epochs | {2: wanted, 3: wanted}
+    wanted = {name: _setting(name.upper(), getattr(settings, name)) for name in ("seed", "size", "precision")}
+    settings = replace(settings, **wanted)
+    epochs = epochs | {number: _setting("EPOCHS", epochs[number]) for number in (2, 3)}  # stage 1 is a check
     device = best_device()
     precision = choose_precision(device, settings.precision)
-    home, remote = _homes(environment.get("COURSE_HOME"), drive)
-    source = environment.get("COURSE_DATA", data)
+    home, remote = _homes(_setting("HOME", ""), drive)
+    source = _setting("DATA", data)
     bank = open_data(source, settings, home)
     folder = home / _folder_name(bank.name, preset, settings)
-    course = Course(bank, preset, settings, epochs, device, precision, home, folder, source)
-    if (folder / "run.json").exists():
-        course.claim()  # before anything is copied
-    if remote:
-        course = replace(course, drive=drive_copy(folder, remote / folder.name, json.dumps(course.identity)))
-        course.drive.restore()
-    return _keep_precision(course, course.claim()["precision"])
+    return _begin(Course(bank, preset, settings, epochs, device, precision, home, folder, source), remote)
+
+
+def _setting(name, default):
+    """The variable COURSE_<name>, or the default if it's empty; a whole number if the default is one."""
+    text = os.environ.get(f"COURSE_{name}") or default
+    if isinstance(default, int) and not str(text).isdecimal():
+        raise SettingsError(f"COURSE_{name} is {text!r}: use a whole number.")
+    return type(default)(text)
 
 
 def _homes(wanted, drive):
@@ -226,25 +214,22 @@ def _homes(wanted, drive):
     return wanted, mount() / "runs" if drive else None
 
 
-def _whole_number(name, default, least=1):
-    text = os.environ.get(name)
-    if text and not (text.isdecimal() and int(text) >= least):
-        raise SettingsError(f"{name} is {text!r}: use a whole number from {least} on.")
-    return int(text) if text else default
-
-
 def _folder_name(data_name, preset, settings):
     """`<data>-<preset>` and everything that differs from the preset: "tiny80-full-64px", "shapes-lecture-seed1"."""
     parts = [data_name, preset]
-    for name, value in asdict(settings).items():
+    for name, value in vars(settings).items():
         if value != getattr(PRESETS[preset][0], name):
             parts.append({"size": f"{value}px", "precision": value}.get(name, f"{name}{value}"))
-    return re.sub(r"[^\w.+-]+", "_", "-".join(map(str, parts)))
+    return re.sub(r"[^\w.+-]+", "_", "-".join(parts))
 
 
-def _keep_precision(course, began):
-    """The course in the precision its run began in, if the device supports it."""
-    if began != course.precision.name and not computes_in(course.device, began):
-        print(f"This run began in {began}; continuing in {course.precision.name}, which this device supports.")
+def _begin(course, runs_on_drive):
+    """The course with its copy on Drive, if there is one, restored from it and in the precision it began in."""
+    if runs_on_drive:
+        remote = runs_on_drive / course.folder.name
+        course = replace(course, drive=drive_copy(course.folder, remote, json.dumps(course.identity)))
+        course.drive.restore()
+    began = course.claim()["precision"]
+    if not computes_in(course.device, began):
         return course
     return replace(course, precision=Precision(began, course.device.type))

@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import json
 import os
 import pickle
 import shutil
@@ -121,14 +122,12 @@ def test_a_new_runtime_gets_everything_back_and_continues_bit_exactly(computer, 
     assert same_weights(run(finished, no_step()), model)
 
 
-def test_a_run_begun_in_bf16_continues_in_fp32_where_there_is_no_bf16(computer, monkeypatch, capsys):
+def test_a_run_begun_in_bf16_continues_in_fp32_where_there_is_no_bf16(computer, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     began = computer(PRECISION="")
     assert began.precision.name == "bf16" and began.drive.wait()
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     assert computer("b", PRECISION="").precision.name == "fp32"
-    said = capsys.readouterr().out
-    assert "bf16" in said and "fp32" in said
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     assert computer("b", PRECISION="").precision.name == "bf16"  # run.json still says how it began
 
@@ -193,9 +192,8 @@ def test_a_damaged_checkpoint_on_drive_is_passed_over(computer, course, saving_o
     damaged = newest(remote_stage(course))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     other = computer("b")
-    assert checkpoints.position(newest(other.stage(2).folder)) < checkpoints.position(damaged)
-    assert damaged.name in capsys.readouterr().out
     assert same_weights(run(other), uninterrupted(computer))
+    assert damaged.name in capsys.readouterr().out
     assert computer("c").stage(2).state == "finished"
 
 
@@ -283,7 +281,7 @@ def test_training_does_not_wait_for_a_slow_drive(course, saving_often, monkeypat
             waited.append(last_step.wait(timeout=60))
 
     monkeypatch.setattr(drive, "EVERY_SECONDS", 0.001)
-    quick = drive.Drive(course.folder, course.drive.remote, course.identity)
+    quick = drive.Drive(course.folder, course.drive.remote, json.dumps(course.identity))
     with watched(course.drive.remote, slow):
         model = at_step(conv_model(), 2, lambda: waited.append(began.wait(timeout=60)))
         run(replace(course, drive=quick), at_step(model, STEPS, last_step.set))
@@ -323,7 +321,7 @@ def test_twenty_epochs_take_the_space_of_three_checkpoints_on_drive_and_none_in_
         counts.append(len(checkpoints.newest_first(remote_stage(course))))
 
     shutil.rmtree(course.folder)
-    course = replace(course, drive=drive.Drive(course.folder, course.drive.remote, course.identity))
+    course = replace(course, drive=drive.Drive(course.folder, course.drive.remote, json.dumps(course.identity)))
     model = conv_model()
     for step in range(2, 21):
         at_step(model, step, course.drive.wait)
@@ -489,21 +487,23 @@ def test_a_run_that_takes_our_place_on_drive_meanwhile_is_left_alone(computer, c
     assert course.stage(2).state == "finished" and content(course.drive.remote) == before
 
 
+def test_an_experiment_has_a_copy_of_its_own(computer, course):
+    ours = course.experiment("lr", lr=0.1)
+    stopped(ours)
+    assert ours.drive.remote.parent == course.drive.remote.parent and ours.drive.remote != course.drive.remote
+    assert "epoch 2 of 3" in computer("b").experiment("lr", lr=0.1).describe()
+
+
 def test_an_experiment_of_the_same_name_with_other_changes_is_left_alone_on_both_sides(computer, course):
     """One was made while Drive was off, the other in another runtime."""
     ours = computer(drive=False).experiment("lr", lr=0.2)
     stopped(ours, 2)
-    other = computer("b")
-    theirs = other.experiment("lr", lr=0.1)
+    theirs = computer("b").experiment("lr", lr=0.1)
     run(theirs)
-    before = content(ours.folder, other.drive.remote / "experiments")
-    drive.drive_copy.cache_clear()
+    before = content(ours.folder, theirs.drive.remote)
     with pytest.raises(CheckpointError, match="lr 0.1 instead of 0.2"):
-        computer()
-    assert not course.drive.wait()
-    with pytest.raises(CheckpointError):
-        course.experiment("lr", lr=0.2).start_over()
-    assert content(ours.folder, other.drive.remote / "experiments") == before and len(before) == 5
+        computer().experiment("lr", lr=0.2)
+    assert content(ours.folder, theirs.drive.remote) == before and len(before) == 5
 
 
 def test_a_run_that_takes_our_place_here_is_not_copied_over_ours(computer, course):
@@ -623,7 +623,7 @@ def test_what_starts_over_does_not_come_back_with_a_copy_that_was_waiting(comput
     assert course.drive.wait() and [path.name for path in content(course.drive.remote)] == ["run.json"]
 
 
-def test_stop_ends_the_waiting_and_not_the_copying(course, capsys):
+def test_stop_ends_the_waiting_and_not_the_copying(course):
     switch = [True]
 
     def slow(kind, path):
@@ -632,9 +632,9 @@ def test_stop_ends_the_waiting_and_not_the_copying(course, capsys):
             press_stop()
 
     with watched(course.drive.remote, slow):
-        assert not course.drive.wait() and not switch
-        assert "background" in capsys.readouterr().out
-        assert course.drive.wait()
+        with pytest.raises(KeyboardInterrupt):
+            course.drive.wait()
+        assert not switch and course.drive.wait()
     assert content(course.drive.remote)
 
 

@@ -459,19 +459,6 @@ def test_a_run_resumes_in_another_precision_and_says_so(short, capsys, before, a
     assert newest(stage)["made_on"]["precision"] == after
 
 
-def test_a_course_opened_again_keeps_the_precision_its_run_began_in(environment, monkeypatch, capsys):
-    environment(PRESET="smoke")
-    monkeypatch.setattr("course_lib.experiment.best_device", lambda: torch.device("cpu"))
-    capable = {"amx_bf16": True}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable, raising=False)
-    assert open_course().precision.name == open_course().precision.name == "bf16"
-    capable.clear()
-    capsys.readouterr()
-    assert open_course().precision.name == "fp32"
-    said = capsys.readouterr().out
-    assert "bf16" in said and "fp32" in said
-
-
 def test_a_step_that_overflows_in_fp16_leaves_no_trace_but_a_message(short, saving_often, capsys):
     """The scaler is the real one, on the CPU. In the first step the activations overflow, in the second a gradient."""
     stage, model, states = in_precision(short, "fp16").stage(2), conv_model(), []

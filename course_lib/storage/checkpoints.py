@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ..errors import DiskError
-from .files import replacing
+from .files import remove, write_bytes
 
 EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs at most
 KEPT = 2  # if the newest one is damaged, there is the one before
@@ -25,15 +25,20 @@ def save(folder, state, epoch, images):
     buffer = io.BytesIO()
     torch.save(state, buffer)
     path = Path(folder) / f"checkpoint-{epoch:05d}-{images:07d}-{digest_of(buffer.getbuffer())}.pt"
-    with replacing(path) as file:
-        file.write(buffer.getbuffer())
+    write_bytes(path, buffer.getbuffer())
     if not is_good(path):
         raise DiskError(f"{path} reads back differently from what was written. Set COURSE_HOME to another disk.")
-    others = [other for other in newest_first(folder) if other != path]
-    damaged = [other for other in others if position(other) > (epoch, images) and not is_good(other)]
-    for old in damaged + [other for other in others if other not in damaged][KEPT - 1 :]:
-        old.unlink(missing_ok=True)  # another notebook may train the same stage
+    delete_older(path)
     return path
+
+
+def delete_older(path):
+    """Keep only KEPT checkpoints beside each other: `path` and the furthest good ones, which may be further than it."""
+    others = [other for other in newest_first(path.parent) if other != path]
+    kept = [other for other in others if position(other) < position(path) or is_good(other)][: KEPT - 1]
+    for other in others:
+        if other not in kept:
+            remove(other)
 
 
 def newest_good(folder):
@@ -75,6 +80,4 @@ def write_model(path, model):
     """Write `model.pth`, the bare state_dict in float32 on the CPU, as the report's code loads it (1.E)."""
     buffer = io.BytesIO()
     torch.save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, buffer)
-    if not path.exists() or path.read_bytes() != buffer.getbuffer():
-        with replacing(path) as file:
-            file.write(buffer.getbuffer())
+    write_bytes(path, buffer.getbuffer())

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import DiskError
@@ -39,14 +39,25 @@ def replacing(path, mode="wb", **options):
             "space or close the file elsewhere, then run the cell again; or set COURSE_HOME to another folder."
         ) from error
     finally:
-        if temporary.exists():
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path, data):
+    """Write some bytes to `path`, completely or not at all."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def write_text(path, text):
     """Write `text` to `path` as UTF-8, completely or not at all."""
-    with replacing(path, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
+    write_bytes(path, text.encode())
+
+
+def remove(path):
+    """Delete a file. It's emptied first: Google Drive's trash takes up space, too."""
+    with suppress(FileNotFoundError):  # another notebook may train the same stage
+        os.truncate(path, 0)
+        os.unlink(path)
 
 
 def sweep(folder):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import torch
 
@@ -31,11 +30,10 @@ def stage_identity(course_identity, number, model, optimizer, images, augmented)
 def model_identity(model):
     """The model's class, its number of parameters, and your own modules in it, with a digest of what they compute."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    own = set()
-    for kind in {type(module) for module in model.modules()}:
-        if not kind.__module__.startswith(("torch", "course_lib")):
-            own.add(f"{kind.__name__} ({code_digest(kind.forward)})")
-    return ", ".join([f"{type(model).__name__} with {parameters:,} parameters", *sorted(own)])
+    kinds = {type(module) for module in model.modules()}
+    own = [kind for kind in kinds if not kind.__module__.startswith(("torch", "course_lib"))]
+    described = sorted(f"{kind.__name__} ({code_digest(kind.forward)})" for kind in own)
+    return ", ".join([f"{type(model).__name__} with {parameters:,} parameters", *described])
 
 
 def code_digest(function):
@@ -61,19 +59,17 @@ def weights_digest(weights):
     return digest.hexdigest()[:16]
 
 
-def read_run(folder, identity, where, advice):
-    """The content of `run.json` in `folder` (`where` in messages), or None; CheckpointError if it isn't this run's."""
+def read_run(folder, identity):
+    """The content of `run.json` in a run's folder, or None. Raises CheckpointError if it's damaged or another run's."""
+    path = folder / "run.json"
     try:
-        record = json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
         found = record["identity"]
     except FileNotFoundError:
         return None
     except (ValueError, LookupError, TypeError) as error:
-        raise CheckpointError(
-            f"run.json in {where} is damaged. Nothing was changed. If the run there is this one, delete that file and "
-            f"run the cell again. {advice}"
-        ) from error
-    require_same(found, identity, where, advice)
+        raise CheckpointError(f"{path} is damaged. Nothing was changed. If the run is yours, delete it.") from error
+    require_same(found, identity, folder, "To keep both runs, rename that folder, or set COURSE_HOME to another one.")
     return record
 
 
