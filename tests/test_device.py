@@ -1,8 +1,5 @@
 """The device, the precision it computes in, and the threads it leaves to others."""
 
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 import torch
 from tiny import Crash, at_step, conv_model, crash, elsewhere, noise_images
@@ -55,19 +52,11 @@ def test_fp32_is_fp32_and_the_fastest_algorithms_are_looked_for(course):
 
 @pytest.fixture
 def idle(monkeypatch):
-    """Sets how many cores are idle, and how many threads PyTorch would take by itself, without a real load."""
-    clock, now = [0.0], {}
-
-    def sleep(seconds=1e-3):
-        clock[0] += seconds
-        return clock[0]
-
-    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=sleep, sleep=sleep))
-    monkeypatch.setattr(run, "_idle_seconds", lambda: 1000 + clock[0] * now["cores"])
-    monkeypatch.setattr(Path, "exists", lambda path, real=Path.exists: str(path) == "/proc/stat" or real(path))
+    """Sets how many of 16 cores are idle, and how many threads PyTorch would take by itself, without a real load."""
 
     def set_idle(cores, threads=2):
-        now["cores"] = cores
+        monkeypatch.setattr(run.psutil, "cpu_count", lambda: 16)
+        monkeypatch.setattr(run.psutil, "cpu_percent", lambda interval: 100 * (1 - cores / 16))
         monkeypatch.setattr(run, "_MOST_THREADS", threads)
 
     yield set_idle
@@ -111,9 +100,3 @@ def test_a_stage_keeps_its_threads_as_long_as_the_computer_has_them(short, idle,
     idle(2.0, threads=1)  # on a smaller computer
     assert threads_of(short.stage(1)) == 1
     assert threads_of(elsewhere(short).stage(2)) == 1
-
-
-@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="Linux only")
-def test_idle_seconds_are_those_of_this_computer():
-    before = run._idle_seconds()
-    assert 0 < before <= run._idle_seconds()

@@ -1,12 +1,10 @@
 """A stage being trained: what survives a kill, ■ and a lost runtime, behind the plain verbs that `loops.train` uses."""
 
 import math
-import os
 import signal
-import threading
 import time
-from pathlib import Path
 
+import psutil
 import torch
 from tqdm.auto import tqdm
 
@@ -44,13 +42,11 @@ class Run:
     def __enter__(self):
         done, total = self.epoch * self.images + self.seen, self.last_epoch * self.images
         self.bar = tqdm(initial=done, total=total, unit=" images", leave=False, disable=done == total)
-        if threading.current_thread() is threading.main_thread():  # no other thread can handle a signal
-            self._handler = signal.signal(signal.SIGINT, lambda *_: setattr(self, "interrupted", True))
+        self._handler = signal.signal(signal.SIGINT, lambda *_: setattr(self, "interrupted", True))
         return self
 
     def __exit__(self, kind, error, traceback):
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._handler)
+        signal.signal(signal.SIGINT, self._handler)
         self.bar.total = self.bar.n  # a notebook's bar turns red if it closes early
         self.bar.close()
         if error is None:
@@ -134,36 +130,36 @@ class Run:
         self.saved, self.saved_at = (self.epoch, self.seen), time.monotonic()
 
     def _resume(self):
-        if self.course.drive and not (self.course.folder / "run.json").exists():  # deleted while the kernel lives
-            self.course.drive.restore()
-        self.course.claim()
+        course, number = self.course, self.stage.number
+        if course.drive and not (course.folder / "run.json").exists():  # deleted while the kernel lives
+            course.drive.restore()
+        course.claim()
         sweep(self.stage.folder)
-        path, number = checkpoints.newest_good(self.stage.folder), self.stage.number
+        path = checkpoints.newest_good(self.stage.folder)
         if path is None:
-            choose_threads(self.course.device, _MOST_THREADS)
+            choose_threads(course.device, _MOST_THREADS)
             return
         state = checkpoints.load(path)
         if self.identity["starts from"] == weights_digest(state["model"]):  # `train` again, with the model it left
             self.identity["starts from"] = state["identity"]["starts from"]
         advice = f"To train this stage from the start, run course.stage({number}).start_over()."
-        require_same(state["identity"], self.identity, self.course.shown(path), advice)
+        require_same(state["identity"], self.identity, path, advice)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if state["scaler"] and self.scaler.is_enabled():  # empty if the checkpoint wasn't made in fp16
+        if state["scaler"]:  # empty if the checkpoint wasn't made in fp16
             self.scaler.load_state_dict(state["scaler"])
-        for name, value in state["position"].items():
-            setattr(self, name, value)
         self.loss_sum.copy_(state["loss_sum"])
         self.correct.copy_(state["correct"])
+        vars(self).update(state["position"])
         self.saved = (self.epoch, self.seen)
+        choose_threads(course.device, min(_MOST_THREADS, state["made_on"]["threads"]))
         if self.epoch >= self.stage.epochs and not self.seen:
             print(f"Stage {number}: all {self.epoch} epochs are done; loaded from the checkpoint.")
             return
-        choose_threads(self.course.device, min(_MOST_THREADS, state["made_on"]["threads"]))
         for entry in self.history:
             print(epoch_line(self.stage, entry))
         print(f"Resuming stage {number} in epoch {self.epoch + 1}, after {self.seen:,} of its images.")
-        before, now = state["made_on"], made_on(self.course)
+        before, now = state["made_on"], made_on(course)
         if changed := [f"{name} {now[name]} instead of {before[name]}" for name in now if now[name] != before[name]]:
             print(f"Results are equally valid, but won't be bit-identical: {', '.join(changed)}.")
 
@@ -171,19 +167,16 @@ class Run:
         """If fp16 overflowed and the scaler skipped the step, undo its effects; returns the loss, 0 if not finite."""
         scale = self.scaler.get_scale()
         skipped, self._scale = scale < self._scale, scale
-        if skipped:
-            self.skipped += 1
-            for buffer, last in zip(self._statistics, self._last_statistics):
-                buffer.copy_(torch.where(buffer.isfinite(), buffer, last))
-        if self._statistics:  # a model may have no BatchNorm
-            torch._foreach_copy_(self._last_statistics, self._statistics)
+        self.skipped += skipped
+        kept = self._last_statistics if skipped else self._statistics
+        if kept:  # a model may have no BatchNorm
+            torch._foreach_copy_(self._statistics if skipped else self._last_statistics, kept)
         return loss.nan_to_num(0, 0, 0) if skipped else loss
 
     def _stop_if_interrupted(self):
         if self.interrupted:
             self.save()
-            where = f"in epoch {self.epoch + 1} of {self.last_epoch}" if self.epoch < self.last_epoch else "at its end"
-            raise Stopped(f"stage {self.stage.number} stopped {where}, and is saved. Run the cell again to continue.")
+            raise Stopped(f"stage {self.stage.number} is saved: {self.stage.state}. Run the cell again to continue.")
 
     def _require_finite(self):
         """Raise DivergedError if the loss or a weight isn't finite, or if fp16 overflows even without scaling."""
@@ -214,19 +207,12 @@ def choose_threads(device, wanted):
     """On a CPU, compute with `wanted` threads, or with fewer if the processor has fewer idle cores; reports that.
 
     Two threads that share one free core are up to seventy times slower than one: they wait for each other thousands
-    of times per second. Idle cores are counted for a quarter of a second, on Linux only.
+    of times per second. Idle cores are counted for a quarter of a second.
     """
-    free = wanted
-    if device.type == "cpu" and wanted > 1 and Path("/proc/stat").exists():
-        idle, start = _idle_seconds(), time.monotonic()
-        time.sleep(0.25)
-        free = max(1, min(wanted, round((_idle_seconds() - idle) / (time.monotonic() - start))))
-    torch.set_num_threads(free)
-    if free < wanted:
-        print(f"Other programs are using this computer's processor: training with {free} of {wanted} threads.")
-
-
-def _idle_seconds():
-    """The idle time of all cores since the computer was started."""
-    idle = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=6)[4:6]
-    return sum(map(int, idle)) / os.sysconf("SC_CLK_TCK")
+    if device.type == "cpu" and wanted > 1:
+        idle = psutil.cpu_count() * (1 - psutil.cpu_percent(interval=0.25) / 100)
+        free = max(1, min(wanted, round(idle)))
+        if free < wanted:
+            print(f"Other programs are using this computer's processor: computing with {free} of {wanted} threads.")
+        wanted = free
+    torch.set_num_threads(wanted)
