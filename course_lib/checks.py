@@ -1,0 +1,250 @@
+"""Checks of the exercises: each prints one sentence, ✓ for right, ✗ for wrong and why, … for not done yet.
+
+Mistakes are recognised by imitation: a check computes the right answer and what each typical mistake would give, and
+explains the mistake that your answer agrees with.
+"""
+
+import functools
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from .augment import plain_transform
+from .errors import Stopped
+from .model import MyModel, get_model
+from .model import res_block as our_block
+from .results import trial
+
+PASSES, IMAGES = 30, 160  # what `no_shortcut` trains: all images in one batch, so one step per pass
+
+
+class Todo(Exception):
+    """Raised by an exercise that isn't done yet."""
+
+
+class _Wrong(Exception):
+    """Raised by a check, with the sentence that says what is wrong."""
+
+
+def _check(judge):
+    """Make a check of `judge(*answers)`, which returns a sentence if they're right and raises _Wrong if they aren't."""
+
+    @functools.wraps(judge)
+    def check(*answers):
+        try:
+            if any(answer is ... for answer in answers):
+                raise Todo
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(0)  # torch.manual_seed would seed the CUDA devices as well
+                print("✓", judge(*answers))
+        except Todo:
+            print("… Not done yet: write your answer in the exercise's cell, run it, and then run this one again.")
+        except _Wrong as wrong:
+            print("✗", wrong)
+        except Stopped:  # ■ was pressed
+            raise
+        except Exception as error:  # whatever the student's code raises
+            print(f"✗ Your code stops with {type(error).__name__}: {' '.join(str(error).split())}")
+
+    return check
+
+
+def _refuse(mistakes):
+    """Raise _Wrong with the first sentence that applies. mistakes: {sentence: does it apply?}"""
+    for sentence, applies in mistakes.items():
+        if applies:
+            raise _Wrong(sentence)
+
+
+def _compare(answer, right, mistakes, hint, tolerance=1e-4):
+    """Raise _Wrong unless `answer` is close to `right`. mistakes: {sentence: the answer that this mistake leads to}."""
+    _refuse({"Your function returns None: is a `return` missing?": answer is None})
+    answer, right = torch.as_tensor(answer).detach().cpu().double(), torch.as_tensor(right).double()
+    if answer.shape != right.shape:
+        raise _Wrong(f"Your result has the shape {tuple(answer.shape)} instead of {tuple(right.shape)}: {hint}.")
+    is_close_to = functools.partial(torch.allclose, answer, rtol=tolerance, atol=tolerance)
+    if not is_close_to(right):
+        _refuse({sentence: is_close_to(torch.as_tensor(value).double()) for sentence, value in mistakes.items()})
+        if answer.ndim == 0:
+            raise _Wrong(f"You get {answer:.4g}, not {right:.4g}: {hint}.")
+        raise _Wrong(f"The shape is right, but some numbers are off by {(answer - right).abs().max():.2g}: {hint}.")
+
+
+@_check
+def res_block(my_res_block):
+    """`my_res_block(in_, out_, stride=1)` gets the weights of our block, and has to compute the same."""
+    for in_, out_, stride in (8, 4, 1), (6, 4, 1), (8, 4, 2):  # same shape; other channels only; other height and width
+        ours, x = our_block(in_, out_, stride), torch.randn(2, in_, 8, 8)
+        theirs = my_res_block(in_, out_) if stride == 1 else my_res_block(in_, out_, stride)
+        _copy_weights(ours, theirs, f"my_res_block({in_}, {out_}, {stride})")
+        with torch.no_grad():
+            right, main, short = ours(x), ours.conv3(ours.conv2(ours.conv1(x))), ours.shortway(x)
+            early = main.relu() + short
+            ours.conv1[0].stride, ours.conv2[0].stride = ours.conv2[0].stride, ours.conv1[0].stride
+            mistakes = {
+                "There's no ReLU after the addition; the block computes relu(F(x) + S(x)).": main + short,
+                "The ReLU comes before the addition: add the short-cut first.": early,
+                "conv3 ends in a ReLU, so F(x) is never negative: the last ReLU belongs at the end.": early.relu(),
+                "The short-cut isn't added: you return relu(F(x)), not relu(F(x) + S(x)).": main.relu(),
+                "The stride is on conv1; a 1×1 convolution then skips three of four pixels: put it on conv2.": ours(x),
+            }
+            _compare(theirs(x), right, mistakes, "compare each layer's arguments and each ReLU's place with the report")
+    return "Your block computes what the report's does, whether or not its short-cut needs a convolution."
+
+
+def _copy_weights(ours, theirs, call):
+    """Give our block's weights to another one; raises _Wrong if its layers differ. call: how it was made."""
+    needs, has = ours.state_dict(), theirs.state_dict()
+    if len(needs) - len(has) == len(ours.shortway.state_dict()) > 0:
+        reason = "the stride isn't 1" if ours.conv2[0].stride != (1, 1) else "the channels differ (in_ ≠ 2·out_)"
+        raise _Wrong(f"{call} has no convolution on the short-cut; it needs one, since {reason}.")
+    if len(needs) == len(has) and needs.keys() != has.keys():  # only the names are others
+        needs = dict(zip(has, needs.values()))
+    for name in [*has, *needs]:
+        found, expected = (tuple(weights[name].shape) if name in weights else "missing" for weights in (has, needs))
+        if found != expected:
+            raise _Wrong(f"In {call}, {name} is {found}, not {expected}: compare conv1, conv2, conv3 and shortway.")
+    theirs.load_state_dict(needs)
+
+
+@_check
+def layers(my_count):
+    """The number of layers with weights on the longest way from the image to the logits."""
+    mistakes = {
+        40: "40 forgets one of the ends: conv1 before the blocks, or fc (a linear layer has weights, too).",
+        44: "44 is the number of all convolutions: leave out those on short-cuts, and add fc.",
+        45: "45 counts the short-cuts: their four convolutions lie beside the main path, not on it.",
+        50: "That believes the report, which says “over 50”: count the layers in its code instead.",
+    }
+    if my_count != 41:
+        raise _Wrong(mistakes.get(min(my_count, 50), f"It isn't {my_count}: add both ends to the 13 blocks' layers."))
+    return "41: conv1, three convolutions in each of 13 blocks, and fc."
+
+
+@_check
+def cross_entropy(my_cross_entropy):
+    """`my_cross_entropy(logits, labels)`: float (B, 80), int64 (B,) → the mean loss in nats."""
+    logits, labels = 3 * torch.randn(6, 80), torch.randint(80, (6,))
+    right, twice = F.cross_entropy(logits, labels), F.cross_entropy(logits.softmax(1), labels)
+    mistakes = {
+        "That's softmax twice: the loss gets logits, and its log-softmax is the only one.": twice,
+        "That's the sum: take the mean, so that the loss doesn't grow with the batch.": 6 * right,
+        "The sign is wrong: a probability's logarithm is negative, so the loss is minus their mean.": -right,
+        "You divide by B·80: only one of an image's 80 numbers counts, so divide by B.": right / 80,
+    }
+    hint = "take minus the mean of the right classes' log-probabilities"
+    _compare(my_cross_entropy(logits.clone(), labels.clone()), right, mistakes, hint)
+    logits = torch.tensor([[1000.0] + [0.0] * 79] * 2)
+    hint = "a logit of 1000 makes exp overflow and probabilities 0, so subtract the maximum, and use log-softmax"
+    _compare(my_cross_entropy(logits, torch.tensor([0, 1])), 500, {}, hint)
+    return "Your loss agrees with PyTorch's, even for a logit of 1000."
+
+
+@_check
+def no_shortcut(my_block, my_prediction, course):
+    """Train with `my_block`, which has no short-cut; how far is the predicted loss of the last pass from its loss?"""
+    for in_, stride in (8, 1), (6, 2):
+        block = my_block(in_, 4, stride).eval()
+        for layer in block.modules():
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+                nn.init.zeros_(layer.weight)  # closes the main path
+        if not torch.equal(block(torch.randn(1, in_, 8, 8)), block(torch.randn(1, in_, 8, 8))):
+            raise _Wrong("Your block still has a short-cut: even with conv2's weights at 0, the input gets through.")
+    _refuse({"Predict a loss above 0: a cross entropy is never negative.": my_prediction <= 0})
+    without, ours = _last_loss(my_block, course), _last_loss(our_block, course)
+    factor = max(my_prediction / without, without / my_prediction)
+    return (
+        f"Without the short-cut, the loss is {without:.3g} after {PASSES} passes; you predicted {my_prediction:.3g}, "
+        f"off by a factor of {factor:.1f}; with the short-cut, it's {ours:.3g}."
+    )
+
+
+def _last_loss(block, course):
+    """The loss of the last pass, at 32 × 32 pixels; it's measured once and then read."""
+    images, seed = course.data.train.take(IMAGES, seed=course.settings.seed), course.settings.seed
+    model = get_model(lambda _: MyModel(block), seed=seed)
+    return trial(course, images, epochs=PASSES, model=model, size=32, batch_size=IMAGES)[-1]["loss"]
+
+
+@_check
+def accuracy(my_accuracy):
+    """`my_accuracy(model, batches)`: the share of right answers in eval mode; the model's mode stays what it was."""
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.BatchNorm1d(12), nn.Linear(12, 80)).eval()
+    images = torch.randn(70, 3, 8, 8) + 1
+    labels = model(images).argmax(1)
+    labels[[*range(20), *range(65, 70)]] ^= 1  # now 12, 32 and 1 of the answers in the three batches are right
+    batches = list(zip(images.split(32), labels.split(32)))  # 32, 32 and 6 images
+    mixed = torch.cat([deepcopy(model).train()(batch).argmax(1) for batch, _ in batches]) == labels
+    mistakes = {
+        "You divide by 3 · 32 = 96 images, but the last batch has only 6: add up len(labels).": 45 / 96,
+        "That's the mean of three accuracies, so the last 6 images weigh as much as 32.": (12 / 32 + 1 + 1 / 6) / 3,
+        "The model is in train mode, where BatchNorm mixes the images of a batch: call model.eval().": mixed.sum() / 70,
+        "That's a percentage: a share lies between 0 and 1.": 100 * 45 / 70,
+    }
+    for training in True, False:
+        given = deepcopy(model).train(training)
+        try:
+            _compare(my_accuracy(given, batches), 45 / 70, mistakes, "divide all right answers by all images")
+        except IndexError:
+            raise _Wrong("The last batch has 6 images, so range(32) runs past its end: use its own length.") from None
+        moved = "The number is right, but the model's mode has changed: at the end, put back what model.training was."
+        _refuse({moved: given.training != training})
+    return "All 70 images count once, in eval mode, and the model is as it was."
+
+
+@_check
+def augmentation(my_batch):
+    """`my_batch(images, training)`: PIL images → float32 (B, 3, 64, 64) in [-1, 1], augmented only when training."""
+    tall = Image.linear_gradient("L").point(lambda value: 140 + value * 115 // 255).convert("RGB")  # all of it bright
+    images = 32 * [tall.transpose(Image.Transpose.TRANSPOSE)] + 32 * [tall]  # brightest on the right; at the bottom
+    plain, heldout = torch.stack([plain_transform(64)(image) for image in images]), my_batch(images, False)
+    random = isinstance(heldout, torch.Tensor) and not torch.equal(heldout, my_batch(images, False))
+    _refuse({"Held-out images are augmented: without training, they should come out the same every time.": random})
+    _compare(heldout, plain, {}, "without training, it's Resize, ToTensor and Normalize, nothing else", tolerance=0.05)
+    pictures = my_batch(images, True)
+    _refuse({f"When training, the shape is {tuple(pictures.shape)}: stack (3, 64, 64).": pictures.shape != plain.shape})
+    red, x = pictures[:, 0], torch.linspace(-1, 1, 64)
+    slopes = torch.stack([(red[:32] * x).mean((1, 2)), (red[32:] * x[:, None]).mean((1, 2))])  # negative if flipped
+    contrasts = red.amax((1, 2)) - red.where(red > 0, 1).amin((1, 2))
+    mistakes = {
+        "Training images come out as plain as held-out ones: augment them.": torch.equal(pictures, heldout),
+        "There's one draw for the whole batch: copies of an image come out alike.": (red[:32] == red[0]).all(),
+        "The corners that a rotation leaves empty are −1, black: rotate after Normalize.": red.min() < -0.5,
+        "No picture has empty corners of 0: RandomRotation(90) is missing, or isn't the last.": (red != 0).all(),
+        "Pictures aren't flipped in both directions.": (slopes.amin(1) > -0.5 * slopes.amax(1)).any(),
+        "Pictures always show the whole image: RandomResizedCrop is missing.": contrasts.min() > 0.7,
+    }
+    _refuse(mistakes)
+    return "Each training image has its own crop, flips and rotation with mid-grey corners; held-out images stay plain."
+
+
+@_check
+def colour_share(my_share):
+    """`my_share(labels, predicted)`: the share of the errors whose colour is right (class = motif · 20 + colour)."""
+    labels = torch.arange(400) % 80
+    wrong = labels[:120] + 20, labels[120:170] ^ 1, (labels[170:200] ^ 1) + 20  # the motif, the colour, both
+    predicted = torch.cat([*wrong, labels[200:]]) % 80
+    mistakes = {
+        "You divide by all images: the question is what share of the errors has the right colour.": 120 / 400,
+        "That's the motif: label // 20 is the motif, and the remainder, label % 20, is the colour.": 50 / 200,
+        "You count right answers, too: pick the errors first.": 320 / 400,
+    }
+    _compare(my_share(labels, predicted), 120 / 200, mistakes, "among the errors, compare label % 20")
+    return "You divide the errors with the right colour by all errors."
+
+
+@_check
+def separating_experiment(my_choice):
+    """The letter of the experiment that separates augmentation from longer training."""
+    mistakes = {
+        "a": "(a) shows that augmented images are hard, but trains nothing, so it can't tell what training would do.",
+        "b": "(b) adds epochs and augmentation together again, so you still can't tell which of them helped.",
+        "d": "(d) has both, too: compared with stage 2, augmentation and the number of epochs have changed.",
+        "e": "(e) tells you how much of the gain is luck, but in every repetition both causes change together.",
+    }
+    if (letter := str(my_choice).strip(" ()").lower()) != "c":
+        raise _Wrong(mistakes.get(letter, "Choose one of the letters a to e."))
+    return "(c): same start and same number of epochs, so augmentation is all that differs from stage 3."
