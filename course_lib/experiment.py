@@ -113,10 +113,11 @@ class Course:
             shutil.rmtree(folder)
 
     def leave_drive(self):
-        """Wait until Drive has everything, then unmount it, before you close the runtime."""
-        if self.drive and not self.drive.wait():
+        """Wait until Drive has everything, of experiments too, then unmount it, before you close the runtime."""
+        copies = [copy for copy in Drive.opened if self.drive and copy.remote.parent == self.drive.remote.parent]
+        if not all([copy.wait() for copy in copies]):
             print("Drive doesn't have everything yet. Before you close the runtime, run this again.")
-        elif self.drive and "google.colab" in sys.modules:
+        elif copies and "google.colab" in sys.modules:
             from google.colab import drive
 
             drive.flush_and_unmount()

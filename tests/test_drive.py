@@ -669,8 +669,10 @@ def test_in_colab_drive_is_mounted_if_asked_for_and_unmounted_once_it_has_everyt
         capsys.readouterr()
         course.leave_drive()
         assert "Drive" in capsys.readouterr().out and "unmounted" not in colab
+    write_text((experiment := course.experiment("lr", lr=0.1)).folder / "last.json", "{}")
     course.leave_drive()
     assert colab[-1] == "unmounted" and (remote_stage(course) / "model.pth").exists()
+    assert (experiment.drive.remote / "last.json").exists()
     assert not (tmp_path / "drive" / "MyDrive" / "runs" / "banks").exists()
 
 

@@ -38,12 +38,15 @@ def mount():
 class Drive:
     """A copy on Google Drive of a run's folder. local, remote: the two folders. identity: the run's, as JSON."""
 
+    opened = []  # all copies, also of experiments
+
     def __init__(self, local, remote, identity):
         self.local, self.remote, self.identity = local, remote, json.loads(identity)
         self._problem, self._told, self._copied = None, None, {}  # path → its size and time when it was copied
         self._lock = threading.RLock()
         threading.Thread(target=self._work, daemon=True, name="copy to Drive").start()
         atexit.register(self.wait)
+        Drive.opened.append(self)
 
     def restore(self):
         """Copy from Drive what is missing here, and any stage that has got further there.
