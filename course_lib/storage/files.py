@@ -39,7 +39,8 @@ def replacing(path, mode="wb", **options):
             "space or close the file elsewhere, then run the cell again; or set COURSE_HOME to another folder."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
 
 
 def write_bytes(path, data):
