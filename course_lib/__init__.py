@@ -2,27 +2,10 @@
 
 from .augment import augment_batch, augmentations, augmented_transform, plain_batch, plain_transform, training_batches
 from .datasets import MyDataset, MyDatasett
-from .errors import (
-    CheckpointError,
-    CourseError,
-    DataError,
-    DiskError,
-    DivergedError,
-    SettingsError,
-    Stopped,
-)
+from .errors import CheckpointError, CourseError, DataError, DiskError, DivergedError, SettingsError, Stopped
 from .experiment import open_course
-from .explore import browse_classes
+from .explore import browse_augmentation, browse_classes, browse_predictions, draw_block, draw_model, live_curve
 from .loops import evaluate, few_heldout, predict, test, train, trained_model
 from .model import MyModel, get_model, res_block
-from .plots import (
-    keep,
-    plot_class_samples,
-    plot_confusion,
-    plot_history,
-    plot_images,
-    plot_predictions,
-    plot_sweep,
-    plot_top_five,
-)
-from .results import measure, read_results, record, table, trial
+from .plots import keep, plot_confusion, plot_history, plot_images, plot_predictions, plot_runs
+from .results import measure, read_results, record, stored, table, trial

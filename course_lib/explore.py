@@ -1,42 +1,250 @@
-"""Things to click on in a notebook: each explorer is one call (ipywidgets 7.7, as in Colab, or 8)."""
+"""Things to watch and to click on in a notebook: each is one call (ipywidgets 7.7, as in Colab, or 8)."""
 
-import io
+import copy
+import math
+import time
 
 import ipywidgets
+import numpy as np
+import torch
+from IPython import get_ipython
+from IPython.display import Javascript, display
+from matplotlib.patches import Rectangle
 
-from .plots import plot_images, short
+from .augment import DRAWS, augment_batch, draw_augmentations, plain_batch
+from .device import send
+from .plots import BLUE, ORANGE, Picture, plot_history, plot_images, plot_predictions, short, styled
+from .results import stored
+from .storage.run import EpochLines
 
 PAGE = 12  # images at a time
+MENU = {"layout": {"width": "28em"}}
+
+
+def live_curve(stage):
+    """What shows a stage's progress while `train` runs: a curve that grows in a notebook, lines of text in a script."""
+    kernel = getattr(get_ipython(), "kernel", None)
+    return LiveCurve(stage) if kernel else EpochLines(stage)
+
+
+class LiveCurve:
+    """Loss and accuracy of a stage, redrawn in place while it's being trained; pass it to `train` as `live`.
+
+    The run that's stored in `results/` for the same data and preset is drawn in grey behind it.
+    """
+
+    def __init__(self, stage):
+        stages = (stored(stage.course) or {"stages": {}})["stages"]
+        self.stored = stages.get(str(stage.number), {"epochs": []})["epochs"]
+        self.stage, self.handle, self.drawn_at, self.cost = stage, None, 0.0, 0.0  # the last two in seconds
+
+    def step(self, history, entry=None):
+        """Redraw if it's time: drawing may take a twentieth of the time, and a fifth while there's little to see."""
+        if (history or entry) and time.monotonic() - self.drawn_at > self.cost * (20 if history else 5):
+            self._draw(history, [entry()] if entry else [])
+
+    epoch = step
+
+    def finish(self, history):
+        """Draw the whole stage, trained now or earlier."""
+        self._draw(history, [])
+
+    def _draw(self, history, running):
+        start = time.monotonic()
+        stored, entries = {self.stage.number: self.stored}, history + running
+        figure = plot_history({self.stage.number: entries}, stored, self._title(entries[-1], history))
+        if self.handle:
+            self.handle.update(figure)
+        else:
+            self.handle = display(figure, display_id=True)
+            display(Javascript(SCROLL))  # JupyterLab's Run All has jumped to the last cell
+        self.cost, self.drawn_at = time.monotonic() - start, time.monotonic()
+
+    def _title(self, entry, history):
+        """How far the stage is, and how it compares with the stored run at the same epoch."""
+        heldout = [e["heldout_accuracy"] for e in history if e["heldout_accuracy"] is not None]
+        title = f"Epoch {math.ceil(entry['epoch'])} of {self.stage.epochs}: {entry['train_accuracy']:.0%} of training"
+        title += f" and {heldout[-1]:.0%} of held-out images right" if heldout else " images right"
+        before = self.stored[len(history) - 1] if 0 < len(history) <= len(self.stored) else None
+        if before and heldout:
+            title += f" ({100 * (heldout[-1] - before['heldout_accuracy']):+.0f} points from the stored run)"
+        return title
+
+
+SCROLL = "setTimeout(() => element.closest('.jp-Cell')?.scrollIntoView({block: 'end'}), 300)"
 
 
 def browse_classes(images):
     """Browse Images, such as `course.data.train`, class by class; returns a widget for the last line of a cell."""
-    counts = [int((images.labels == category).sum()) for category in range(len(images.classes))]
+    counts = images.labels[images.labels >= 0].bincount(minlength=len(images.classes)).tolist()
     options = [(f"{i}: {name} ({counts[i]:,})", i) for i, name in enumerate(images.classes) if counts[i]]
-    if not options:
-        return ipywidgets.HTML("These images have no labels, so there are no classes to browse.")
-    menu = ipywidgets.Dropdown(options=options, description="class", layout={"width": "28em"})
-    page = ipywidgets.IntSlider(min=1, max=1, description="page", continuous_update=False, layout={"width": "28em"})
+    menu = ipywidgets.Dropdown(options=options, description="class", **MENU)
+
+    def draw(page):
+        positions = (images.labels == menu.value).nonzero().flatten()
+        chosen = positions[PAGE * page :][:PAGE]
+        names = [short(images.names[i]) for i in chosen.tolist()]
+        return plot_images(images.batch(chosen), names), len(positions)
+
+    return _pages([menu], draw)
+
+
+def browse_predictions(images, probabilities):
+    """Browse predictions, filtered by right or wrong, class and confidence, with the three likeliest classes of each.
+
+    images: Images. probabilities: float (n, 80), in their order, as `predict` returns them.
+    """
+    shares, predicted = probabilities.max(1)
+    kinds = {"all": shares >= 0, "right": predicted == images.labels, "wrong": predicted != images.labels}
+    kind = ipywidgets.ToggleButtons(options=list(kinds), description="show")
+    classes = [("any", -1), *((f"{i}: {name}", i) for i, name in enumerate(images.classes))]
+    menu = ipywidgets.Dropdown(options=classes, description="true class", **MENU)
+    sure = ipywidgets.IntRangeSlider(value=(0, 100), description="confidence %", continuous_update=False, **MENU)
+
+    def draw(page):
+        low, high = sure.value
+        wanted = kinds[kind.value] & (100 * shares >= low) & (100 * shares <= high)
+        positions = (wanted & ((images.labels == menu.value) | (menu.value < 0))).nonzero().flatten()
+        chosen = positions[PAGE * page :][:PAGE]
+        if not len(chosen):
+            return None, 0
+        pixels, labels, shown = images.batch(chosen), images.labels[chosen], probabilities[chosen]
+        return plot_predictions(pixels, labels, shown, images.classes, columns=4, likeliest=3), len(positions)
+
+    return _pages([kind, menu, sure], draw)
+
+
+def browse_augmentation(images, course):
+    """Draw augmentations of one image with sliders for the crop, the rotation and the flips, and "draw again"."""
+    number = ipywidgets.IntSlider(0, 0, len(images) - 1, description="image", continuous_update=False, **MENU)
+    area = ipywidgets.IntSlider(8, 8, 100, description="crop from %", continuous_update=False, **MENU)
+    angle = ipywidgets.IntSlider(90, 0, 90, description="rotate by ±°", continuous_update=False, **MENU)
+    flips = ipywidgets.Checkbox(True, description="flip")
+    again = ipywidgets.Button(description="draw again")
+    random, picture = np.random.default_rng(0), ipywidgets.Image(format="png")
+    uniforms = random.random((PAGE - 1, DRAWS))
+
+    def show(change=None):
+        one = images.subset([number.value] * PAGE)
+        limited = uniforms.copy()
+        limited[:, :40:4] = (area.value / 100 + (1 - area.value / 100) * uniforms[:, :40:4] - 0.08) / 0.92
+        limited[:, 40:42] += 0 if flips.value else 1  # from ½ on, nothing is flipped
+        limited[:, 42] = 0.5 + (uniforms[:, 42] - 0.5) * angle.value / 90
+        table = send(draw_augmentations(limited, one.widths[1:], one.heights[1:]), course.device)
+        pixels = send(one.batch(range(1, PAGE)), course.device)
+        drawn = augment_batch(pixels, table, course.settings.size)
+        both = torch.cat([plain_batch(one.batch([0]), course.settings.size), drawn.cpu()])
+        _fill(picture, plot_images(both, ["original", *(f"draw {i}" for i in range(1, PAGE))]))
+
+    def draw_again(button):
+        uniforms[:] = random.random(uniforms.shape)
+        show()
+
+    for widget in (number, area, angle, flips):
+        widget.observe(show, "value")
+    again.on_click(draw_again)
+    show()
+    return ipywidgets.VBox([number, area, angle, ipywidgets.HBox([flips, again]), picture])
+
+
+def _pages(filters, draw):
+    """A widget of filters, a slider for the page, and a picture; draw(page) → (figure or None, how many images)."""
+    page = ipywidgets.IntSlider(1, 1, 1, description="page", continuous_update=False, **MENU)
     caption, picture = ipywidgets.HTML(), ipywidgets.Image(format="png")
 
     def show(change=None):
-        positions = (images.labels == menu.value).nonzero().flatten()
-        first = (page.value - 1) * PAGE
-        chosen = positions[first : first + PAGE]
-        figure = plot_images(images.batch(chosen), [short(images.names[i]) for i in chosen.tolist()])
-        file = io.BytesIO()
-        figure.savefig(file, format="png", facecolor="white")
-        # A width of its own: a box stretches its children, and two images would fill two screens.
-        picture.layout.width = f"{figure.bbox.width * 0.75:.0f}px"
-        picture.value = file.getvalue()
-        caption.value = f"images {first + 1:,}–{first + len(chosen):,} of {len(positions):,} in class {menu.value}"
+        figure, count = draw(page.value - 1)
+        page.max = max(1, -(-count // PAGE))
+        caption.value = f"{count:,} images; page {page.value} of {page.max}"
+        _fill(picture, figure)
 
-    def turn_to_class(change=None):
-        page.value = 1
-        page.max = -(-counts[menu.value] // PAGE)
-        show()
+    def first_page(change):
+        if page.value == 1:
+            show()
+        page.value = 1  # shows it, if it was another one
 
-    menu.observe(turn_to_class, "value")
+    for widget in filters:
+        widget.observe(first_page, "value")
     page.observe(show, "value")
-    turn_to_class()
-    return ipywidgets.VBox([menu, page, caption, picture])
+    show()
+    return ipywidgets.VBox([*filters, page, caption, picture])
+
+
+def _fill(picture, figure):
+    """Put a figure into an image widget. With a width of its own: a box would stretch it."""
+    picture.layout.visibility = "visible" if figure else "hidden"
+    if figure:
+        picture.layout.width = f"{figure.bbox.width * 0.75:.0f}px"
+        picture.value = figure.png()
+
+
+BOX = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": BLUE, "linewidth": 2}
+CENTRE = {"ha": "center", "va": "center"}
+ARROW = {"arrowstyle": "->", "linewidth": 2}
+
+
+@styled
+def draw_block(block, shape):
+    """Draw a `res_block` as a diagram, with the shapes of what flows through it for an input (channels, H, W)."""
+    parts = [block.conv1, block.conv2, block.conv3]
+    shapes = [tuple(shape), *_shapes(parts, shape)]
+    figure, axis = _canvas(3.4, (-0.1, 13.3), (-0.7, 1.7))
+    at = (0.4, 3, 6.2, 9.4, 11.2, 12.6)  # x positions
+    for left, right, label in zip(at, at[1:], [*shapes[:3], "F(x)", "y"]):
+        axis.annotate("", (right - (1.2 if right < 10 else 0.35), 1), (left + 0.2, 1), arrowprops=ARROW, zorder=0)
+        axis.text((left + right) / 2 - (0.1 if right < 10 else 0), 1.55, label, **CENTRE)
+    axis.plot([0.4, 0.4, 11.2], [0.75, -0.4, -0.4], color="black", linestyle="-", marker="", linewidth=2, zorder=0)
+    axis.annotate("", (11.2, 0.85), (11.2, -0.43), arrowprops=ARROW, zorder=0)
+    for x, text in zip(at, ["x", *map(_layers, parts), "+", "ReLU"]):
+        axis.text(x, 1, text, bbox=BOX, **CENTRE)
+    shortway = f"S(x), the short-cut: {_layers(block.shortway, ', ') or 'identity'}"
+    axis.text(6.2, -0.4, shortway, bbox=BOX | {"edgecolor": ORANGE}, **CENTRE)
+    figure.alt = "A residual block: three convolutions F(x), and a short-cut S(x) that is added to F(x) before a ReLU."
+    return figure
+
+
+@styled
+def draw_model(model, size):
+    """Draw a `MyModel` as a diagram: its groups of layers, and the shapes between them for images of size × size."""
+    groups = dict(model.named_children())
+    shapes = [(3, size, size), *_shapes(groups.values(), (3, size, size))]
+    figure, axis = _canvas(3.6, (-0.5, len(groups) + 0.5), (-1.05, 0.95))
+    for x, (name, shape) in enumerate(zip(["image", *groups], shapes)):
+        high = 0.03 + (shape[1] / size if len(shape) == 3 else 0)
+        wide = 0.1 + 0.5 * shape[0] / 1024
+        axis.add_patch(Rectangle((x - wide / 2, -high / 2), wide, high, fc="#c9daf8", ec=BLUE, lw=2))
+        blocks = sum(hasattr(part, "shortway") for part in groups[name].children()) if x else 0
+        axis.text(x, 0.75, f"{name}\n{blocks} blocks" if blocks else name, **CENTRE)
+        axis.text(x, -0.8, "\n".join([str(shape[0]), " × ".join(map(str, shape[1:]))]), **CENTRE)
+        if x:
+            axis.annotate("", (x - 0.34, 0), (x - 0.66, 0), arrowprops=ARROW)
+    figure.alt = f"The model's groups of layers; shapes: {', '.join(map(str, shapes))}."
+    return figure
+
+
+def _canvas(height, across, up):
+    figure = Picture(figsize=(12.8, height))
+    axis = figure.add_subplot(xlim=across, ylim=up)
+    axis.set_axis_off()
+    return figure, axis
+
+
+def _shapes(modules, shape):
+    """The shape (channels, H, W) that each module makes of the one before; the modules stay as they are."""
+    x, shapes = torch.zeros(1, *shape), []
+    with torch.inference_mode():
+        for module in modules:
+            x = copy.deepcopy(module).cpu().eval()(x.flatten(1) if isinstance(module, torch.nn.Linear) else x)
+            shapes.append(tuple(x.shape[1:]))
+    return shapes
+
+
+def _layers(module, between="\n"):
+    """The layers of a Sequential in words."""
+    words = []
+    for layer in module:
+        name = {"Conv2d": "conv", "BatchNorm2d": "batch norm"}.get(type(layer).__name__, type(layer).__name__)
+        kernel, stride = getattr(layer, "kernel_size", None), getattr(layer, "stride", (1, 1))
+        name = f"{kernel[0]}×{kernel[1]} {name}" if kernel else name
+        words.append(name if stride == (1, 1) else f"{name}, stride {stride[0]}")
+    return between.join(words)

@@ -17,11 +17,12 @@ from .storage.files import replacing
 from .storage.run import Run
 
 
-def train(model, images, stage, *, augmented, heldout=None):
+def train(model, images, stage, *, augmented, heldout=None, live=None):
     """Train `model` on `images` for a stage; returns the history, one dict per epoch (report 1.E).
 
     images: at least two Images with labels. augmented: the report's augmentation, or resize only. heldout: Images that
-    are never trained on; accuracy on them is measured after each epoch, without augmentation, in eval mode.
+    are never trained on; accuracy on them is measured after each epoch, without augmentation, in eval mode. live: a
+    `live_curve` that shows the progress; by default, each epoch is a line of text.
 
     A checkpoint is saved every two minutes. ■ saves, too, and raises Stopped. After ■, a kill or a lost runtime, call
     `train` again to continue from the newest checkpoint, in the same epoch; a finished stage is loaded. History: epoch
@@ -34,7 +35,7 @@ def train(model, images, stage, *, augmented, heldout=None):
     model.to(course.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
     scaler = course.precision.scaler()  # does nothing unless the precision is fp16
-    with Run(stage, model, optimizer, scaler, images, augmented) as run:  # resumes from the newest good checkpoint
+    with Run(stage, model, optimizer, scaler, images, augmented, live) as run:  # resumes from the newest checkpoint
         for epoch in run.epochs():
             model.train()
             batches = training_batches(images, stage, epoch, augmented, first=run.seen)

@@ -1,23 +1,33 @@
 """Figures you can read from the back row: 1280 pixels wide at most, and nothing is shown by colour alone."""
 
+import base64
 import io
 import unicodedata
 import warnings
 from functools import cache, wraps
 from itertools import accumulate
+from statistics import mean
 
-import matplotlib.pyplot as plt
+import matplotlib
+from cycler import cycler
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
+from .data.answers import CLASSES
 from .storage.files import replacing
 
 WIDTH = 12.8  # inches; at 100 dots per inch, as wide as a small projector
 BLUE, ORANGE = "#0b5394", "#c35200"
 FRAMES = {"": {"ec": "grey"}, "✓ ": {"ec": BLUE, "lw": 2}, "✗ ": {"ec": ORANGE, "lw": 5, "ls": (0, (2, 1))}}
 STAGES = {1: "five batches", 2: "without augmentation", 3: "with augmentation"}
-LINES = plt.cycler(color=[BLUE, ORANGE, "#38761d", "#741b47"], linestyle=["-", "--", "-.", ":"], marker=list("os^D"))
+QUANTITIES = {
+    "loss": "mean loss (nats)",
+    "train_accuracy": "accuracy on training images (%)",
+    "heldout_accuracy": "accuracy on held-out images (%)",
+}
+LINES = cycler(color=[BLUE, ORANGE, "#38761d", "#741b47"], linestyle=["-", "--", "-.", ":"], marker=list("os^D"))
 STYLE = {
     "font.size": 15, "axes.titlesize": 15, "lines.linewidth": 2.5, "axes.prop_cycle": LINES, "axes.grid": True,
     "grid.alpha": 0.3, "figure.constrained_layout.use": True, "figure.dpi": 100,
@@ -25,6 +35,30 @@ STYLE = {
 }  # fmt: skip
 CJK = ("Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")
 warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # else one line per letter that no font has
+
+
+class Picture(Figure):
+    """A figure that a notebook shows as a small PNG, with its content in words (`alt`) for whoever can't see it."""
+
+    alt = ""
+
+    def png(self):
+        """The bytes of a PNG file of 256 colours."""
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png", facecolor="white")
+        Image.open(drawn).convert("RGB").quantize(256, dither=0).save(small, "png")
+        return small.getvalue()
+
+    def _repr_mimebundle_(self, **kwargs):
+        image = base64.b64encode(self.png()).decode()
+        return {"image/png": image, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+
+
+def keep(figure, path):
+    """Write a figure as a PNG file, and return it so that a cell shows it; raises DiskError."""
+    with replacing(path) as file:
+        file.write(figure.png())
+    return figure
 
 
 @cache
@@ -36,53 +70,86 @@ def font_families():
     return ["DejaVu Sans", *(family for family in CJK if family in font_manager.get_font_names())]
 
 
-def _styled(plot):
-    """Draw in the course's style without changing yours; the figure is closed, so a notebook shows it only once."""
+def styled(plot):
+    """Draw in the course's style without changing yours."""
 
     @wraps(plot)
     def styled(*args, **kwargs):
-        with plt.rc_context({**STYLE, "font.family": font_families()}):
-            figure = plot(*args, **kwargs)
-            plt.close(figure)
-            return figure
+        with matplotlib.rc_context({**STYLE, "font.family": font_families()}):
+            return plot(*args, **kwargs)
 
     return styled
 
 
-@_styled
-def plot_history(histories):
-    """Plot loss (top) and accuracy (bottom) per epoch, one column per stage; histories: {stage number: history}."""
-    figure, axes = plt.subplots(2, len(histories), figsize=(WIDTH, 8), squeeze=False, sharey="row", sharex="col")
-    for (number, history), (top, bottom) in zip(sorted(histories.items()), axes.T):
-        points = [(entry["epoch"], entry["loss"], entry["train_accuracy"]) for entry in history]
-        epochs, losses, accuracies = zip(*points)
-        sparse = max(1, len(history) // 10)  # a marker on every epoch would hide the line
-        top.plot(epochs, losses, markevery=sparse)
-        bottom.plot(epochs, accuracies, markevery=sparse, label="training images (running average of the epoch)")
-        heldout = [(e["epoch"], e["heldout_accuracy"]) for e in history if e["heldout_accuracy"] is not None]
-        if heldout:
-            bottom.plot(*zip(*heldout), markevery=sparse, label="held-out images (plain)")
+@styled
+def plot_history(histories, stored=None, title=None):
+    """Plot loss (top) and accuracy (bottom) per epoch, one column per stage; histories: {stage number: history}.
+
+    stored: histories of another run, drawn in grey behind these.
+    """
+    figure, stored = Picture(figsize=(WIDTH, 8)), stored or {}
+    grid = figure.subplots(2, len(histories), squeeze=False, sharey="row", sharex="col")
+    for (number, history), (top, bottom) in zip(sorted(histories.items()), grid.T):
+        if before := stored.get(number):
+            grey = {"color": "#b0b0b0", "marker": "", "zorder": 1, "linewidth": 4}
+            _line(top, before, "loss", linestyle="-", **grey)
+            _line(bottom, before, "train_accuracy", linestyle="-", **grey)
+            _line(bottom, before, "heldout_accuracy", "the stored run", linestyle="--", **grey)
+        _line(top, history, "loss")
+        _line(bottom, history, "train_accuracy", "training images (running average of the epoch)")
+        if any(entry["heldout_accuracy"] is not None for entry in history):
+            _line(bottom, history, "heldout_accuracy", "held-out images (plain)")
+        bottom.axhline(
+            1 / CLASSES, color="black", linestyle=(0, (1, 3)), marker="", label=f"chance ({1 / CLASSES:.2%})"
+        )
         top.set(title=f"Stage {number}\n{STAGES[number]}", ylabel="mean loss (nats)")
-        _accuracy(bottom, ylim=(-0.03, 1.03), xlabel="epoch")
+        _accuracy_axis(bottom, ylim=(-0.03, 1.03), xlabel="epoch", ylabel="accuracy (%)")
     for axis in figure.axes:
         axis.label_outer()
-    figure.legend(*bottom.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    figure.suptitle(title, fontsize=16)
+    figure.legend(*bottom.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    stages = ", ".join(f"{number} ({STAGES[number]})" for number in histories)
+    figure.alt = (f"{title}. " if title else "") + f"Loss and accuracy per epoch in stage {stages}."
     return figure
 
 
-@_styled
-def plot_sweep(curves, title):
-    """Plot accuracy per pass over the five batches for each setting; curves: {label: [share in [0, 1], …]}."""
-    figure, axis = plt.subplots(figsize=(9, 5))
-    for label, accuracies in curves.items():
-        axis.plot(range(1, len(accuracies) + 1), accuracies, label=label)
-    _accuracy(axis, title=title, xlabel="passes over the five batches")
-    axis.legend()
+def _line(axis, history, key, label=None, **style):
+    points = [(entry["epoch"], entry[key]) for entry in history if entry[key] is not None]
+    sparse = max(1, len(points) // 10)  # a marker on every epoch would hide the line
+    axis.plot(*zip(*points), markevery=sparse, label=label, **style)
+
+
+@styled
+def plot_runs(runs, quantity, title, x="epoch"):
+    """Compare runs epoch by epoch; runs: {label: history}, or {label: [history of each seed]}.
+
+    quantity: "loss", "train_accuracy" or "heldout_accuracy". Several seeds become their mean, in a band from the lowest
+    to the highest. x: another entry of the histories, such as "step".
+    """
+    figure = Picture(figsize=(10, 5.5))
+    axis = figure.subplots()
+    for label, run in runs.items():
+        seeds = run if isinstance(run[0], list) else [run]
+        values = list(zip(*([entry[quantity] for entry in history] for history in seeds)))
+        position = [entry[x] for entry in seeds[0]]
+        (line,) = axis.plot(position, list(map(mean, values)), markevery=max(1, len(position) // 10), label=label)
+        if len(seeds) > 1:
+            axis.fill_between(position, *zip(*((min(v), max(v)) for v in values)), color=line.get_color(), alpha=0.2)
+    if quantity == "loss":
+        axis.set(title=title, xlabel=x, ylabel=QUANTITIES[quantity], yscale="log")
+        axis.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("")
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    else:
+        _accuracy_axis(axis, title=title, xlabel=x, ylabel=QUANTITIES[quantity])
+    figure.legend(loc="outside lower center", ncols=2)
+    figure.alt = f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}."
     return figure
 
 
-def _accuracy(axis, **properties):
-    axis.set(ylabel="accuracy (%)", **properties)
+def _accuracy_axis(axis, **properties):
+    axis.set(**properties)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     low, high = axis.get_ylim()  # reaches below 0 % and above 100 %, so that the frame doesn't hide a line there
     ticks = [tick for tick in axis.get_yticks() if max(0, low) <= round(tick, 9) <= min(1, high)]
@@ -90,17 +157,19 @@ def _accuracy(axis, **properties):
     axis.set_ylim(low, high)
 
 
-@_styled
-def plot_images(images, captions, columns=6):
+@styled
+def plot_images(images, captions, columns=6, title=None):
     """Show images in a grid, each with a caption; images: uint8 (n, S, S, 3) or float (n, 3, S, S) in [-1, 1]."""
     columns = min(columns, len(captions))
     rows, side, lines = -(-len(captions) // columns), WIDTH / max(6, columns), 1 + captions[0].count("\n")
-    figure = plt.figure(figsize=(side * columns, rows * (0.9 * side + 0.24 * lines)))
+    figure = Picture(figsize=(side * columns, rows * (0.9 * side + 0.24 * lines) + (0.4 if title else 0)))
     figure.get_layout_engine().set(wspace=0.1, hspace=0.06)  # neighbouring frames don't touch
+    figure.suptitle(title, fontsize=16)
     for number, (image, caption) in enumerate(zip(images, captions), 1):
         axis = figure.add_subplot(rows, columns, number)
         _show(axis, image)
         axis.set_title(caption, fontsize=13)
+    figure.alt = f"{title or 'Images'}: " + "; ".join(dict.fromkeys(" ".join(caption.split()) for caption in captions))
     return figure
 
 
@@ -112,66 +181,42 @@ def _show(axis, image):
     axis.spines[:].set_visible(False)
 
 
-def plot_class_samples(images, categories, columns=6):
-    """Show the first `columns` images of each class; images: Images, categories: the numbers of the classes."""
-    chosen = [i for category in categories for i in (images.labels == category).nonzero().flatten()[:columns].tolist()]
-    return plot_images(images.batch(chosen), [short(images.classes[images.labels[i]]) for i in chosen], columns)
-
-
-@_styled
-def plot_predictions(images, labels, probabilities, classes, columns=6):
+def plot_predictions(images, labels, probabilities, classes, columns=6, title=None, likeliest=1):
     """Show predictions: ✓ in a thin frame if right, ✗ in a thick dashed one, with the true class, if wrong.
 
-    images: as in `plot_images`. labels: int64 (n,), −1 where unknown. probabilities: float (n, 80).
+    images: as in `plot_images`. labels: int64 (n,), −1 where unknown. probabilities: float (n, 80). likeliest: how many
+    classes are named.
     """
-    shares, predicted = probabilities.max(1)
-    marks, captions, length = [], [], 105 // max(6, columns)
-    for label, guess, share in zip(labels.tolist(), predicted.tolist(), shares.tolist()):
-        marks.append("" if label < 0 else "✓ " if label == guess else "✗ ")
+    marks, captions, length = [], [], 105 // max(6 if likeliest == 1 else 5, columns)
+    for label, shares, best in zip(labels.tolist(), *(values.tolist() for values in probabilities.topk(likeliest))):
+        marks.append("" if label < 0 else "✓ " if label == best[0] else "✗ ")
+        lines = [f"{short(classes[guess], length)}\n{share:.0%}" for guess, share in zip(best, shares)]
+        if likeliest > 1:
+            lines = [line.replace("\n", " ") for line in lines]
         truth = f"is: {short(classes[label], length)}" if marks[-1] == "✗ " else ""
-        captions.append(f"{marks[-1]}{short(classes[guess], length)}\n{share:.0%}\n{truth}")
-    figure = plot_images(images, captions, columns)
+        captions.append(marks[-1] + "\n".join([*lines, truth]))
+    figure = plot_images(images, captions, columns, title)
     for axis, mark in zip(figure.axes, marks):
         axis.spines[:].set(visible=True, capstyle="butt", **FRAMES[mark])
     return figure
 
 
-@_styled
-def plot_top_five(image, probabilities, classes):
-    """Show one image beside its five likeliest classes; image: uint8 (S, S, 3), probabilities: float (80,)."""
-    shares, best = (values.tolist() for values in probabilities.topk(5))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(1, 1.6))
-    _show(left, image)
-    bars = right.barh(range(5), shares, tick_label=[short(classes[i]) for i in best], color=BLUE)
-    right.bar_label(bars, [f"{share:.0%}" for share in shares], padding=4)
-    right.invert_yaxis()
-    right.set(xlim=(0, 1.14), xticks=[0, 0.5, 1], xticklabels=[0, 50, 100], xlabel="probability (%)")
-    return figure
-
-
-@_styled
-def plot_confusion(labels, predicted, names):
+@styled
+def plot_confusion(labels, predicted, names, title=None):
     """Plot how often each class (row) is taken for each other (column); labels, predicted: int64 (n,)."""
     count, step = len(names), -(-len(names) // 20)  # 20 names at most
     matrix = (labels * count + predicted).bincount(minlength=count**2).reshape(count, count)
-    figure, axis = plt.subplots(figsize=(10, 8.5))
+    figure = Picture(figsize=(10, 8.5))
+    axis = figure.subplots()
     shares = (matrix / matrix.sum(1, keepdim=True).clamp(min=1)).numpy()
     picture = axis.imshow(shares, "Greys", aspect="auto", vmin=0, vmax=1)
     ticks, shown = range(0, count, step), [short(name, 14) for name in names[::step]]
     axis.set_xticks(ticks, shown, rotation=90, fontsize=13)
     axis.set_yticks(ticks, shown, fontsize=13)
-    axis.set(xlabel="predicted class", ylabel="true class")
+    axis.set(title=title, xlabel="predicted class", ylabel="true class")
     axis.grid(False)
     figure.colorbar(picture, format=PercentFormatter(1, symbol=""), label="share of the true class's images (%)")
-    return figure
-
-
-def keep(figure, path):
-    """Write a figure as a PNG file of 128 colours, and return it so that a cell shows it; raises DiskError."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", facecolor="white")
-    with replacing(path) as file:
-        Image.open(drawn).convert("RGB").quantize(128, kmeans=3, dither=0).save(file, "png", optimize=True)
+    figure.alt = f"{title or 'Confusion matrix'}: true classes in rows, predicted classes in columns."
     return figure
 
 

@@ -115,6 +115,16 @@ def trial(course, images, *, epochs, model=None, **changes):
     return json.loads(path.read_bytes())
 
 
+def stored(course, name="results.json"):
+    """The content of `results/*/<name>` for the same data, preset and size, or None: what the course came with."""
+    for path in sorted((CHECKOUT / "results").glob(f"*/{name}")):
+        results, settings = json.loads(path.read_text(encoding="utf-8")), course.settings
+        found = results["data"]["name"], results["preset"], results.get("settings", {}).get("size", settings.size)
+        if found == (course.data.name, course.preset, settings.size):
+            return results
+    return None
+
+
 def table(results):
     """The report's numbers beside this run's, as a Markdown table that also reads well as plain text."""
     rows = [("stage", "report", "this run", "measured on")]

@@ -1,5 +1,6 @@
 """Figures: what they say, that nothing in them is hidden, overlaps or is too small, and names in any script."""
 
+import base64
 import io
 import itertools
 import subprocess
@@ -20,18 +21,16 @@ from tiny import noise_images
 from course_lib import (
     DiskError,
     keep,
-    plot_class_samples,
     plot_confusion,
     plot_history,
     plot_images,
     plot_predictions,
-    plot_sweep,
-    plot_top_five,
+    plot_runs,
 )
 from course_lib.plots import short
 
 CLASSES = [f"class {i}" for i in range(80)]
-KINDS = ["history", "sweep", "images", "nine", "samples", "predictions", "top five", "confusion"]
+KINDS = ["history", "stored", "runs", "loss", "images", "nine", "predictions", "three", "confusion"]
 KOREAN = ["고양이", "강아지", "\u1100\u1169\u110b\u1163\u11bc", "토끼", "곰"]  # the third as a Mac spells it
 
 
@@ -47,25 +46,29 @@ def labelled(labels, classes=CLASSES):
     return replace(noise_images(len(labels), side=8), labels=torch.tensor(labels), classes=classes)
 
 
-def predictions(labels, guesses, classes=CLASSES, columns=6):
+def predictions(labels, guesses, classes=CLASSES, columns=6, **options):
     probabilities = torch.nn.functional.one_hot(torch.tensor(guesses), len(classes)) * 0.75
     images = labelled(labels)
-    return plot_predictions(images.batch(range(len(labels))), images.labels, probabilities, classes, columns)
+    return plot_predictions(images.batch(range(len(labels))), images.labels, probabilities, classes, columns, **options)
 
 
 def every_figure(names=CLASSES):
     """One of each kind, with these names where a figure has names."""
-    images = labelled([0, 1, 2, 3, 4, 0], names)
-    shares = torch.linspace(0.1, 0.3, len(names)).flip(0)
+    images, seeds = (
+        labelled([0, 1, 2, 3, 4, 0], names),
+        [history([0.1, 0.2], [0.1, 0.3]), history([0.0, 0.4], [0.1, 0.2])],
+    )
+    histories = {2: history([0.0, 0.4], [0.0, 0.3]), 3: history([0.5], [0.4])}
     return {
-        "history": plot_history({2: history([0.0, 0.4], [0.0, 0.3]), 3: history([0.5], [0.4])}),
-        "sweep": plot_sweep({name: [0.0, 0.1] for name in names[:4]}, "Learning rate"),
-        "images": plot_images(images.batch(range(5)), names[:5]),
+        "history": plot_history(histories),
+        "stored": plot_history({2: histories[2]}, {2: history([0.1] * 9, [0.2] * 9)}, "Epoch 2 of 9: 40 %"),
+        "runs": plot_runs(dict.fromkeys(names[:4], seeds), "heldout_accuracy", "Five seeds"),
+        "loss": plot_runs(dict.fromkeys(names[:4], seeds[0]), "loss", "Learning rate"),
+        "images": plot_images(images.batch(range(5)), names[:5], title="Five images"),
         "nine": plot_images(images.batch([0] * 9), [f"draw {i}" for i in range(1, 10)], columns=9),
-        "samples": plot_class_samples(images, [0, 1], columns=2),
         "predictions": predictions([0, 1, -1], [0, 2, 3], names),
-        "top five": plot_top_five(images.pixels[0], shares, names),
-        "confusion": plot_confusion(torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2]), names),
+        "three": predictions([0, 1, -1], [0, 2, 3], names, columns=4, likeliest=3),
+        "confusion": plot_confusion(torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2]), names, "Classes"),
     }
 
 
@@ -100,24 +103,57 @@ def test_it_is_legible_at_1280_pixels_and_small(figures, kind, tmp_path):
         assert picture.width == int(width)
 
 
-@pytest.mark.parametrize("kind", ["history", "sweep", "top five", "confusion"])
-def test_axes_are_labelled_and_accuracies_have_a_unit(figures, kind):
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_described_in_words_for_whoever_cannot_see_it(figures, kind):
+    bundle, metadata = figures[kind]._repr_mimebundle_()
+    assert metadata["image/png"]["alt"] == bundle["text/plain"]
+    said = {"history": "stage 2", "stored": "Epoch 2 of 9", "runs": "class 3", "loss": "Learning rate"}
+    said |= {
+        "images": "class 4",
+        "nine": "draw 9",
+        "predictions": "class 2",
+        "three": "class 2",
+        "confusion": "Classes",
+    }
+    assert said[kind] in bundle["text/plain"]
+    with Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))) as picture:
+        assert picture.width == int(figures[kind].bbox.width)
+
+
+@pytest.mark.parametrize("kind", ["history", "stored", "runs", "loss", "confusion"])
+def test_axes_are_labelled_and_quantities_have_a_unit(figures, kind):
     words = " ".join(texts(figures[kind]))
     expected = {
-        "history": ["mean loss (nats)", "accuracy (%)", "epoch", "Stage 2", "Stage 3", "held-out", "training"],
-        "sweep": ["accuracy (%)", "passes", "Learning rate", *CLASSES[:4]],
-        "top five": ["probability (%)", *CLASSES[:5]],
+        "history": ["mean loss (nats)", "accuracy (%)", "epoch", "Stage 2", "Stage 3", "held-out", "training", "1.25%"],
+        "stored": ["stored run", "Epoch 2 of 9: 40 %"],
+        "runs": ["accuracy on held-out images (%)", "epoch", "Five seeds", *CLASSES[:4]],
+        "loss": ["mean loss (nats)", "epoch", "Learning rate", *CLASSES[:4]],
         "confusion": ["true class", "predicted class", "(%)"],
     }
     assert all(phrase in words for phrase in expected[kind]), words
 
 
-@pytest.mark.parametrize("kind", ["history", "sweep"])
+@pytest.mark.parametrize("kind", ["history", "runs", "loss"])
 def test_lines_differ_by_style_and_marker_as_well_as_colour(figures, kind):
-    lines = [line for line in figures[kind].axes[-1].lines if len(line.get_xdata())]
+    lines = [line for line in figures[kind].axes[-1].lines if line.get_marker() not in ("None", "")]
     for appearance in (mpl.lines.Line2D.get_linestyle, mpl.lines.Line2D.get_marker, mpl.lines.Line2D.get_color):
-        assert len({appearance(line) for line in lines}) == len(lines) > 1
-    assert all(line.get_marker() not in ("None", None, "") for line in lines)  # so a single point can be seen
+        values = [appearance(line) for line in lines[:4]]
+        assert len(set(values)) == len(values) > (0 if kind == "history" else 1)
+
+
+def test_the_stored_run_is_grey_and_lies_behind(figures):
+    lines = figures["stored"].axes[-1].lines
+    grey = [line for line in lines if len(line.get_xdata()) == 9]
+    assert len(grey) == 2 and all(len(set(mpl.colors.to_rgb(line.get_color()))) == 1 for line in grey)
+    assert max(line.get_zorder() for line in grey) < min(line.get_zorder() for line in lines if line not in grey)
+
+
+def test_several_seeds_are_their_mean_in_a_band_from_the_lowest_to_the_highest():
+    seeds = [history([0.2, 0.2], [0.1, 0.3]), history([0.4, 0.2], [0.3, 0.7])]
+    axis = plot_runs({"a": seeds}, "heldout_accuracy", "x").axes[0]
+    assert axis.lines[0].get_ydata() == pytest.approx([0.2, 0.5])
+    corners = axis.collections[0].get_paths()[0].vertices
+    assert {(1.0, 0.1), (1.0, 0.3), (2.0, 0.3), (2.0, 0.7)} <= {tuple(corner) for corner in corners}
 
 
 shares = st.lists(st.floats(0, 1), min_size=1, max_size=5)
@@ -126,7 +162,8 @@ shares = st.lists(st.floats(0, 1), min_size=1, max_size=5)
 @given(accuracies=shares)
 @settings(max_examples=15)
 def test_no_point_lies_on_the_frame_and_ticks_stay_within_0_to_100(accuracies):
-    for figure in (plot_sweep({"a": accuracies}, "x"), plot_history({1: history(accuracies)})):
+    run = history(accuracies)
+    for figure in (plot_runs({"a": run}, "train_accuracy", "x"), plot_history({1: run})):
         axis = figure.axes[-1]
         low, high = axis.get_ylim()
         assert low < min(accuracies) - 0.01 * (high - low) and high > max(accuracies) + 0.01 * (high - low)
@@ -134,8 +171,10 @@ def test_no_point_lies_on_the_frame_and_ticks_stay_within_0_to_100(accuracies):
         assert all(tick == round(tick) for tick in axis.get_xticks() if tick <= len(accuracies))
 
 
-def test_a_sweep_uses_its_axis():
-    low, high = plot_sweep({"a": [0, 0.04], "b": [0.02, 0.1]}, "x").axes[0].get_ylim()
+def test_runs_use_their_axis_and_may_count_steps():
+    runs = {"a": history([0, 0.04]), "b": [entry | {"step": 10} for entry in history([0.02, 0.1])]}
+    low, high = plot_runs(runs, "train_accuracy", "x").axes[0].get_ylim()
+    assert plot_runs({"b": runs["b"]}, "loss", "x", x="step").axes[0].lines[0].get_xdata().tolist() == [10, 10]
     assert 0.1 / (high - low) > 0.8
 
 
@@ -169,14 +208,6 @@ def test_neighbouring_frames_and_captions_do_not_touch(columns):
     assert all(figure.bbox.x0 <= frame.x0 and frame.x1 <= figure.bbox.x1 for frame in frames)
 
 
-def test_class_samples_belong_to_the_class_that_is_named():
-    images = labelled([0, 1, 0, 1, 0])
-    figure = plot_class_samples(images, [1, 0], columns=2)
-    shown = [(axis.get_title(), axis.images[0].get_array()) for axis in figure.axes]
-    for (name, pixels), (label, position) in zip(shown, [(1, 1), (1, 3), (0, 0), (0, 2)], strict=True):
-        assert name == f"class {label}" and (pixels == images.pixels[position].numpy()).all()
-
-
 def test_float_images_are_shown_as_the_pixels_they_came_from():
     pixels = labelled([0, 1]).batch([0, 1])
     figure = plot_images(pixels.permute(0, 3, 1, 2) / 127.5 - 1, ["a", "b"])
@@ -203,7 +234,7 @@ def test_your_own_settings_stay_and_no_figure_is_shown_twice():
 def test_class_names_are_text_and_nothing_else(name):
     for kind, figure in every_figure([name] * 5).items():
         drawn(figure)
-        assert kind in ("history", "nine") or any(name in text for text in texts(figure))
+        assert kind in ("history", "stored", "nine") or any(name in text for text in texts(figure))
 
 
 @pytest.mark.skipif(
@@ -248,7 +279,7 @@ def test_a_short_name_ends_at_its_first_comma_and_counts_wide_letters_twice():
 
 
 def test_keep_hands_the_figure_back_and_a_failure_leaves_the_old_file(tmp_path):
-    figure, path = plot_sweep({"a": [0.5]}, "x"), tmp_path / "new folder" / "figure.png"
+    figure, path = plot_history({1: history([0.5])}), tmp_path / "new folder" / "figure.png"
     assert keep(figure, path) is figure
     before = path.read_bytes()
     (tmp_path / "file").write_text("")

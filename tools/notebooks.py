@@ -21,6 +21,8 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
 }
 
+SESSION_ONLY = {"application/vnd.jupyter.widget-view+json", "application/javascript"}  # kinds of output
+
 
 def sources(chosen=""):
     """The paths of the notebooks' `.py` sources, in order: all, or those whose names begin as in "02,03".
@@ -61,14 +63,14 @@ def as_notebook(notebook):
     """The text of the `.ipynb`: without what means something only in the session that made it.
 
     That is widgets and progress bars (stored without their state, they'd be an "Invalid Notebook" on GitHub and in
-    Colab), warnings, and times of execution. Parts of the printed text that stood around them are joined.
+    Colab), scripts, warnings, and times of execution. Parts of the printed text that stood around them are joined.
     """
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         kept = []
         for output in cell.get("outputs", []):
-            if output.get("name") == "stderr" or "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
+            if output.get("name") == "stderr" or not SESSION_ONLY.isdisjoint(output.get("data", {})):
                 continue
             if kept and output.output_type == kept[-1].output_type == "stream":
                 kept[-1].text += output.text

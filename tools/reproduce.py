@@ -51,7 +51,7 @@ def execute(source, target):
 class Telling(NotebookClient):
     """Shows in the terminal what a notebook prints, and the text of its progress bars, while it runs."""
 
-    _bar = _label = ""
+    _bar = _label = _epoch = ""
 
     async def async_start_new_kernel_client(self):
         client = await super().async_start_new_kernel_client()
@@ -68,6 +68,16 @@ class Telling(NotebookClient):
             stream = sys.stdout if msg["content"]["name"] == "stdout" else sys.stderr
             print(msg["content"]["text"], end="", file=stream, flush=True)
         return super().output(outs, msg, display_id, cell_index)
+
+    def process_message(self, msg, cell, cell_index):
+        # The live curve: its text begins with "Epoch 3 of 44: …", and is redrawn several times per epoch.
+        text = msg["content"].get("data", {}).get("text/plain", "")
+        epoch = text.partition(":")[0]
+        if epoch.startswith("Epoch ") and epoch != self._epoch:
+            self._show_bar("")
+            print(text, flush=True)
+            self._epoch = epoch
+        return super().process_message(msg, cell, cell_index)
 
     def handle_comm_msg(self, outs, msg, cell_index):
         # tqdm's notebook bar: a label that ends in its percentage, a bar, and its count and rate in brackets.

@@ -23,10 +23,10 @@ class Run:
     so far, and the identity of the run. Raises CheckpointError if a checkpoint belongs to another run.
     """
 
-    def __init__(self, stage, model, optimizer, scaler, images, augmented):
-        """images: the Images trained on. augmented: whether they are augmented."""
+    def __init__(self, stage, model, optimizer, scaler, images, augmented, live=None):
+        """images: the Images trained on. augmented: whether they are augmented. live: see EpochLines."""
         self.stage, self.course, self.model, self.optimizer, self.scaler = stage, stage.course, model, optimizer, scaler
-        self.images = len(images)
+        self.images, self.live = len(images), live or EpochLines(stage)
         self.identity = stage_identity(stage.course.identity, stage.number, model, optimizer, images, augmented)
         self.epoch, self.seen, self.skipped, self.seconds, self.history = 0, 0, 0, 0.0, []
         self.loss_sum = torch.zeros((), device=self.course.device)
@@ -68,6 +68,7 @@ class Run:
             yield images, labels
             self.seconds += time.monotonic() - start
             self.bar.update(len(labels))
+            self.live.step(self.history, self._entry)
             if self.course.drive:
                 self.course.drive.tell()
             self._stop_if_interrupted()
@@ -89,20 +90,25 @@ class Run:
         self.correct += (logits.argmax(1) == labels).sum()
         self.seen += len(labels)
 
-    def end_epoch(self, heldout=None):
-        """Close the epoch: add it to the history, print its line, start new sums. heldout: an accuracy in [0, 1]."""
-        self._require_finite()
-        self.epoch += 1
-        entry = {
-            "epoch": self.epoch,
+    def _entry(self, heldout=None):
+        """The epoch in progress, or just finished, as it appears in the history."""
+        return {
+            "epoch": self.epoch + self.seen / self.images,
             "loss": self.loss_sum.item() / self.seen,
             "train_accuracy": self.correct.item() / self.seen,
             "heldout_accuracy": heldout,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.seen / self.seconds, 1),
         }
+
+    def end_epoch(self, heldout=None):
+        """Close the epoch: add it to the history, show it, start new sums. heldout: an accuracy in [0, 1]."""
+        self._require_finite()
+        self.epoch += 1
+        entry = self._entry(heldout) | {"epoch": self.epoch}
         self.history.append(entry)
-        tqdm.write(epoch_line(self.stage, entry))
+        self.live.epoch(self.history)
+        self.bar.set_postfix_str(f"{entry['train_accuracy']:.0%} right")
         if self.skipped:
             tqdm.write(f"fp16 overflowed: {self.skipped} steps of this epoch were skipped.")
         self.loss_sum.zero_()
@@ -113,6 +119,7 @@ class Run:
 
     def finish(self):
         """Leave a checkpoint and `model.pth`; returns the history, one dict per epoch."""
+        self.live.finish(self.history)
         self.save()
         checkpoints.write_model(self.stage.model_path, self.model)
         return self.history
@@ -156,8 +163,7 @@ class Run:
         if self.epoch >= self.stage.epochs and not self.seen:
             print(f"Stage {number}: all {self.epoch} epochs are done; loaded from the checkpoint.")
             return
-        for entry in self.history:
-            print(epoch_line(self.stage, entry))
+        self.live.epoch(self.history)
         print(f"Resuming stage {number} in epoch {self.epoch + 1}, after {self.seen:,} of its images.")
         before, now = state["made_on"], made_on(course)
         if changed := [f"{name} {now[name]} instead of {before[name]}" for name in now if now[name] != before[name]]:
@@ -188,13 +194,29 @@ class Run:
             )
 
 
-def epoch_line(stage, entry):
-    """An epoch in one line: "stage 2, epoch  3/56: loss 2.100, accuracy 41.2% (training, running), …"."""
-    heldout = "" if entry["heldout_accuracy"] is None else f", {entry['heldout_accuracy']:.1%} (held-out)"
-    return (
-        f"stage {stage.number}, epoch {entry['epoch']:2}/{stage.epochs}: loss {entry['loss']:.3f}, accuracy "
-        f"{entry['train_accuracy']:.1%} (training, running){heldout}, {entry['images_per_second']:.0f} images/s"
-    )
+class EpochLines:
+    """Shows a stage's progress in text, a line per epoch; `explore.LiveCurve` draws it instead."""
+
+    def __init__(self, stage):
+        self.stage, self.printed = stage, 0
+
+    def step(self, history, entry):
+        """A step was made. history: the finished epochs; entry(): the one in progress, its number a fraction."""
+
+    def epoch(self, history):
+        """An epoch was finished, or an interrupted stage is resumed: print the lines of what's new."""
+        for entry in history[self.printed :]:
+            heldout = entry["heldout_accuracy"]
+            tqdm.write(
+                f"stage {self.stage.number}, epoch {entry['epoch']:2}/{self.stage.epochs}: loss {entry['loss']:.3f}, "
+                f"accuracy {entry['train_accuracy']:.1%} (training, running)"
+                + ("" if heldout is None else f", {heldout:.1%} (held-out)")
+                + f", {entry['images_per_second']:.0f} images/s"
+            )
+        self.printed = len(history)
+
+    def finish(self, history):
+        """The stage is finished, perhaps long ago."""
 
 
 def made_on(course):

@@ -1,0 +1,211 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 0. What does the data look like?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
+# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
+# and unzip it with `!unzip -q course.zip`.*
+#
+# *10 minutes. You'll know the experiment, the 80 classes, and what the augmentation does to a picture; and why some
+# images are kept away from training.*
+#
+# ## The experiment in five sentences
+#
+# A student trained a ResNet-like network to tell 80 classes of images apart. First, the network had to memorise five
+# batches of images, to show that it can learn at all. Then it was trained on all 40,000 images until it got every
+# single one right, which looked too good to be true. Then training continued on randomly cropped, flipped and rotated
+# images, and the student concluded that the network had begun to generalise. Finally, it predicted the classes of the
+# test images.
+#
+# | stage | what it's trained on | the report says | notebook |
+# |---|---|---|---|
+# | 1 | five batches, over and over | it overfits them | 02 |
+# | 2 | all training images, unchanged | 100 % right; on augmented images 50 % | 03 |
+# | 3 | all training images, augmented anew in every epoch | 85 % right | 04 |
+#
+# All of the report's figures were measured on *training* images. We'll repeat the experiment and add what's missing:
+# images that the network has never seen.
+#
+# **The question of this notebook: what makes a class a class, and what may change without changing it?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again.")
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## What makes a class?
+#
+# Here are nine pictures of each of four classes. **Before you look closely, predict:** what differs between pictures
+# of the same class, and what never does?
+
+# %%
+from course_lib import keep, plot_images
+
+images = course.data.train
+chosen = [i for c in (0, 23, 46, 69) for i in (images.labels == c).nonzero().flatten()[:9].tolist()]
+names = [images.classes[label] for label in images.labels[chosen]]
+keep(
+    plot_images(images.batch(chosen), names, columns=9, title="Four classes, nine pictures each"),
+    course.folder / "classes.png",
+)
+
+# %% [markdown]
+# In the generated data, a class is a motif in a colour: stripes, checks, dots or nets in one of 20 hues. Angle, scale,
+# background, noise and the grey patches change from picture to picture; the motif and its hue don't. Neighbouring hues
+# are close, so the classes aren't easy to tell apart, not even for you. Browse them (this needs a running kernel):
+
+# %%
+from course_lib import browse_classes
+
+browse_classes(images)
+
+# %% [markdown]
+# ## From a picture to a tensor
+#
+# A network needs numbers of a certain shape and range. The report prepares each picture with three **transforms** in a
+# row, and torchvision's `Compose` applies them one after the other. Let's watch the numbers.
+
+# %%
+from PIL import Image
+from torchvision import transforms
+
+size = course.settings.size
+picture = Image.fromarray(images.batch([0])[0].numpy())
+plain = transforms.Compose(
+    [
+        transforms.Resize((size, size)),  # every picture gets the same size
+        transforms.ToTensor(),  # bytes 0…255 → floats 0…1, and channels first
+        transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # (x − 0.5) / 0.5: 0…1 → −1…1
+    ]
+)
+step = picture
+for transform in plain.transforms:
+    step = transform(step)
+    name = type(transform).__name__
+    if hasattr(step, "shape"):
+        print(f"{name:10} {tuple(step.shape)}, values from {step.min():+.2f} to {step.max():+.2f}")
+    else:
+        print(f"{name:10} a picture of {step.width} × {step.height} pixels")
+
+# %% [markdown]
+# ## Augmentation, one transform at a time
+#
+# **Augmentation** shows the network a different version of the picture in each epoch. The report crops a random part
+# (8 to 100 % of the area) and enlarges it to full size, flips it horizontally and vertically, each with probability ½,
+# and rotates it by a random angle of up to 90° in either direction. **Predict:** does each of these keep the class?
+
+# %%
+import torch
+
+augmented = transforms.Compose(
+    [
+        transforms.RandomResizedCrop((size, size)),
+        transforms.ToTensor(),
+        transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        transforms.RandomHorizontalFlip(),
+        transforms.RandomVerticalFlip(),
+        transforms.RandomRotation(90, expand=False),
+    ]
+)
+with torch.random.fork_rng(devices=[]):
+    torch.manual_seed(course.settings.seed)
+    steps, captions, step = [plain(picture)], ["the picture"], picture
+    for transform in augmented.transforms:
+        step = transform(step)
+        if type(transform).__name__ not in ("RandomResizedCrop", "ToTensor"):  # those two and Normalize: one column
+            steps.append(step)
+            captions.append(type(transform).__name__.removeprefix("Random"))
+captions[1] = "ResizedCrop"
+keep(
+    plot_images(torch.stack(steps), captions, title="One draw of the augmentation, step by step"),
+    course.folder / "steps.png",
+)
+
+# %% [markdown]
+# Two details matter later. The picture is rotated *after* it's normalised, so the empty corners are 0 in the range
+# −1…1, which is mid-grey; if it were rotated first, they'd be black. And the transforms are drawn anew for every
+# picture in every epoch: a network that sees 80 epochs sees 80 versions of each picture.
+#
+# `torchvision` works on one picture at a time. The course does the same for a whole batch at once, on the GPU if there
+# is one; a test compares the two picture by picture. Try it: move the sliders, and find out when you yourself can't
+# tell the class any more.
+
+# %%
+from course_lib import browse_augmentation
+
+browse_augmentation(images, course)
+
+# %% [markdown]
+# ## Training images and held-out images
+#
+# A network that gets a picture right may know the class, or may just remember the picture. You can't tell from pictures
+# it was trained on. So we keep some images away from training, the **held-out** images.
+
+# %%
+heldout = course.data.heldout
+print(f"{len(images):,} training images; {len(heldout):,} held-out images: {course.data.split}.")
+print(f"In both: {len(set(images.names) & set(heldout.names)) if course.data.test is not heldout else 0} files.")
+counts = images.labels.bincount(minlength=len(images.classes))
+print(f"{(counts > 0).sum()} classes, with {counts.min()} to {counts.max()} training images each.")
+print(f"Whoever guesses is right in {1 / len(images.classes):.2%} of all cases.")
+
+# %% [markdown]
+# ## Quiz
+#
+# 1. Why are flipped and rotated pictures fine here? Name a data set for which they wouldn't be.
+# 2. A crop may take as little as 8 % of the picture. What can go wrong?
+# 3. May you use held-out images to choose the learning rate?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Stripes stay stripes in any direction. Digits don't: a rotated 6 is a 9. A mirrored letter or a road sign may mean
+#    something else, too.
+# 2. The crop may miss what makes the class. Then the label is wrong for this version of the picture: noise, which is
+#    also why running accuracy on augmented images can't reach 100 %.
+# 3. Then they're no longer unseen: you've chosen what happens to suit them. Choose with a part of the *training*
+#    images, and keep the held-out images for the end.
+#
+# </details>
+#
+# ## Recap
+#
+# You've seen 80 classes, how a picture becomes a tensor in −1…1, and six random transforms that change a picture but
+# (mostly) not its class. Held-out images will tell us whether the network knows classes or pictures. Next: the network
+# itself.

@@ -1,0 +1,402 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1. What is inside the model, and how does it learn?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
+# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
+# and unzip it with `!unzip -q course.zip`.*
+#
+# *20 minutes. You'll read the whole network and the whole training loop, and check the four pieces of theory behind
+# them with numbers: the short-cut, batch norm, cross entropy, and gradient descent with momentum.*
+#
+# **The question: what happens between a batch of images and a better network?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again.")
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## The residual block
+#
+# The network is a stack of **residual blocks**. Each one computes $y = \mathrm{relu}(F(x) + S(x))$: three
+# **convolutions** $F$ on the main path, and a **short-cut** $S$ around them. The addition is the trick of residual
+# networks: a block only has to learn what to *change* about its input, and the gradient reaches early layers through
+# the short-cuts undiminished.
+
+# %%
+from course_lib import draw_block, keep, res_block
+
+keep(draw_block(res_block(128, 128, stride=2), (128, 16, 16)), course.folder / "block.png")
+
+# %% [markdown]
+# The block is a **bottleneck**: a cheap 1×1 convolution goes to `out_` channels, the 3×3 convolution works there, and
+# another 1×1 convolution widens the result to `2·out_` channels. (Most ResNets widen by 4; the report doubles.) If
+# input and output differ in shape, the short-cut needs a 1×1 convolution, too; otherwise it's the identity.
+#
+# **Before you read the code, predict:** where does the stride go, and what comes last, the addition or the ReLU?
+
+# %%
+import inspect
+
+print(inspect.getsource(res_block))
+
+# %% [markdown]
+# Why a bottleneck? Here is what it saves, compared with two 3×3 convolutions between the same numbers of channels.
+
+# %%
+from torch import nn
+
+bottleneck = res_block(1024, 512)
+simple = nn.Sequential(nn.Conv2d(1024, 1024, 3, bias=False), nn.Conv2d(1024, 1024, 3, bias=False))
+few, many = (sum(p.numel() for p in part.parameters()) for part in (bottleneck, simple))
+print(f"bottleneck {few:,} weights, two 3×3 convolutions {many:,}: {many / few:.1f} times as many.")
+
+# %% [markdown]
+# ## Exercise: write `res_block`
+#
+# Write the block yourself: a 1×1 convolution to `out_` channels, a 3×3 convolution with the stride, and a 1×1
+# convolution to twice as many channels, each without bias and with BatchNorm; then add the short-cut. Call the parts
+# `conv1`, `conv2`, `conv3` and `shortway`, so that a `model.pth` of the report would fit. Where do the ReLUs go, and
+# when does the short-cut need a convolution of its own? The check gives your block our weights and compares what both
+# compute.
+#
+# <details><summary>Hint</summary>
+#
+# Two ReLUs are inside F, after the first two convolutions; the third one comes after the addition. You can add two
+# tensors only if *all* of their sizes agree: channels, height and width.
+#
+# </details>
+
+# %% tags=["exercise"]
+from torch import nn
+
+from course_lib import checks
+
+
+class my_res_block(nn.Module):
+    def __init__(self, in_, out_, stride=1):
+        super().__init__()
+        raise checks.Todo
+
+    def forward(self, x):
+        raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from torch import nn
+#
+# from course_lib import checks
+#
+#
+# class my_res_block(nn.Module):
+#     def __init__(self, in_, out_, stride=1):
+#         super().__init__()
+#         self.conv1 = nn.Sequential(nn.Conv2d(in_, out_, 1, bias=False), nn.BatchNorm2d(out_), nn.ReLU())
+#         self.conv2 = nn.Sequential(
+#             nn.Conv2d(out_, out_, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out_), nn.ReLU()
+#         )
+#         self.conv3 = nn.Sequential(nn.Conv2d(out_, 2 * out_, 1, bias=False), nn.BatchNorm2d(2 * out_))
+#         self.shortway = nn.Sequential()  # the identity
+#         if stride != 1 or in_ != 2 * out_:
+#             self.shortway = nn.Sequential(
+#                 nn.Conv2d(in_, 2 * out_, 1, stride=stride, bias=False), nn.BatchNorm2d(2 * out_)
+#             )
+#
+#     def forward(self, x):
+#         return (self.conv3(self.conv2(self.conv1(x))) + self.shortway(x)).relu()
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+checks.res_block(my_res_block)
+
+# %% [markdown]
+# ## The whole network
+#
+# `MyModel` is a first convolution, four groups with 13 blocks in all, and a **linear layer** that turns 1,024 numbers
+# into 80 **logits**, one per class. From group to group, the picture shrinks and the number of channels doubles: less
+# *where*, more *what*.
+
+# %%
+from course_lib import MyModel, draw_model, get_model
+
+model = get_model(MyModel, seed=course.settings.seed)
+keep(draw_model(model, course.settings.size), course.folder / "model.png")
+
+# %%
+print(inspect.getsource(MyModel))
+
+# %% [markdown]
+# Let's send four images through it, group by group. The shapes are (images, channels, height, width).
+
+# %%
+import torch
+
+from course_lib import plain_batch
+
+images = course.data.train
+batch, labels = plain_batch(images.batch(range(32)), course.settings.size), images.labels[:32]
+x = batch[:4]
+print(f"{'image':6} {tuple(x.shape)}")
+model.eval()
+with torch.inference_mode():
+    for name, part in model.named_children():
+        x = part(x.flatten(1) if name == "fc" else x)
+        print(f"{name:6} {tuple(x.shape)}   {sum(p.numel() for p in part.parameters()):>12,} weights")
+print(f"{sum(p.numel() for p in model.parameters()):,} weights in all")
+
+# %% [markdown]
+# The report calls this network "over 50 layers" deep. Is it?
+
+# %% [markdown]
+# ## Exercise: how deep is it?
+#
+# The report says "over 50 layers". Count them yourself, from the source of `MyModel` and `res_block`: convolutions
+# and linear layers only, on the main path from the image to the logits. Leave out the short-cuts; they lie beside the
+# path.
+#
+# <details><summary>Hint</summary>
+#
+# How many convolutions does one block have, and how many blocks are there in `conv2` to `conv5`? What comes before
+# them, and what after?
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks
+
+my_count = ...
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from course_lib import checks
+#
+# my_count = 1 + 3 * (2 + 3 + 5 + 3) + 1  # conv1, three convolutions in each of 13 blocks, fc
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+checks.layers(my_count)
+
+# %% [markdown]
+# ## Batch norm: two modes
+#
+# After every convolution comes **batch norm**. In training mode, it shifts and scales each channel so that it has mean
+# 0 and standard deviation 1 *over the current batch*. In eval mode, it uses running averages collected during training
+# instead. So in training mode, an image's logits depend on its neighbours in the batch. **Predict:** will a fresh
+# network give an image the same logits in both modes?
+
+# %%
+model = get_model(MyModel, seed=course.settings.seed)
+with torch.inference_mode():
+    after = model.conv1[:2](batch)  # the first convolution and its batch norm, in training mode
+    print(f"training mode: mean {after.mean():+.3f}, standard deviation {after.std():.3f} (all channels)")
+    model.eval()
+    after = model.conv1[:2](batch)
+    print(f"eval mode:     mean {after.mean():+.3f}, standard deviation {after.std():.3f}")
+    alone, together = model(batch[:1]), model(batch)[:1]
+    print(f"eval mode, alone or in a batch: logits differ by {(alone - together).abs().max():.1e}")
+    model.train()
+    pair, together = model(batch[:2])[:1], model(batch)[:1]
+    print(f"training mode, in a batch of 2 or of 32: logits differ by {(pair - together).abs().max():.2f}")
+
+# %% [markdown]
+# That's why evaluation needs `model.eval()`, and why accuracy that's measured *while* training (in training mode, with
+# weights that change from batch to batch) isn't the accuracy of the finished network. We'll meet this again.
+#
+# ## The loss: cross entropy
+#
+# **Softmax** turns logits $z$ into probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. **Cross entropy** is the negative
+# logarithm of the probability that the network gives to the right class: $L = -\ln p_{\text{right}}$, averaged over the
+# batch. A network that knows nothing gives each of 80 classes the probability 1/80. **Predict the loss of a fresh
+# network.**
+
+# %%
+import math
+
+import torch.nn.functional as F
+
+model = get_model(MyModel, seed=course.settings.seed)
+logits = model(batch)
+by_hand = -(logits.exp() / logits.exp().sum(1, keepdim=True))[range(32), labels].log().mean()
+print(f"by hand {by_hand:.4f}, F.cross_entropy {F.cross_entropy(logits, labels):.4f}; −ln(1/80) = {math.log(80):.4f}")
+
+# %% [markdown]
+# A fresh network is a bit worse than a guess, because its random logits aren't all equal: it's wrong with some
+# confidence. A first loss far from ln 80 is a sign of a bug, and worth a look in every project.
+
+# %% [markdown]
+# ## Exercise: write the cross entropy
+#
+# From the logits of a batch, (B, 80), and the right classes, (B,), compute the loss: the mean over the batch of
+# $-\log p$, where $p$ is the softmax probability of the right class. Don't use `F.cross_entropy`; that's what the
+# check compares with. Logits can get large, so the check also tries one of 1000.
+#
+# <details><summary>Hint</summary>
+#
+# $\log p_k = z_k - \log \sum_j e^{z_j}$. `torch.logsumexp` computes the last term without overflowing, and
+# `logits[range(len(labels)), labels]` picks one logit from each row.
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks
+
+
+def my_cross_entropy(logits, labels):
+    raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from course_lib import checks
+#
+#
+# def my_cross_entropy(logits, labels):
+#     right = logits[range(len(labels)), labels]  # (B,), the logits of the right classes
+#     return (logits.logsumexp(1) - right).mean()
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+checks.cross_entropy(my_cross_entropy)
+
+# %% [markdown]
+# ## The step: gradient descent with momentum
+#
+# `loss.backward()` computes the **gradient** $g$: for each weight, how fast the loss would grow with it. **SGD** takes
+# a small step against it. With **momentum**, it keeps a moving sum of past gradients and steps along that:
+#
+# $$v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
+#
+# $\eta$ is the **learning rate** (0.01 in the report) and $\mu$ the momentum (0.9). If gradients agree, steps grow up
+# to ten times larger; if they contradict each other, they cancel out. Here's the formula against PyTorch:
+
+# %%
+settings = course.settings
+w = torch.tensor([1.0], requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=settings.lr, momentum=settings.momentum)
+by_hand, v = 1.0, 0.0
+for _ in range(3):
+    loss = (w**2).sum()  # its gradient is 2w
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    v = settings.momentum * v + 2 * by_hand
+    by_hand = by_hand - settings.lr * v
+    print(f"PyTorch {w.item():.6f}, by hand {by_hand:.6f}")
+
+# %% [markdown]
+# ## The loop in plain PyTorch
+#
+# Everything is in place. A **dataset** hands out one (image, label) at a time; the report's is called `MyDataset` and
+# opens one file per image. A **DataLoader** shuffles them into batches. An **epoch** is one pass over all images. This
+# is all of training, on the first five batches, twice:
+
+# %%
+from torch.utils.data import DataLoader, Subset
+
+from course_lib import MyDataset, plain_transform
+from course_lib.data.manifest import locate
+
+folder, *_ = locate(course.source, settings, course.home)
+if folder.is_dir():
+    dataset = MyDataset(folder / "answer.json", folder / "train_data", plain_transform(settings.size))
+else:  # an archive stays packed; these are the same images, decoded
+    dataset = list(zip(plain_batch(images.batch(range(160)), settings.size), images.labels.tolist()))
+model = get_model(MyModel, seed=settings.seed)
+optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
+for epoch in (1, 2):
+    loss_sum, correct, seen = 0, 0, 0
+    loader = DataLoader(
+        Subset(dataset, range(160)), batch_size=32, shuffle=True, generator=torch.Generator().manual_seed(epoch)
+    )
+    for batch, labels in loader:  # (32, 3, S, S), (32,)
+        logits = model(batch)  # (32, 80)
+        loss = F.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.item() * len(labels)
+        correct += (logits.argmax(1) == labels).sum().item()
+        seen += len(labels)
+    print(f"epoch {epoch}: loss {loss_sum / seen:.3f}, {correct} of {seen} right while training")
+
+# %% [markdown]
+# ## The course's loop
+#
+# That loop works, and in Colab it would lose everything the moment the runtime disconnects. Here is the loop that the
+# next notebooks use. Find the lines you've just read; the rest is explained below.
+
+# %%
+from course_lib import train
+
+print(inspect.getsource(train))
+
+# %% [markdown]
+# - `training_batches(…)` takes batches from an array that was decoded once, and augments whole batches at once. Order
+#   and draws depend only on the seed, the stage and the epoch.
+# - `with Run(…) as run` looks for the newest undamaged checkpoint and continues from it, momentum included, in the
+#   middle of an epoch if need be.
+# - `run.steps(…)` hands out the batches and saves every two minutes. If you press ■, it finishes the step, saves and
+#   stops.
+# - `course.precision.autocast()` computes in bf16 or fp16 if the hardware does, which is up to three times as fast.
+# - `scaler` is for fp16, which can't represent tiny gradients: the loss is scaled up before `backward`, and the step is
+#   scaled down again. With other precisions, it does nothing.
+# - `run.count(…)` adds up loss and accuracy on the device, without waiting for it; every image counts once.
+# - `run.end_epoch(…)` closes the epoch with the accuracy on held-out images, measured in eval mode.
+#
+# So if the runtime dies in mid-epoch, you run the cell again: training continues in the same epoch, at most two minutes
+# before the place where it died.
+#
+# ## Recap
+#
+# You can now explain every line between an image and a better network: $y = \mathrm{relu}(F(x) + S(x))$, two modes of
+# batch norm, $-\ln p$, and $w \leftarrow w - \eta v$. Next: can this network learn anything at all?

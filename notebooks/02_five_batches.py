@@ -1,0 +1,225 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2. Can the network learn five batches by heart?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
+# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
+# and unzip it with `!unzip -q course.zip`.*
+#
+# *15 minutes, of which about 3 are computing on two CPU cores. You'll see a network overfit on purpose, choose a
+# learning rate, a batch size and a depth, and learn what such a small experiment can't tell.*
+#
+# A network that can't memorise 160 images won't learn 40,000. So the report starts here: five batches, over and over.
+# It takes seconds, and it tests the data, the labels, the loss, the learning rate and the network all at once. **The
+# question: does it work, and which settings make it work fastest?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again.")
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## Five batches, over and over
+#
+# 160 images, learning rate 0.01, momentum 0.9, batches of 32. **Predict:** after how many passes will the network know
+# all of them by heart? Write your number down, then run the cell and watch the curve. (Grey: a run that was stored
+# with the course. Dotted: what guessing would give.)
+
+# %%
+from course_lib import MyModel, get_model, keep, live_curve, plot_history, train
+
+settings, stage = course.settings, course.stage(1)
+five = course.data.train.take(5 * settings.batch_size, seed=settings.seed)
+model = get_model(MyModel, seed=settings.seed)
+history = train(model, five, stage, augmented=False, live=live_curve(stage))
+
+# %%
+from course_lib import evaluate, record
+
+final = evaluate(model, five, course)
+record(stage, model, history, {"train_plain": final})
+keep(plot_history({1: history}), course.folder / "stage-1.png")
+faultless = next((entry["epoch"] for entry in history if entry["train_accuracy"] == 1), None)
+print(f"In eval mode, the network gets {final.accuracy:.1%} of the {final.images} images right.")
+print(f"First pass without a mistake: {faultless or 'none so far'}. How close was your prediction?")
+
+# %% [markdown]
+# Data, labels, loss and network work together: the network *can* learn. If the loss had stayed near ln 80 = 4.38, you'd
+# look for a bug now (wrong labels? a forgotten `zero_grad`? inputs in 0…255?), before spending hours on 40,000 images.
+#
+# ## Which learning rate?
+#
+# The report chose 0.01 on five batches like these. Each run below starts from the same weights. The loss has a
+# logarithmic axis, because what's interesting happens near zero. **Predict:** what does a learning rate ten times as
+# large do? And a tenth?
+
+# %%
+from course_lib import plot_runs, trial
+
+passes = min(20, len(history))
+ours = history[:passes]  # learning rate 0.01, batches of 32
+runs = {"lr 0.1": trial(course, five, epochs=passes, lr=0.1), "lr 0.01": ours}
+runs["lr 0.001"] = trial(course, five, epochs=passes, lr=0.001)
+best = min(runs, key=lambda label: runs[label][-1]["loss"])
+keep(plot_runs(runs, "loss", f"Lowest loss after {passes} passes: {best}"), course.folder / "sweep-lr.png")
+
+# %%
+for label, run in runs.items():
+    last = run[-1]
+    print(f"{label}: loss {last['loss']:.2f} after {passes} passes, {last['train_accuracy']:.0%} right while training")
+
+# %% [markdown]
+# Too large a step overshoots: the loss falls late, and in jumps. Too small a step is safe, but slow. The report's 0.01
+# isn't a law of nature; it's what worked on five batches of its data.
+#
+# ## Which batch size?
+#
+# A fair comparison needs equal numbers of *steps*, not of passes: with batches of 16, one pass has twice as many steps
+# as with 32. **Predict:** with equally many steps, which batch size gets furthest, and which costs the most?
+
+# %%
+runs = {}
+for size in (16, 32, 64):
+    steps = -(-len(five) // size)  # per pass
+    run = ours if size == 32 else trial(course, five, epochs=max(1, 5 * passes // steps), batch_size=size)
+    runs[f"batches of {size}"] = [entry | {"step": entry["epoch"] * steps} for entry in run]
+keep(plot_runs(runs, "loss", "Equal numbers of steps", x="step"), course.folder / "sweep-batch.png")
+
+# %%
+for label, run in runs.items():
+    print(
+        f"{label}: loss {run[-1]['loss']:.2f} after {run[-1]['step']} steps, which saw {len(run) * len(five):,} images"
+    )
+
+# %% [markdown]
+# Larger batches give steadier gradients, so each step gets further; but each step also costs more images. Per image,
+# smaller batches are often ahead, until the GPU has too little to do.
+#
+# ## Would fewer layers do?
+#
+# The report added layers until the network overfitted. Here is the same network, cut off after its second, third and
+# fourth group, each with its own linear layer. **Predict:** which depth memorises fastest?
+
+# %%
+import torch
+from torch import nn
+
+
+def first_groups(count):
+    """The first `count` of the network's five groups, followed by pooling and a linear layer."""
+    whole = get_model(MyModel, seed=settings.seed)
+    groups = [whole.conv1, whole.conv2, whole.conv3, whole.conv4, whole.conv5][:count]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return nn.Sequential(*groups, whole.pool, nn.Flatten(), nn.Linear((64, 128, 256, 512, 1024)[count - 1], 80))
+
+
+runs = {f"conv1–conv{n}": trial(course, five, epochs=passes, model=first_groups(n)) for n in (2, 3, 4)}
+runs["conv1–conv5"] = ours
+best = min(runs, key=lambda label: runs[label][-1]["loss"])
+keep(plot_runs(runs, "loss", f"Lowest loss after {passes} passes: {best}"), course.folder / "sweep-depth.png")
+
+# %% [markdown]
+# Depth isn't free: every extra group makes 160 images harder to memorise quickly, or doesn't help. That depth pays off
+# shows only when there's more to tell apart, and on images that the network hasn't seen.
+
+# %% [markdown]
+# ## Exercise: take the short-cut away
+#
+# The report says that without the short-cut, the loss was more than ten times as large. Write a block without one,
+# and predict: after 30 passes over the 160 images, shrunk to 32 × 32 pixels and in a single batch, what will the loss
+# be? (A model that guesses has ln 80 ≈ 4.38.) The check trains the model with your block, and once with ours, so that
+# you can compare.
+#
+# <details><summary>Hint</summary>
+#
+# `class my_block(res_block)` inherits all layers, so you only need to write `forward`.
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks, res_block
+
+
+class my_block(res_block):
+    def forward(self, x):
+        raise checks.Todo
+
+
+my_prediction = ...
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from course_lib import checks, res_block
+#
+#
+# class my_block(res_block):
+#     def forward(self, x):
+#         return self.relu(self.conv3(self.conv2(self.conv1(x))))
+#
+#
+# my_prediction = 4.0  # little better than a guess: without short-cuts, 41 layers hardly learn in 30 steps
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+checks.no_shortcut(my_block, my_prediction, course)
+
+# %% [markdown]
+# ## What five batches can't tell
+#
+# - **Nothing about new images.** Memorising 160 images says nothing about the 161st.
+# - **Little about settings for the real run.** The best learning rate for 20 passes over 160 images needn't be the best
+#   for 30 epochs over 40,000.
+# - **Little about chance.** Each curve is one run with one seed. With another seed, the ranking of close curves may
+#   change; try `COURSE_SEED=1`.
+#
+# What it does tell: nothing is broken, and the learning rate is of the right order of magnitude.
+#
+# ## Recap
+#
+# The network memorises five batches within a few dozen passes. You've compared learning rates, batch sizes at equal
+# steps, and depths; and you know what these comparisons are worth. Next: all training images.
+
+# %% [markdown]
+# *To train this stage anew, run `course.stage(1).start_over()`. Before you close a Colab runtime that copies to Drive,
+# run `course.leave_drive()`.*

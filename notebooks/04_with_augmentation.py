@@ -1,0 +1,282 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4. Does augmentation make the network generalise?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
+# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
+# and unzip it with `!unzip -q course.zip`.*
+#
+# *20 minutes, of which about 3 are computing on two CPU cores. You'll continue training on augmented images, find three
+# readings of one number in the report, and see which experiments it takes before you may say "because".*
+#
+# The report continues with the network of stage 2: about 50 more epochs "together with the augmented images", and the
+# accuracy is 85 %. **The question: does the network now recognise images it has never seen, and is augmentation the
+# reason?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again.")
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## Keep training, on pictures that are never the same
+#
+# We load the network of stage 2 (it's trained first if you skipped notebook 03). The report leaves open whether plain
+# images were mixed in; its code trains on augmented images only, and so do we. **Predict:** what will the running
+# accuracy of the very first epoch be, near the old 100 % or near chance? And will the held-out curve rise or fall?
+
+# %%
+from course_lib import few_heldout, keep, live_curve, train, trained_model
+
+stage = course.stage(3)
+model = trained_model(course, 2)
+history = train(model, course.data.train, stage, augmented=True, heldout=few_heldout(course), live=live_curve(stage))
+
+# %%
+from course_lib import measure, plot_history, record, table
+
+final = measure(model, course)
+results = record(stage, model, history, final)
+print(table(results))
+
+# %%
+histories = {int(number): measured["epochs"] for number, measured in results["stages"].items()}
+keep(plot_history(histories, title="The whole experiment"), course.folder / "curves.png")
+
+# %% [markdown]
+# ## Three readings of "85 %"
+#
+# The report doesn't say what its 85 % was measured on. It may be the running accuracy of the last epoch, printed by the
+# training loop; or an evaluation on augmented training images; or on plain ones. In our run, these are:
+
+# %%
+readings = {
+    "running accuracy of the last epoch (augmented, training mode)": history[-1]["train_accuracy"],
+    "training images, augmented, eval mode": final["train_augmented"].accuracy,
+    "training images, plain, eval mode": final["train_plain"].accuracy,
+    "held-out images, plain, eval mode (not in the report)": final["heldout_plain"].accuracy,
+}
+for name, share in readings.items():
+    print(f"{share:6.1%}  {name}")
+first = history[0]["train_accuracy"]
+print(f"The report's 50 % may also be a running accuracy: that of the first augmented epoch. Ours was {first:.1%}.")
+
+# %% [markdown]
+# Now compare the stages on plain images:
+
+# %%
+for number, measured in results["stages"].items():
+    if "heldout_plain" in measured["final"]:
+        plain, heldout = measured["final"]["train_plain"], measured["final"]["heldout_plain"]
+        gap = 100 * (plain - heldout)
+        print(
+            f"After stage {number}: {plain:.1%} of training, {heldout:.1%} of held-out images right; "
+            f"a gap of {gap:.0f} points."
+        )
+
+# %% [markdown]
+# ## Is augmentation the reason?
+#
+# After stage 3, the network has trained with augmentation; but it has also simply trained *longer*. Perhaps more epochs
+# alone would have done it? "After" isn't "because". Whoever claims a reason needs a **control**: an experiment that's
+# the same in everything but that reason.
+
+# %% [markdown]
+# ## Exercise: was it the augmentation?
+#
+# Stage 3 continued from stage 2, with augmentation, and the held-out accuracy rose. But stage 3 is also more
+# training. You can afford one more run: which one tells the two causes apart?
+#
+# - **a)** Measure the model of stage 2 on augmented training images.
+# - **b)** Train stage 3 for twice as many epochs, with augmentation.
+# - **c)** From the same model of stage 2, train for as many epochs as stage 3, on plain images.
+# - **d)** From a new model, train with augmentation for as many epochs as stages 2 and 3 together.
+# - **e)** Repeat stages 2 and 3 with another seed.
+#
+# <details><summary>Hint</summary>
+#
+# An experiment separates two causes if it has one of them and not the other, and everything else stays the same.
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks
+
+my_choice = ...
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from course_lib import checks
+#
+# my_choice = "c"
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+checks.separating_experiment(my_choice)
+
+# %% [markdown]
+# Two controls were run with five seeds and stored with the course (`make seeds`): as many more *plain* epochs after
+# stage 2; and augmentation from the very first epoch, for as many epochs as both stages together. Lines are means,
+# bands go from the worst to the best seed.
+
+# %%
+from IPython.display import display
+
+from course_lib import plot_runs, stored
+
+seeds = stored(course, "seeds.json")
+if seeds:
+    every = list(seeds["seeds"].values())
+    before = len(every[0]["2"]["epochs"])
+
+    def after_stage_2(name):
+        """The histories of a stage or control for each seed, with epochs counted from the start of stage 2."""
+        return [[e | {"epoch": e["epoch"] + before} for e in run[name]["epochs"]] for run in every]
+
+    runs = {
+        "stage 2: plain": [run["2"]["epochs"] for run in every],
+        "stage 3: augmented": after_stage_2("3"),
+        "control: more plain epochs": after_stage_2("more plain epochs"),
+        "control: augmented from scratch": [run["augmented from scratch"]["epochs"] for run in every],
+    }
+    figure = plot_runs(runs, "heldout_accuracy", f"Held-out images, {len(every)} seeds")
+    display(keep(figure, course.folder / "controls.png"))
+else:
+    print("No controls are stored for this data and preset. `make seeds` runs them.")
+
+# %%
+from statistics import mean, stdev
+
+if seeds:
+    for name in ("2", "more plain epochs", "3", "augmented from scratch"):
+        shares = [run[name]["final"]["heldout_plain"] for run in every]
+        spread = f" ± {100 * stdev(shares):.1f}" if len(shares) > 1 else ""
+        print(f"{100 * mean(shares):5.1f}{spread} %  {'stage ' + name if name in '23' else name}")
+    gains = [
+        100 * (run["3"]["final"]["heldout_plain"] - run["more plain epochs"]["final"]["heldout_plain"]) for run in every
+    ]
+    print(f"With equally many epochs, augmentation is ahead in {sum(g > 0 for g in gains)} of {len(gains)} seeds,")
+    print(f"by {min(gains):.0f} to {max(gains):.0f} points. (Held-out images; mean ± standard deviation above.)")
+
+# %% [markdown]
+# If the plain control stays where stage 2 ended, more training isn't the reason, and augmentation is. The second
+# control asks something else: was the detour through 100 % worth it, or does augmentation from scratch get as far?
+#
+# ## Why does it work?
+#
+# In every epoch, each picture looks different, so there's nothing to memorise; what pays off is what all versions of
+# all pictures of a class have in common. It has a price: running accuracy stays below 100 %, because some crops are
+# hopeless. That isn't a fault. Look at running against evaluated accuracy above: on *plain* images, the network is
+# better than its training curve suggests.
+#
+# The curves jump by several points from epoch to epoch, because the learning rate is never lowered, as in the report.
+# Compare tables and means, not single points.
+
+# %% [markdown]
+# ## Exercise: write the augmentation
+#
+# `my_batch` gets a list of PIL images and returns a batch, float32 (B, 3, 64, 64) in [-1, 1]. When training, each
+# image is augmented with the report's transforms: random resized crop, both flips, and a rotation by up to 90°, whose
+# empty corners are 0, mid-grey. Otherwise, images are only resized and normalised. You may use torchvision, but which
+# images get a draw of their own, and what's the right order?
+#
+# <details><summary>Hint</summary>
+#
+# Apply a `transforms.Compose` to one image at a time and `torch.stack` the results. A rotation fills corners with 0.
+# What does `Normalize(0.5, 0.5)` make of a 0 that's already there?
+#
+# </details>
+
+# %% tags=["exercise"]
+import torch
+from torchvision import transforms
+
+from course_lib import checks
+
+
+def my_batch(images, training):
+    raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# import torch
+# from torchvision import transforms
+#
+# from course_lib import checks
+#
+# normalized = [transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))]
+# plain = transforms.Compose([transforms.Resize((64, 64)), *normalized])
+# augmented = transforms.Compose(
+#     [
+#         transforms.RandomResizedCrop((64, 64)),
+#         *normalized,
+#         transforms.RandomHorizontalFlip(),
+#         transforms.RandomVerticalFlip(),
+#         transforms.RandomRotation(90),
+#     ]
+# )
+#
+#
+# def my_batch(images, training):
+#     transform = augmented if training else plain
+#     return torch.stack([transform(image) for image in images])
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+checks.augmentation(my_batch)
+
+# %% [markdown]
+# ## Recap
+#
+# Augmentation closes most of the gap between training and held-out images, and a control with equally many plain epochs
+# shows that it's the reason. One number, 85 %, can mean three things; say what you measured, on which images, in which
+# mode. Next: which mistakes are left?
+
+# %% [markdown]
+# *To train this stage anew, run `course.stage(3).start_over()`. Before you close a Colab runtime that copies to Drive,
+# run `course.leave_drive()`.*

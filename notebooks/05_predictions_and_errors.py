@@ -1,0 +1,216 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 5. Which mistakes are left?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
+# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
+# and unzip it with `!unzip -q course.zip`.*
+#
+# *10 minutes. You'll write the report's `result.csv`, sort the network's mistakes, ask how sure it is when it's wrong,
+# and show it a photograph of your own.*
+#
+# One number hides what a network gets wrong. **The question: are its mistakes random, or do they have a pattern?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again.")
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## `result.csv`
+#
+# The report's last step: predict every test image, plain, in eval mode, and write one row per image, sorted by the
+# number in its file name. The network of stage 3 is loaded; stages that aren't finished are trained first.
+
+# %%
+import course_lib
+from course_lib import trained_model
+
+model = trained_model(course, 3)
+images, result = course.data.test, course.folder / "result.csv"
+probabilities = course_lib.test(model, images, course, result)
+print(f"{len(images):,} rows in {course.shown(result)}. The first ones:")
+print("\n".join(result.read_text(encoding="utf-8").splitlines()[:4]))
+
+# %% [markdown]
+# ## Right and wrong
+#
+# From here on, we look at the held-out images, because we know their classes. ✓ and a thin frame: right. ✗ and a thick
+# dashed frame: wrong, with the true class below.
+
+# %%
+from course_lib import keep, plot_predictions, predict
+
+images = course.data.heldout
+probabilities = predict(model, images, course)  # float32 (n, 80)
+shares, predicted = probabilities.max(1)
+wrong = predicted != images.labels
+some = images.take(12, seed=course.settings.seed)
+shown = [images.names.index(name) for name in some.names]
+title = f"{wrong.sum():,} of {len(images):,} held-out images are wrong"
+figure = plot_predictions(some.batch(range(12)), some.labels, probabilities[shown], images.classes, title=title)
+keep(figure, course.folder / "predictions.png")
+
+# %% [markdown]
+# Browse all of them, filtered by right and wrong, class and confidence, with the three likeliest classes of each:
+
+# %%
+from course_lib import browse_predictions
+
+browse_predictions(images, probabilities)
+
+# %% [markdown]
+# ## What gets confused with what?
+#
+# In a **confusion matrix**, rows are true classes and columns are predictions; everything off the diagonal is a
+# mistake. The generated classes have two parts, motif and colour, so we can draw one matrix for each. **Predict:**
+# which of the two does the network get wrong more often?
+
+# %%
+from IPython.display import display
+
+from course_lib import plot_confusion
+from course_lib.data.shapes import COLOURS, MOTIFS
+
+parts = {"class": (images.labels, predicted, images.classes)}
+if course.data.name == "shapes":  # class = motif × 20 + colour
+    parts = {
+        "motif": (images.labels // 20, predicted // 20, MOTIFS),
+        "colour": (images.labels % 20, predicted % 20, COLOURS),
+    }
+for part, (true, guessed, names) in parts.items():
+    title = f"The {part} is right for {(true == guessed).float().mean():.0%} of the held-out images"
+    display(keep(plot_confusion(true, guessed, names, title), course.folder / f"confusion-{part}.png"))
+
+# %%
+if course.data.name == "shapes" and wrong.any():
+    steps = (predicted % 20 - images.labels % 20)[wrong].remainder(20)
+    neighbours = ((steps == 1) | (steps == 19)).float().mean()
+    print(f"In {neighbours:.0%} of the mistakes, the predicted colour is a direct neighbour of the true one.")
+
+# %% [markdown]
+# ## Exercise: how many errors have the right colour?
+#
+# A generated class is a motif in a colour, and class = motif · 20 + colour. When the model errs, does it at least get
+# the colour right? Given the right classes and the predicted ones, two int64 tensors (n,), return the share of the
+# *errors* whose colour is right.
+#
+# <details><summary>Hint</summary>
+#
+# `labels[predicted != labels]` picks the right classes of the errors. Which of `// 20` and `% 20` gives the colour?
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks
+
+
+def my_share(labels, predicted):
+    raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from course_lib import checks
+#
+#
+# def my_share(labels, predicted):
+#     wrong = predicted != labels
+#     return (predicted[wrong] % 20 == labels[wrong] % 20).float().mean()
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+checks.colour_share(my_share)
+
+# %% [markdown]
+# ## How sure is it when it's wrong?
+#
+# The probability of the likeliest class is called the network's **confidence**. **Predict:** is it lower for mistakes?
+
+# %%
+if wrong.any() and not wrong.all():
+    print(f"Mean confidence: {shares[~wrong].mean():.0%} when it's right, {shares[wrong].mean():.0%} when it's wrong.")
+    print(f"Of the mistakes, {(shares[wrong] > 0.9).float().mean():.0%} were made with a confidence above 90 %.")
+    sure = shares > 0.9
+    if sure.any():
+        print(
+            f"When its confidence is above 90 %, the network is right in {(~wrong)[sure].float().mean():.0%} of cases."
+        )
+
+# %% [markdown]
+# If the last two numbers don't match ("above 90 %" but right less often), the network is **overconfident**: its
+# probabilities aren't **calibrated**. Cross entropy on training images rewards being sure, whether it's justified or
+# not.
+#
+# ## A photograph of your own
+#
+# Enter a path; in Colab, upload the file first with the folder icon on the left. Empty: a test image.
+
+# %% cellView="form"
+# @title Your photograph
+photograph = ""  # @param {type: "string"}
+
+from course_lib import plot_images
+from course_lib.data.bank import from_file
+
+own = from_file(photograph, course.settings.size) if photograph else images.subset([0])
+likely, classes = predict(model, own, course)[0].topk(5)
+keep(plot_images(own.batch([0]), ["what the network sees"]), course.folder / "own.png")
+
+# %%
+for share, category in zip(likely.tolist(), classes.tolist()):
+    print(f"{share:6.1%}  {images.classes[category]}")
+
+# %% [markdown]
+# The network always answers with one of *its* 80 classes, and the probabilities always add up to 100 %. If it has only
+# seen generated shapes and tells you that your dog is a vermilion net with 95 %, it doesn't mean "95 % sure". It means:
+# "of all the answers I can give, this one fits by far the least badly." There's no class "none of these", and no
+# training image that would have taught it one.
+#
+# ## Recap
+#
+# Mistakes have a pattern, and a confusion matrix shows it. Confidence is a number between 0 and 1, not a promise; check
+# how often it holds. And a classifier can't say "I don't know".
+
+# %% [markdown]
+# *Before you close a Colab runtime that copies to Drive, run `course.leave_drive()`.*
