@@ -207,7 +207,8 @@ def _setting(name, default):
 
 def _homes(wanted, drive):
     """The folder of all runs on the local disk, and the one on Google Drive, if the run is copied there."""
-    home = (CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / "runs"
+    installed = not (CHECKOUT / "pyproject.toml").exists()
+    home = (Path.cwd() if installed or drive_root(CHECKOUT) else CHECKOUT) / "runs"
     wanted = Path(wanted).expanduser().resolve() if wanted else home
     if drive_root(wanted):
         require_mounted(wanted)
