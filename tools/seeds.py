@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+from statistics import mean, stdev
 
 from course_lib import MyModel, evaluate, few_heldout, get_model, measure, open_course, read_results, record, train
 from course_lib.experiment import CHECKOUT
@@ -46,6 +47,19 @@ def control(course, name, number, augmented):
     return {"epochs": history, "final": {key: figure.accuracy for key, figure in measure(model, course).items()}}
 
 
+def spread(runs):
+    """Means and standard deviations over the seeds, in eval mode, as a Markdown table; runs: {seed: outcome of `one_seed`}."""
+    lines = ["| trained | training, plain | training, augmented | held-out, plain |", "|---|---|---|---|"]
+    for name in next(iter(runs.values())):
+        cells = [f"stage {name}" if len(name) == 1 else name]
+        for measured in ("train_plain", "train_augmented", "heldout_plain"):
+            shares = [100 * run[name]["final"][measured] for run in runs.values() if measured in run[name]["final"]]
+            deviation = f" ± {stdev(shares):.1f}" if len(shares) > 1 else ""
+            cells.append(f"{mean(shares):.1f}{deviation} %" if shares else "–")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main(arguments):
     """Parse the command line, run all seeds and write `results/<run>/seeds.json` after each of them."""
     parser = argparse.ArgumentParser(prog="python -m tools.seeds", description=__doc__)
@@ -58,6 +72,7 @@ def main(arguments):
         name = f"{results['data']['name']}-{results['preset']}"
         text = json.dumps(about | {"seeds": runs}, indent=1, ensure_ascii=False)
         write_text(CHECKOUT / "results" / name / "seeds.json", text + "\n")
+    print(spread(runs))
 
 
 if __name__ == "__main__":
