@@ -48,7 +48,7 @@ def control(course, name, number, augmented):
 
 
 def spread(runs):
-    """Means and standard deviations over the seeds, in eval mode, as a Markdown table; runs: {seed: outcome of `one_seed`}."""
+    """Means and standard deviations over the seeds as a Markdown table; runs: {seed: outcome of `one_seed`}."""
     lines = ["| trained | training, plain | training, augmented | held-out, plain |", "|---|---|---|---|"]
     for name in next(iter(runs.values())):
         cells = [f"stage {name}" if len(name) == 1 else name]
