@@ -56,6 +56,7 @@ print(course.describe())
 
 # %% [markdown]
 # The fragments read files, so we write some of the course's images into a temporary folder, in the report's layout.
+# On a CPU, everything runs in one thread, so that other programs don't spoil the timings.
 
 # %%
 import inspect
@@ -70,6 +71,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+torch.set_num_threads(1)
 scratch = TemporaryDirectory()
 folder, size, device = Path(scratch.name), course.settings.size, course.device
 few = course.data.train.take(128, seed=course.settings.seed)
