@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from tqdm.auto import tqdm
 from .augment import evaluation_batches, training_batches
 from .data import draws
 from .data.answers import natural_order
-from .errors import DataError
+from .errors import CheckpointError, DataError
 from .model import MyModel, get_model
+from .storage.checkpoints import digest_of
 from .storage.files import replacing
 from .storage.run import Run
 
@@ -64,6 +66,22 @@ def trained_model(course, stage_number):
     stage, few = course.stage(stage_number), few_heldout(course)
     train(model, course.data.train, stage, augmented=stage_number == 3, heldout=few)
     return model
+
+
+def adopt_model(course, path, history=()):
+    """Take a `model.pth` from elsewhere as the finished stage 2, so that stage 3 can start from it.
+
+    history: its epochs, as `train` returns them, if you have them. The file's name and digest are kept in
+    `results.json`. Raises CheckpointError if the weights don't fit, or if stage 2 has begun here.
+    """
+    stage, settings = course.stage(2), course.settings
+    if stage.state:
+        raise CheckpointError("Stage 2 has begun here. To replace it, run course.stage(2).start_over() first.")
+    origin = f"{Path(path).name}, SHA-256 {digest_of(Path(path).read_bytes())}…"
+    model = get_model(MyModel, path).to(course.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
+    with Run(stage, model, optimizer, course.precision.scaler(), course.data.train, augmented=False) as run:
+        run.adopt(stage.epochs, list(history), origin)
 
 
 def few_heldout(course):

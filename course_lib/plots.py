@@ -43,10 +43,14 @@ class Picture(Figure):
     alt = ""
 
     def png(self):
-        """The bytes of a PNG file of 256 colours."""
-        drawn, small = io.BytesIO(), io.BytesIO()
+        """The bytes of a PNG file, with as many colours as fit into 100 kB."""
+        drawn = io.BytesIO()
         self.savefig(drawn, format="png", facecolor="white")
-        Image.open(drawn).convert("RGB").quantize(256, dither=0).save(small, "png")
+        for colours in (256, 64, 32, 16):
+            small = io.BytesIO()
+            Image.open(drawn).convert("RGB").quantize(colours, dither=0).save(small, "png", optimize=True)
+            if small.tell() < 100_000:
+                break
         return small.getvalue()
 
     def _repr_mimebundle_(self, **kwargs):

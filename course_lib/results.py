@@ -60,6 +60,7 @@ def record(stage, model, history, final):
         "checkpoint": path.name,
         "model": digest,
         "starts_from": state["identity"]["starts from"],
+        "origin": state["position"].get("origin"),  # of a model that was trained elsewhere
     }
     _write(stage.folder / "measured.json", measured)
     results = read_results(course)

@@ -273,8 +273,8 @@ print(f"ours, with class weights: works on {criterion.weight.device.type}")
 #
 # ## 5. Saving
 #
-# This runs after each epoch, and Colab may take the machine away at any moment. **Find two faults.** After
-# a resume, how long is the optimizer's first step, compared with a run that wasn't interrupted?
+# This runs after each epoch, and Colab may take the machine away at any moment. **Find two faults.** How long is the
+# optimizer's first step after a resume, compared with a run that wasn't interrupted?
 
 # %%
 path = folder / "drive" / "model.pth"
@@ -322,11 +322,12 @@ def next_step(model, optimizer):
 
 
 uninterrupted = next_step(model, optimizer)
-for name, remembered in (("the weights", []), ("our checkpoint", [kept["optimizer"]])):
+for name in ("the weights", "our checkpoint"):
     resumed = get_model(MyModel, path).to(device)
     optimizer = torch.optim.SGD(resumed.parameters(), lr=0.01, momentum=0.9)
-    for momentum in remembered:
-        optimizer.load_state_dict(momentum)
+    if name == "our checkpoint":
+        resumed.load_state_dict(kept["model"])
+        optimizer.load_state_dict(kept["optimizer"])
     print(f"Resumed from {name}: the next step is {next_step(resumed, optimizer) / uninterrupted:.0%} as long.")
 
 # %% [markdown]

@@ -1,5 +1,6 @@
 """`results.json`, the table that sets it against the report, and trials that are measured once."""
 
+import hashlib
 import json
 import re
 from dataclasses import asdict, replace
@@ -12,6 +13,7 @@ from tiny import at_step, conv_model, crash, elsewhere, linear_model, noise_imag
 from course_lib import (
     CheckpointError,
     Stopped,
+    adopt_model,
     evaluate,
     loops,
     measure,
@@ -267,3 +269,22 @@ def test_a_trial_of_other_code_is_measured_anew(course, monkeypatch):
     assert attempt(course, model=other)[1]
     monkeypatch.setattr("course_lib.results.train", lambda *arguments, **options: train(*arguments, **options))
     assert attempt(course)[1] and not attempt(course)[1]
+
+
+def test_a_model_from_elsewhere_is_adopted_as_the_finished_stage_2(course, tmp_path):
+    """The report's author has just that: a `model.pth`, and perhaps the log of its epochs."""
+    path, weights = tmp_path / "model.pth", conv_model(seed=7).state_dict()
+    torch.save(weights, path)
+    history = [{"epoch": 1, "loss": 0.1, "train_accuracy": 0.9, "heldout_accuracy": None}]
+    with pytest.raises(FileNotFoundError):
+        adopt_model(course, tmp_path / "no such file")
+    assert course.stage(2).state is None
+    adopt_model(course, path, history)
+    model = trained_model(course, 2)  # nothing is trained
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    measured = record(course.stage(2), model, history, {})["stages"]["2"]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert "model.pth" in measured["origin"] and digest[:16] in measured["origin"]
+    assert measured["epochs"] == history
+    with pytest.raises(CheckpointError, match="start_over"):
+        adopt_model(course, path)

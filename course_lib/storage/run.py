@@ -28,7 +28,7 @@ class Run:
         self.stage, self.course, self.model, self.optimizer, self.scaler = stage, stage.course, model, optimizer, scaler
         self.images, self.live = len(images), live or EpochLines(stage)
         self.identity = stage_identity(stage.course.identity, stage.number, model, optimizer, images, augmented)
-        self.epoch, self.seen, self.skipped, self.seconds, self.history = 0, 0, 0, 0.0, []
+        self.epoch, self.seen, self.skipped, self.seconds, self.history, self.origin = 0, 0, 0, 0.0, [], None
         self.loss_sum = torch.zeros((), device=self.course.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.course.device)
         self.saved, self.saved_at, self.interrupted = None, time.monotonic(), False
@@ -124,12 +124,18 @@ class Run:
         checkpoints.write_model(self.stage.model_path, self.model)
         return self.history
 
+    def adopt(self, epochs, history, origin):
+        """Take the model as it is for the outcome of these epochs. origin: where it comes from, in words."""
+        self.epoch, self.history, self.origin = epochs, history, origin
+        return self.finish()
+
     def save(self):
         """Save a checkpoint now; call this only between two steps. Raises DivergedError, DiskError."""
         if self.saved == (self.epoch, self.seen):
             return
         self._require_finite()
-        position = {name: getattr(self, name) for name in ("epoch", "seen", "skipped", "seconds", "history")}
+        kept = ("epoch", "seen", "skipped", "seconds", "history", "origin")
+        position = {name: getattr(self, name) for name in kept}
         state = {"identity": self.identity, "made_on": made_on(self.course), "position": position}
         state |= {"loss_sum": self.loss_sum.cpu(), "correct": self.correct.cpu()}
         state |= {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "scaler")}
