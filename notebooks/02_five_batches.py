@@ -156,8 +156,8 @@ best = min(runs, key=lambda label: runs[label][-1]["loss"])
 keep(plot_runs(runs, "loss", f"Lowest loss after {passes} passes: {best}"), course.folder / "sweep-depth.png")
 
 # %% [markdown]
-# Depth isn't free: every extra group makes 160 images harder to memorise quickly, or doesn't help. That depth pays off
-# shows only when there's more to tell apart, and on images that the network hasn't seen.
+# Whichever depth is ahead here, it's ahead at memorising 160 images quickly. Whether depth pays off shows only when
+# there's more to tell apart, and on images that the network hasn't seen.
 
 # %% [markdown]
 # ## Exercise: take the short-cut away
@@ -217,8 +217,8 @@ checks.no_shortcut(my_block, my_prediction, course)
 #
 # ## Recap
 #
-# The network memorises five batches within a few dozen passes. You've compared learning rates, batch sizes at equal
-# steps, and depths; and you know what these comparisons are worth. Next: all training images.
+# You've seen a network memorise five batches, and compared learning rates, batch sizes at equal steps, and depths; and
+# you know what these comparisons are worth. Next: all training images.
 
 # %% [markdown]
 # *To train this stage anew, run `course.stage(1).start_over()`. Before you close a Colab runtime that copies to Drive,

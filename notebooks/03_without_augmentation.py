@@ -145,7 +145,7 @@ print(
     f"Held-out accuracy was highest after epoch {best['epoch']}: {best['heldout_accuracy']:.0%}; "
     f"at the end: {last['heldout_accuracy']:.0%}."
 )
-print(f"By then, training accuracy had grown from {best['train_accuracy']:.0%} to {last['train_accuracy']:.0%}.")
+print(f"Meanwhile, running training accuracy went from {best['train_accuracy']:.0%} to {last['train_accuracy']:.0%}.")
 
 # %% [markdown]
 # Stopping at the best epoch is called **early stopping**. There's a catch: if you *choose* the epoch by the held-out

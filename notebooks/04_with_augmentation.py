@@ -160,6 +160,8 @@ checks.separating_experiment(my_choice)
 # bands go from the worst to the best seed.
 
 # %%
+from statistics import mean, stdev
+
 from IPython.display import display
 
 from course_lib import plot_runs, stored
@@ -173,30 +175,37 @@ if seeds:
         """The histories of a stage or control for each seed, with epochs counted from the start of stage 2."""
         return [[e | {"epoch": e["epoch"] + before} for e in run[name]["epochs"]] for run in every]
 
+    def heldout(name):
+        """Accuracy on all held-out images, in percent, of a finished stage or control, for each seed."""
+        return [100 * run[name]["final"]["heldout_plain"] for run in every]
+
     runs = {
         "stage 2: plain": [run["2"]["epochs"] for run in every],
         "stage 3: augmented": after_stage_2("3"),
         "control: more plain epochs": after_stage_2("more plain epochs"),
         "control: augmented from scratch": [run["augmented from scratch"]["epochs"] for run in every],
     }
-    figure = plot_runs(runs, "heldout_accuracy", f"Held-out images, {len(every)} seeds")
+    title = (
+        f"{mean(heldout('3')):.0f} % with augmentation, {mean(heldout('more plain epochs')):.0f} % with plain epochs"
+    )
+    figure = plot_runs(runs, "heldout_accuracy", f"{title} (mean of {len(every)} seeds)")
     display(keep(figure, course.folder / "controls.png"))
 else:
     print("No controls are stored for this data and preset. `make seeds` runs them.")
 
 # %%
-from statistics import mean, stdev
-
 if seeds:
+    print(f"Held-out images, plain, eval mode: mean ± standard deviation of {len(every)} seeds")
     for name in ("2", "more plain epochs", "3", "augmented from scratch"):
-        shares = [run[name]["final"]["heldout_plain"] for run in every]
-        spread = f" ± {100 * stdev(shares):.1f}" if len(shares) > 1 else ""
-        print(f"{100 * mean(shares):5.1f}{spread} %  {'stage ' + name if name in '23' else name}")
-    gains = [
-        100 * (run["3"]["final"]["heldout_plain"] - run["more plain epochs"]["final"]["heldout_plain"]) for run in every
-    ]
-    print(f"With equally many epochs, augmentation is ahead in {sum(g > 0 for g in gains)} of {len(gains)} seeds,")
-    print(f"by {min(gains):.0f} to {max(gains):.0f} points. (Held-out images; mean ± standard deviation above.)")
+        spread = stdev(heldout(name)) if len(every) > 1 else 0
+        print(f"{mean(heldout(name)):6.1f} ± {spread:.1f} %  {'stage ' + name if name in '23' else name}")
+    gains = [three - plain for three, plain in zip(heldout("3"), heldout("more plain epochs"))]
+    print(
+        f"After equally many epochs, augmentation is ahead in {sum(gain > 0 for gain in gains)} of {len(gains)} seeds,"
+    )
+    print(f"by {min(gains):.0f} to {max(gains):.0f} points.")
+    detour = mean(heldout("3")) - mean(heldout("augmented from scratch"))
+    print(f"The detour through stage 2 ends {detour:+.1f} points from augmentation from scratch.")
 
 # %% [markdown]
 # If the plain control stays where stage 2 ended, more training isn't the reason, and augmentation is. The second
@@ -204,10 +213,9 @@ if seeds:
 #
 # ## Why does it work?
 #
-# In every epoch, each picture looks different, so there's nothing to memorise; what pays off is what all versions of
-# all pictures of a class have in common. It has a price: running accuracy stays below 100 %, because some crops are
-# hopeless. That isn't a fault. Look at running against evaluated accuracy above: on *plain* images, the network is
-# better than its training curve suggests.
+# In every epoch, each picture looks different, so there's little to memorise; what pays off is what all versions of all
+# pictures of a class have in common. It has a price: some crops show too little to tell the class, so running accuracy
+# can't reach 100 %. That isn't a fault.
 #
 # The curves jump by several points from epoch to epoch, because the learning rate is never lowered, as in the report.
 # Compare tables and means, not single points.
@@ -273,9 +281,9 @@ checks.augmentation(my_batch)
 # %% [markdown]
 # ## Recap
 #
-# Augmentation closes most of the gap between training and held-out images, and a control with equally many plain epochs
-# shows that it's the reason. One number, 85 %, can mean three things; say what you measured, on which images, in which
-# mode. Next: which mistakes are left?
+# Whether augmentation narrows the gap between training and held-out images is in the table; whether it's the *reason*
+# is in the controls. One number, 85 %, can mean three things: say what you measured, on which images, in which mode. Next:
+# which mistakes are left?
 
 # %% [markdown]
 # *To train this stage anew, run `course.stage(3).start_over()`. Before you close a Colab runtime that copies to Drive,
