@@ -66,7 +66,7 @@ def loader(folder, size, augmented, workers, batch=32):
 def trainer(device, batch=32):
     """A function that trains a new model on an iterable of batches: float32, contiguous, SGD (1.E).
 
-    The report calls `criterion.cuda()` and so needs CUDA; here everything goes to `device`.
+    The report calls `.cuda()`; here everything goes to `device`.
     """
     model = get_model(MyModel).to(device)
     criterion = nn.CrossEntropyLoss()

@@ -282,8 +282,8 @@ checks.augmentation(my_batch)
 # ## Recap
 #
 # Whether augmentation narrows the gap between training and held-out images is in the table; whether it's the *reason*
-# is in the controls. One number, 85 %, can mean three things: say what you measured, on which images, in which mode. Next:
-# which mistakes are left?
+# is in the controls. One number, 85 %, can mean three things: say what you measured, on which images, in which mode.
+# Next: which mistakes are left?
 
 # %% [markdown]
 # *To train this stage anew, run `course.stage(3).start_over()`. Before you close a Colab runtime that copies to Drive,
