@@ -23,8 +23,7 @@ MENU = {"layout": {"width": "28em"}}
 
 def live_curve(stage):
     """What shows a stage's progress while `train` runs: a curve that grows in a notebook, lines of text in a script."""
-    kernel = getattr(get_ipython(), "kernel", None)
-    return LiveCurve(stage) if kernel else EpochLines(stage)
+    return LiveCurve(stage) if getattr(get_ipython(), "kernel", None) else EpochLines(stage)
 
 
 class LiveCurve:
@@ -50,15 +49,15 @@ class LiveCurve:
         self._draw(history, [])
 
     def _draw(self, history, running):
-        start = time.monotonic()
+        self.drawn_at = time.monotonic()
         stored, entries = {self.stage.number: self.stored}, history + running
         figure = plot_history({self.stage.number: entries}, stored, self._title(entries[-1], history))
         if self.handle:
             self.handle.update(figure)
         else:
             self.handle = display(figure, display_id=True)
-            display(Javascript(SCROLL))  # JupyterLab's Run All has jumped to the last cell
-        self.cost, self.drawn_at = time.monotonic() - start, time.monotonic()
+            display(Javascript(SCROLL))
+        self.cost = time.monotonic() - self.drawn_at
 
     def _title(self, entry, history):
         """How far the stage is, and how it compares with the stored run at the same epoch."""
@@ -71,7 +70,13 @@ class LiveCurve:
         return title
 
 
-SCROLL = "setTimeout(() => element.closest('.jp-Cell')?.scrollIntoView({block: 'end'}), 300)"
+# JupyterLab's Run All has jumped to the last cell, and what lies far above isn't laid out yet: several attempts.
+SCROLL = """let attempts = 20; const timer = setInterval(() => {
+  const cell = element.closest('.jp-Cell'), panel = element.closest('.jp-WindowedPanel-outer')
+  const running = cell?.querySelector('.jp-InputPrompt')?.textContent.includes('*')
+  if (running && cell.offsetHeight) cell.scrollIntoView({block: 'end'})
+  else if (running && panel) panel.scrollTop -= panel.clientHeight
+  if (!--attempts) clearInterval(timer) }, 100)"""
 
 
 def browse_classes(images):
@@ -83,8 +88,7 @@ def browse_classes(images):
     def draw(page):
         positions = (images.labels == menu.value).nonzero().flatten()
         chosen = positions[PAGE * page :][:PAGE]
-        names = [short(images.names[i]) for i in chosen.tolist()]
-        return plot_images(images.batch(chosen), names), len(positions)
+        return plot_images(images.batch(chosen), [short(images.names[i]) for i in chosen]), len(positions)
 
     return _pages([menu], draw)
 
@@ -180,6 +184,7 @@ def _fill(picture, figure):
 
 BOX = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": BLUE, "linewidth": 2}
 CENTRE = {"ha": "center", "va": "center"}
+EMPTY = {"xticks": [], "yticks": [], "frame_on": False}
 ARROW = {"arrowstyle": "->", "linewidth": 2}
 
 
@@ -188,7 +193,8 @@ def draw_block(block, shape):
     """Draw a `res_block` as a diagram, with the shapes of what flows through it for an input (channels, H, W)."""
     parts = [block.conv1, block.conv2, block.conv3]
     shapes = [tuple(shape), *_shapes(parts, shape)]
-    figure, axis = _canvas(3.4, (-0.1, 13.3), (-0.7, 1.7))
+    figure = Picture(figsize=(12.8, 3.4))
+    axis = figure.add_subplot(xlim=(-0.1, 13.3), ylim=(-0.7, 1.7), **EMPTY)
     at = (0.4, 3, 6.2, 9.4, 11.2, 12.6)  # x positions
     for left, right, label in zip(at, at[1:], [*shapes[:3], "F(x)", "y"]):
         axis.annotate("", (right - (1.2 if right < 10 else 0.35), 1), (left + 0.2, 1), arrowprops=ARROW, zorder=0)
@@ -208,7 +214,8 @@ def draw_model(model, size):
     """Draw a `MyModel` as a diagram: its groups of layers, and the shapes between them for images of size × size."""
     groups = dict(model.named_children())
     shapes = [(3, size, size), *_shapes(groups.values(), (3, size, size))]
-    figure, axis = _canvas(3.6, (-0.5, len(groups) + 0.5), (-1.05, 0.95))
+    figure = Picture(figsize=(12.8, 3.6))
+    axis = figure.add_subplot(xlim=(-0.5, len(groups) + 0.5), ylim=(-1.05, 0.95), **EMPTY)
     for x, (name, shape) in enumerate(zip(["image", *groups], shapes)):
         high = 0.03 + (shape[1] / size if len(shape) == 3 else 0)
         wide = 0.1 + 0.5 * shape[0] / 1024
@@ -220,13 +227,6 @@ def draw_model(model, size):
             axis.annotate("", (x - 0.34, 0), (x - 0.66, 0), arrowprops=ARROW)
     figure.alt = f"The model's groups of layers; shapes: {', '.join(map(str, shapes))}."
     return figure
-
-
-def _canvas(height, across, up):
-    figure = Picture(figsize=(12.8, height))
-    axis = figure.add_subplot(xlim=across, ylim=up)
-    axis.set_axis_off()
-    return figure, axis
 
 
 def _shapes(modules, shape):
