@@ -1,6 +1,7 @@
 """Things to watch and to click on in a notebook: each is one call (ipywidgets 7.7, as in Colab, or 8)."""
 
 import copy
+import html
 import math
 import time
 
@@ -18,7 +19,7 @@ from .results import stored
 from .storage.run import EpochLines
 
 PAGE = 12  # images at a time
-MENU = {"layout": {"width": "28em"}}
+MENU = {"layout": {"width": "30em"}, "style": {"description_width": "8em"}}
 
 
 def live_curve(stage):
@@ -100,10 +101,10 @@ def browse_predictions(images, probabilities):
     """
     shares, predicted = probabilities.max(1)
     kinds = {"all": shares >= 0, "right": predicted == images.labels, "wrong": predicted != images.labels}
-    kind = ipywidgets.ToggleButtons(options=list(kinds), description="show")
+    kind = ipywidgets.ToggleButtons(options=list(kinds), description="show", style=MENU["style"])
     classes = [("any", -1), *((f"{i}: {name}", i) for i, name in enumerate(images.classes))]
     menu = ipywidgets.Dropdown(options=classes, description="true class", **MENU)
-    sure = ipywidgets.IntRangeSlider(value=(0, 100), description="confidence %", continuous_update=False, **MENU)
+    sure = ipywidgets.IntRangeSlider(value=(0, 100), description="confidence (%)", continuous_update=False, **MENU)
 
     def draw(page):
         low, high = sure.value
@@ -121,11 +122,11 @@ def browse_predictions(images, probabilities):
 def browse_augmentation(images, course):
     """Draw augmentations of one image with sliders for the crop, the rotation and the flips, and "draw again"."""
     number = ipywidgets.IntSlider(0, 0, len(images) - 1, description="image", continuous_update=False, **MENU)
-    area = ipywidgets.IntSlider(8, 8, 100, description="crop from %", continuous_update=False, **MENU)
-    angle = ipywidgets.IntSlider(90, 0, 90, description="rotate by ±°", continuous_update=False, **MENU)
+    area = ipywidgets.IntSlider(8, 8, 100, description="crop at least %", continuous_update=False, **MENU)
+    angle = ipywidgets.IntSlider(90, 0, 90, description="rotate by up to °", continuous_update=False, **MENU)
     flips = ipywidgets.Checkbox(True, description="flip")
     again = ipywidgets.Button(description="draw again")
-    random, picture = np.random.default_rng(0), ipywidgets.Image(format="png")
+    random, picture = np.random.default_rng(0), ipywidgets.HTML()
     uniforms = random.random((PAGE - 1, DRAWS))
 
     def show(change=None):
@@ -154,7 +155,7 @@ def browse_augmentation(images, course):
 def _pages(filters, draw):
     """A widget of filters, a slider for the page, and a picture; draw(page) → (figure or None, how many images)."""
     page = ipywidgets.IntSlider(1, 1, 1, description="page", continuous_update=False, **MENU)
-    caption, picture = ipywidgets.HTML(), ipywidgets.Image(format="png")
+    caption, picture = ipywidgets.HTML(), ipywidgets.HTML()
 
     def show(change=None):
         figure, count = draw(page.value - 1)
@@ -175,11 +176,10 @@ def _pages(filters, draw):
 
 
 def _fill(picture, figure):
-    """Put a figure into an image widget. With a width of its own: a box would stretch it."""
-    picture.layout.visibility = "visible" if figure else "hidden"
-    if figure:
-        picture.layout.width = f"{figure.bbox.width * 0.75:.0f}px"
-        picture.value = figure.png()
+    """Show a figure, or nothing, in an HTML widget; an image widget would get its size and its content separately."""
+    data = figure._repr_mimebundle_()[0]["image/png"] if figure else ""
+    image = f'<img src="data:image/png;base64,{data}" width="{{:.0f}}" alt="{{}}" style="max-width: 100%">'
+    picture.value = image.format(figure.bbox.width * 0.75, html.escape(figure.alt)) if figure else ""
 
 
 BOX = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": BLUE, "linewidth": 2}

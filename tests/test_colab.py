@@ -1,16 +1,24 @@
-"""Two notebooks in two Colab runtimes that share nothing but Drive; Colab's own package is a stand-in."""
+"""Published notebooks in Colab runtimes that share nothing but Drive; Colab's own package is a stand-in."""
 
+import re
 import shutil
 import subprocess
+import sys
 
 import nbformat
 import pytest
 
+from tools import publish
 from tools.notebooks import FOLDER
-from tools.reproduce import execute
+from tools.reproduce import NotebookFailed, execute
 
 ROOT = FOLDER.parent
-ADDRESS = "https://github.com/OWNER/REPOSITORY.git"
+# Colab has nothing of the course installed; here, the checkout may be.
+STARTUP = """
+import os, sys
+sys.path[:] = [folder for folder in sys.path if not os.path.isdir(os.path.join(folder, "course_lib"))]
+import google.colab
+"""
 # Like the real one: it refuses a mount point that isn't an empty folder, or whose parent is missing.
 DRIVE = """
 import os
@@ -40,8 +48,8 @@ def git(*command, folder):
 
 @pytest.fixture
 def runtime(environment, tmp_path, monkeypatch):
-    """A function that runs a notebook, Drive switched on, in a runtime with an empty disk; returns what it prints."""
-    origin, google, profile = tmp_path / "origin", tmp_path / "google", tmp_path / "ipython" / "profile_default"
+    """A function that runs a notebook and some more code in a runtime with an empty disk; returns what it prints."""
+    origin, google, profile = tmp_path / "owner/course", tmp_path / "google", tmp_path / "ipython" / "profile_default"
     for part in ("course_lib", "notebooks"):
         shutil.copytree(ROOT / part, origin / part, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb"))
     for name in ("data_manifest.json", "pyproject.toml"):
@@ -54,7 +62,7 @@ def runtime(environment, tmp_path, monkeypatch):
     for path, text in (
         (package / "__init__.py", "from . import drive"),
         (package / "drive.py", DRIVE),
-        (profile / "startup" / "00.py", "import google.colab"),
+        (profile / "startup" / "00.py", STARTUP),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -65,25 +73,23 @@ def runtime(environment, tmp_path, monkeypatch):
         "IPYTHONDIR": profile.parent,
         "PYTHONPATH": package.parent.parent,
         "GIT_CONFIG_COUNT": 1,  # the notebook's own address leads to the repository above
-        "GIT_CONFIG_KEY_0": f"url.{origin.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": ADDRESS,
+        "GIT_CONFIG_KEY_0": f"url.{tmp_path.as_uri()}/.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/",
     }.items():
         monkeypatch.setenv(name, str(value))
 
-    def run(name, number):
-        content = tmp_path / f"content-{number}"
+    def run(name, *more, drive=False, repository="owner/course"):
+        content = tmp_path / f"content-{name}"
         content.mkdir()
         monkeypatch.chdir(content)
         source = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
-        for before, after in (("drive = False", "drive = True"), ("# course.leave_drive()", "course.leave_drive()")):
-            assert before in source and ADDRESS in source
-            source = source.replace(before, after)
+        source, published = publish.ADDRESS.subn(f'repository = "{repository}"', source)
+        source, switched = re.subn("^drive = False", f"drive = {drive}", source, flags=re.MULTILINE)
+        assert published == switched == 1
+        source = "\n\n# %%\n".join([source, *more])
         (content / "notebook.py").write_text(source, encoding="utf-8")
         execute(content / "notebook.py", content / "executed.ipynb")
-        assert (
-            content / "course" / "runs" / "shapes-smoke"
-        ).is_dir()  # the clone's library ran, on the local disk first
-        assert not (content / "drive" / "MyDrive").exists()  # unmounted
+        assert (content / "course" / "runs" / "shapes-smoke").is_dir()  # the clone's library ran, on the local disk
         notebook = nbformat.read(content / "executed.ipynb", 4)
         return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
 
@@ -91,13 +97,45 @@ def runtime(environment, tmp_path, monkeypatch):
     return run
 
 
-def test_a_run_resumes_from_drive_in_another_runtime(runtime):
-    first = runtime("02_train_without_augmentation", 1)
-    assert "stage 2, epoch  1/1" in first
+def test_a_run_resumes_from_drive_in_another_runtime(runtime, tmp_path):
+    leave = 'course.leave_drive()\nimport os\nassert not os.path.exists("drive/MyDrive")'
+    first = runtime("03_without_augmentation", leave, drive=True)
+    assert "| 2, 1 epochs" in first and "Drive is unmounted" in first
     model = (runtime.google / "stage-2" / "model.pth").read_bytes()
-    second = runtime("03_train_with_augmentation", 2)
-    assert "stage 3, epoch  1/1" in second and "stage 2, epoch" not in second
+    second = runtime("04_with_augmentation", leave, drive=True)
+    assert "stage 2, epoch" not in second  # it isn't trained again
     assert "| 2, 1 epochs" in second and "| 3, 1 epochs" in second  # stage 2's results came from Drive, too
     for name in ("run.json", "stage-3/model.pth", "results.json"):
         assert (runtime.google / name).stat().st_size > 0
     assert (runtime.google / "stage-2" / "model.pth").read_bytes() == model
+
+
+EXPLORE = """
+import ipywidgets
+
+explorer = browse_classes(images)
+menu, page, caption, picture = explorer.children
+menu.value = 33
+print("ipywidgets", ipywidgets.__version__, caption.value, menu.label)
+explorer = browse_augmentation(images, course)
+*_, buttons, picture = explorer.children
+before = picture.value
+buttons.children[1].click()
+print("drawn again:", picture.value != before)
+"""
+
+
+def test_the_explorers_work_with_colabs_ipywidgets(runtime, tmp_path, monkeypatch):
+    packages = tmp_path / "packages"  # Colab's stand-in is there, too; both come before this environment's
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", packages]
+    subprocess.run([*command, "ipywidgets==7.7.1", "ipython_genutils==0.2.0"], check=True)
+    printed = runtime("00_data", EXPLORE)
+    assert "ipywidgets 7.7.1 2 images; page 1 of 1 33: blue checks (2)\n" in printed
+    assert "drawn again: True\n" in printed and "Traceback" not in printed
+
+
+def test_a_clone_that_fails_is_a_sentence_and_nothing_runs_after_it(runtime, tmp_path):
+    with pytest.raises(NotebookFailed, match="github.com/owner/missing can't be cloned. Check that it's public"):
+        runtime("00_data", repository="owner/missing")
+    first, *later = [cell for cell in nbformat.read("executed.ipynb", 4).cells if cell.cell_type == "code"]
+    assert first.outputs and not any(cell.outputs for cell in later)

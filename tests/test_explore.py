@@ -1,5 +1,6 @@
 """The live curve, the explorers, driven through their widgets' values as a browser would, and the diagrams."""
 
+import base64
 import io
 import re
 from dataclasses import replace
@@ -156,10 +157,10 @@ def watch(monkeypatch, images, name):
 
 
 def size_of(picture):
-    """The width that a picture is shown in; it has at least that many pixels."""
-    width = float(picture.layout.width.removesuffix("px"))
-    assert Image.open(io.BytesIO(picture.value)).width >= width
-    return width
+    """The width that a picture is shown in; it has at least that many pixels, and its content in words."""
+    data, width, alt = re.search(r'base64,(.*)" width="(\d+)" alt="([^"<]+)"', picture.value).groups()
+    assert Image.open(io.BytesIO(base64.b64decode(data))).width >= int(width) and "Images: " in alt
+    return int(width)
 
 
 @pytest.fixture
@@ -237,7 +238,7 @@ def test_predictions_are_filtered_by_outcome_class_and_confidence(predictions):
     assert seen[-1][0] == [10, 20]
     kind.value, menu.value, sure.value = "all", -1, (0, 100)
     page.value = 3
-    assert seen[-1][0] == list(range(24, 30)) and picture.layout.visibility == "visible"
+    assert seen[-1][0] == list(range(24, 30)) and picture.value
 
 
 def test_three_likeliest_classes_are_named(predictions):
@@ -255,9 +256,9 @@ def test_an_empty_choice_hides_the_picture_and_says_so(predictions):
     page.value, count = 2, len(seen)
     menu.value = 50
     assert len(seen) == count + 1 and caption.value == "0 images; page 1 of 1"
-    assert picture.layout.visibility == "hidden"
+    assert not picture.value
     menu.value = 1
-    assert picture.layout.visibility == "visible" and len(seen[-1][0]) == 6
+    assert picture.value and len(seen[-1][0]) == 6
 
 
 # --- Augmentation ---------------------------------------------------------------------------------------------------
