@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from IPython import get_ipython
 from IPython.display import Javascript, display
-from matplotlib.patches import Rectangle
 
 from .augment import DRAWS, augment_batch, draw_augmentations, plain_batch
 from .device import send
@@ -50,9 +49,8 @@ class LiveCurve:
         self._draw(history, [])
 
     def _draw(self, history, running):
-        self.drawn_at = time.monotonic()
-        stored, entries = {self.stage.number: self.stored}, history + running
-        figure = plot_history({self.stage.number: entries}, stored, self._title(entries[-1], history))
+        self.drawn_at, entries, number = time.monotonic(), history + running, self.stage.number
+        figure = plot_history({number: entries}, {number: self.stored}, self._title(entries[-1], history))
         if self.handle:
             self.handle.update(figure)
         else:
@@ -101,20 +99,22 @@ def browse_predictions(images, probabilities):
     """
     shares, predicted = probabilities.max(1)
     kinds = {"all": shares >= 0, "right": predicted == images.labels, "wrong": predicted != images.labels}
-    kind = ipywidgets.ToggleButtons(options=list(kinds), description="show", style=MENU["style"])
+    buttons = {"layout": MENU["layout"], "style": MENU["style"] | {"button_width": "6em"}}
+    kind = ipywidgets.ToggleButtons(options=list(kinds), description="show", **buttons)
     classes = [("any", -1), *((f"{i}: {name}", i) for i, name in enumerate(images.classes))]
     menu = ipywidgets.Dropdown(options=classes, description="true class", **MENU)
     sure = ipywidgets.IntRangeSlider(value=(0, 100), description="confidence (%)", continuous_update=False, **MENU)
 
     def draw(page):
-        low, high = sure.value
-        wanted = kinds[kind.value] & (100 * shares >= low) & (100 * shares <= high)
+        wanted = kinds[kind.value] & (100 * shares >= sure.value[0]) & (100 * shares <= sure.value[1])
         positions = (wanted & ((images.labels == menu.value) | (menu.value < 0))).nonzero().flatten()
         chosen = positions[PAGE * page :][:PAGE]
         if not len(chosen):
             return None, 0
         pixels, labels, shown = images.batch(chosen), images.labels[chosen], probabilities[chosen]
-        return plot_predictions(pixels, labels, shown, images.classes, columns=4, likeliest=3), len(positions)
+        figure = plot_predictions(pixels, labels, shown, images.classes, likeliest=3)
+        figure.set_figwidth(1.25 * figure.get_figwidth())  # captions are wider than images
+        return figure, len(positions)
 
     return _pages([kind, menu, sure], draw)
 
@@ -179,7 +179,7 @@ def _fill(picture, figure):
     """Show a figure, or nothing, in an HTML widget; an image widget would get its size and its content separately."""
     data = figure._repr_mimebundle_()[0]["image/png"] if figure else ""
     image = f'<img src="data:image/png;base64,{data}" width="{{:.0f}}" alt="{{}}" style="max-width: 100%">'
-    picture.value = image.format(figure.bbox.width * 0.75, html.escape(figure.alt)) if figure else ""
+    picture.value = image.format(figure.bbox.width, html.escape(figure.alt)) if figure else ""
 
 
 BOX = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": BLUE, "linewidth": 2}
@@ -194,15 +194,15 @@ def draw_block(block, shape):
     parts = [block.conv1, block.conv2, block.conv3]
     shapes = [tuple(shape), *_shapes(parts, shape)]
     figure = Picture(figsize=(12.8, 3.4))
-    axis = figure.add_subplot(xlim=(-0.1, 13.3), ylim=(-0.7, 1.7), **EMPTY)
-    at = (0.4, 3, 6.2, 9.4, 11.2, 12.6)  # x positions
-    for left, right, label in zip(at, at[1:], [*shapes[:3], "F(x)", "y"]):
-        axis.annotate("", (right - (1.2 if right < 10 else 0.35), 1), (left + 0.2, 1), arrowprops=ARROW, zorder=0)
-        axis.text((left + right) / 2 - (0.1 if right < 10 else 0), 1.55, label, **CENTRE)
-    axis.plot([0.4, 0.4, 11.2], [0.75, -0.4, -0.4], color="black", linestyle="-", marker="", linewidth=2, zorder=0)
-    axis.annotate("", (11.2, 0.85), (11.2, -0.43), arrowprops=ARROW, zorder=0)
-    for x, text in zip(at, ["x", *map(_layers, parts), "+", "ReLU"]):
-        axis.text(x, 1, text, bbox=BOX, **CENTRE)
+    axis = figure.add_subplot(xlim=(0, 15), ylim=(-0.7, 1.7), **EMPTY)
+    at, words = (0.4, 2.9, 6, 9.1, 11.1, 13, 14.7), ["x", *map(_layers, parts), "+", "ReLU", "y"]
+    boxes = [axis.text(x, 1, text, bbox=BOX, **CENTRE).get_bbox_patch() for x, text in zip(at, words)]
+    for number, label in enumerate([*shapes[:3], "F(x)", "F(x) + S(x)", shapes[3]]):
+        (left, start), (right, end) = zip(at[number : number + 2], boxes[number:])
+        axis.annotate("", (right, 1), (left, 1), arrowprops=ARROW | {"patchA": start, "patchB": end})
+        axis.text((left + right) / 2, 1.6, label, **CENTRE)
+    axis.plot([0.4, 0.4, 11.1], [1, -0.4, -0.4], color="black", linestyle="-", marker="", linewidth=2, zorder=0)
+    axis.annotate("", (11.1, 1), (11.1, -0.43), arrowprops=ARROW | {"patchB": boxes[4]})
     shortway = f"S(x), the short-cut: {_layers(block.shortway, ', ') or 'identity'}"
     axis.text(6.2, -0.4, shortway, bbox=BOX | {"edgecolor": ORANGE}, **CENTRE)
     figure.alt = "A residual block: three convolutions F(x), and a short-cut S(x) that is added to F(x) before a ReLU."
@@ -219,7 +219,7 @@ def draw_model(model, size):
     for x, (name, shape) in enumerate(zip(["image", *groups], shapes)):
         high = 0.03 + (shape[1] / size if len(shape) == 3 else 0)
         wide = 0.1 + 0.5 * shape[0] / 1024
-        axis.add_patch(Rectangle((x - wide / 2, -high / 2), wide, high, fc="#c9daf8", ec=BLUE, lw=2))
+        axis.bar(x, high, wide, -high / 2, fc="#c9daf8", ec=BLUE, lw=2)
         blocks = sum(hasattr(part, "shortway") for part in groups[name].children()) if x else 0
         axis.text(x, 0.75, f"{name}\n{blocks} blocks" if blocks else name, **CENTRE)
         axis.text(x, -0.8, "\n".join([str(shape[0]), " × ".join(map(str, shape[1:]))]), **CENTRE)

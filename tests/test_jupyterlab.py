@@ -25,9 +25,9 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")
 FLAGS = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
-    "notebook-extension/tracker": {"windowingMode": "none"},
     "docmanager-extension/plugin": {"autosave": False},
 }
+COMPLAINTS = '[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"]'
 PATIENCE = 120_000  # milliseconds; a machine may be busy
 
 
@@ -41,13 +41,21 @@ def checkout(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(checkout, tmp_path_factory):
-    """A function that starts JupyterLab in a folder of the checkout and returns its address, with {} for a notebook."""
+    """A function that starts JupyterLab in a folder of the checkout and returns its address, with {} for a notebook.
+
+    epochs: how many a stage takes.
+    """
     with ExitStack() as servers:
-        yield cache(lambda folder: servers.enter_context(jupyterlab(checkout, folder, tmp_path_factory.mktemp("lab"))))
+
+        @cache
+        def start(folder, epochs=1):
+            return servers.enter_context(jupyterlab(checkout, folder, tmp_path_factory.mktemp("lab"), epochs))
+
+        yield start
 
 
 @contextmanager
-def jupyterlab(checkout, folder, state):
+def jupyterlab(checkout, folder, state, epochs):
     """A JupyterLab of its own: nothing of this user's settings, and the smallest preset."""
     for name, value in SETTINGS.items():
         path = state / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -55,9 +63,10 @@ def jupyterlab(checkout, folder, state):
         path.write_text(json.dumps(value), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COURSE_")}
     environment |= {
-        "COURSE_HOME": str(checkout / "runs"),
+        "COURSE_HOME": str(state / "home"),
         "COURSE_PRESET": "smoke",
-        "COURSE_EPOCHS": "1000",  # nothing here trains to the end
+        "COURSE_EPOCHS": str(epochs),
+        "PYTHONPATH": str(FOLDER.parent),
         "JUPYTER_CONFIG_DIR": str(state / "config"),
         "JUPYTER_DATA_DIR": str(state / "data"),
         "JUPYTER_RUNTIME_DIR": str(state / "runtime"),
@@ -129,23 +138,43 @@ class Notebook:
         """Press ■."""
         self.panel.locator('[data-command="notebook:interrupt-kernel"], [title*="Interrupt"]').first.click()
 
-    def epochs(self, cell):
-        """The epochs whose lines a cell has printed."""
-        return [int(number) for number in re.findall(r"stage \d, epoch +(\d+)/", cell.inner_text())]
+    def finished(self):
+        """Wait until the last cell has run, and check that no cell has complained."""
+        expect(self.prompt(self.cells.last)).to_have_text(re.compile(r"^\[\d+\]:$"))
+        assert self.panel.locator(COMPLAINTS).count() == 0
 
-    def wait_for_epoch(self, cell, number):
-        """Wait until a cell has printed this epoch's line."""
-        expect(cell).to_contain_text(re.compile(rf"stage \d, epoch +{number}/"))
+    def choose(self, label, option):
+        """Choose an option of a drop-down menu of ipywidgets, the one that contains this text."""
+        menu = self.panel.locator(".widget-dropdown", has_text=label).locator("select")
+        menu.select_option(menu.locator("option", has_text=option).first.get_attribute("value"))
+
+    def slide(self, label, keys):
+        """Move a slider of ipywidgets with the keyboard."""
+        handle = self.panel.locator(".widget-slider", has_text=label).get_by_role("slider").first
+        for key in keys:
+            handle.press(key)
 
     def prompt(self, cell):
         return cell.locator(".jp-InputArea-prompt")
 
 
+@contextmanager
+def changing(picture):
+    """Wait until a picture has changed."""
+    before = picture.get_attribute("src")
+    yield
+    expect(picture).not_to_have_attribute("src", before)
+
+
 @pytest.fixture
 def page(browser):
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    """An empty page, on a projector; it may ask nobody but this computer for anything."""
+    page, asked = browser.new_page(viewport={"width": 1920, "height": 1080}), set()
+    page.on("request", lambda request: asked.add(request.url.split("/")[2] if "://" in request.url else ""))
+    page.on("websocket", lambda socket: asked.add(socket.url.split("/")[2]))
     yield page
     page.close()
+    assert asked and {host.partition(":")[0] for host in asked} <= {"127.0.0.1", ""}, asked
 
 
 def inputs(path):
@@ -160,7 +189,7 @@ def inputs(path):
 
 @pytest.mark.parametrize("folder", [".", "notebooks"])
 def test_saving_a_notebook_changes_nothing_but_its_outputs(folder, lab, page, checkout, tmp_path):
-    stored = checkout / "notebooks" / "00_setup_and_data.ipynb"
+    stored = checkout / "notebooks" / "00_data.ipynb"
     source = stored.with_suffix(".py")
     pair(source, stored)
     before, text = inputs(stored), source.read_bytes()
@@ -172,38 +201,84 @@ def test_saving_a_notebook_changes_nothing_but_its_outputs(folder, lab, page, ch
     assert stored.read_bytes() == saved  # `make pair` has nothing to add
 
     notebook.run_all()
-    expect(notebook.prompt(notebook.cells.last)).to_have_text(re.compile(r"^\[\d+\]:$"))
-    page.screenshot(path=tmp_path / "page.png", full_page=True)
-    assert notebook.panel.locator('[data-mime-type="application/vnd.jupyter.stderr"]').count() == 0
+    notebook.finished()
     picture = notebook.panel.locator(".jp-RenderedImage img").last
     assert picture.evaluate("image => image.naturalWidth") > 100
+    page.screenshot(path=tmp_path / "page.png")
+    browse_classes_and_augmentations(notebook, tmp_path)
     notebook.save()
     assert inputs(stored) == before and source.read_bytes() == text
 
 
-def test_stop_ends_run_all_in_one_line_and_the_same_cell_resumes(lab, page, tmp_path):
-    notebook = Notebook(page, lab(".").format("02_train_without_augmentation.ipynb"))
-    training = notebook.cells.filter(has_text="history = train(")
-    position = notebook.cells.evaluate_all(
-        "cells => cells.findIndex(cell => cell.innerText.includes('history = train('))"
-    )
+def browse_classes_and_augmentations(notebook, tmp_path):
+    """Operate both explorers of notebook 00."""
+    classes, augmented = notebook.panel.locator(".widget-html img").all()
+    with changing(classes):
+        notebook.choose("class", "33: ")
+    with changing(augmented):
+        notebook.slide("rotate", ["ArrowLeft"] * 5)
+    with changing(augmented):
+        notebook.panel.get_by_role("button", name="draw again").click()
+    assert notebook.panel.locator(COMPLAINTS).count() == 0
+    for name, image in (("classes", classes), ("augmented", augmented)):
+        image.scroll_into_view_if_needed()
+        notebook.page.screenshot(path=tmp_path / f"{name}.png")
+
+
+def test_predictions_are_browsed(lab, page, tmp_path):
+    notebook = Notebook(page, lab(".").format("05_predictions_and_errors.ipynb"))
     notebook.run_all()
-    notebook.wait_for_epoch(training, 2)
+    notebook.finished()
+    page.screenshot(path=tmp_path / "page.png")
+    picture, caption = notebook.panel.locator(".widget-html img"), notebook.panel.locator(".widget-html").nth(-2)
+    expect(caption).to_contain_text("80 images; page 1 of 7")
+    with changing(picture):
+        notebook.slide("page", ["ArrowRight"])
+    expect(caption).to_contain_text("page 2 of 7")
+    with changing(picture):
+        notebook.panel.get_by_role("button", name="wrong").click()
+    expect(caption).to_contain_text("page 1 of")
+    with changing(picture):
+        notebook.choose("true class", "7: ")
+    expect(caption).to_contain_text("1 images; page 1 of 1")
+    assert notebook.panel.locator(COMPLAINTS).count() == 0
+    with changing(picture):
+        notebook.choose("true class", "any")
+    picture.scroll_into_view_if_needed()
+    page.screenshot(path=tmp_path / "predictions.png")
+
+
+def test_training_is_seen_stopped_in_one_line_and_resumed_by_the_same_cell(lab, page, tmp_path):
+    address = lab(".", epochs=1000)  # nothing here trains to the end
+    notebook = Notebook(page, address.format("03_without_augmentation.ipynb"))
+    training = notebook.cells.filter(has_text="history = train(model")
+    notebook.run_all()  # which jumps to the last cell
+    figure = training.locator(".jp-RenderedImage img")
+    expect(figure).to_be_in_viewport(ratio=0.99)
+    for _ in range(3):
+        with changing(figure):
+            pass
+    expect(figure).to_be_in_viewport(ratio=0.99)
+    page.screenshot(path=tmp_path / "training.png")
     notebook.stop()
-    error = training.locator('[data-mime-type="application/vnd.jupyter.error"], [data-mime-type*="stderr"]')
+    error = training.locator(COMPLAINTS)
     expect(error).to_have_text(re.compile(r"^\s*Stopped: [^\n]+\s*$"))
     notebook.ready()
     page.screenshot(path=tmp_path / "stopped.png")
-    for later in range(position + 1, notebook.cells.count()):
-        expect(notebook.prompt(notebook.cells.nth(later))).to_have_text(re.compile(r"^\[ ?\]:$"))
+    later = notebook.cells.evaluate_all(
+        "cells => cells.slice(1 + cells.findIndex(cell => cell.textContent.includes('history = train(model')))"
+        ".map(cell => cell.querySelector('.jp-InputPrompt').textContent)"
+    )
+    assert later and {prompt.replace(" ", "") for prompt in later} == {"[]:"}
     assert notebook.panel.locator(".progress-bar-danger:visible, .jp-mod-danger:visible").count() == 0
-    reached = max(notebook.epochs(training))
+    reached = re.search(r"in epoch \d+", error.inner_text())[0]
 
     training.locator(".cm-content").click()
     notebook.menu("Run", re.compile("^Run Selected Cell$|^Run Selected Cell and Do"))
-    notebook.wait_for_epoch(training, reached + 2)
-    page.screenshot(path=tmp_path / "resumed.png")
-    assert notebook.epochs(training)[:reached] == list(range(1, reached + 1))  # earlier epochs are listed again
+    expect(training).to_contain_text(f"Resuming stage 2 {reached}")
     assert error.count() == 0
+    with changing(figure):
+        pass
+    page.screenshot(path=tmp_path / "resumed.png")
     notebook.stop()
     expect(error).to_have_count(1)

@@ -1,4 +1,4 @@
-"""The notebooks: pairs that agree, and runs of them as scripts and by `tools.reproduce`."""
+"""The notebooks: pairs that agree, exercises that can be solved, and runs as scripts and by `tools.reproduce`."""
 
 import json
 import os
@@ -10,10 +10,20 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tools.notebooks import as_notebook, as_source, sources
+from course_lib import checks
+from tools import publish
+from tools.exercises import solution_of, tagged
+from tools.notebooks import as_notebook, as_source, from_source, sources
 
 ROOT = Path(__file__).resolve().parent.parent
 EACH = pytest.mark.parametrize("source", sources(), ids=lambda source: source.stem)
+EXERCISES = [
+    pytest.param(cells, number, id=f"{source.stem}-{number}")
+    for source in sources()
+    for cells in [from_source(source).cells]
+    for number, cell in enumerate(cells)
+    if tagged(cell, "exercise")
+]
 
 
 def run(*command, home, **variables):
@@ -52,11 +62,36 @@ def test_a_stored_notebook_is_a_clean_run_of_the_lecture(source):
     assert not re.search(r"(^|[^\w.])/(home|root|tmp|work|Users|mnt)/", printed)
 
 
+def test_there_are_seven_and_each_has_the_same_setup():
+    assert [source.name[:2] for source in sources()] == ["00", "01", "02", "03", "04", "05", "06"]
+    setups = {
+        tuple(cell.source for cell in from_source(source).cells if cell.cell_type == "code")[:2] for source in sources()
+    }
+    assert len(setups) == 1 and all("# @title" in cell for cell in setups.pop())
+
+
 @EACH
-def test_each_notebook_runs_alone_as_a_script(source, tmp_path):
-    done = run(source, home=tmp_path, PYTHONIOENCODING="cp1252")
-    assert done.returncode == 0, done.stderr.decode("cp1252")
-    assert list((tmp_path / "shapes-smoke").glob("*.png"))
+def test_publish_finds_its_places(source):
+    """They are all written by the same command, so that they agree, published or not."""
+    cells = from_source(source).cells
+    [address] = [address[0] for cell in cells for address in publish.ADDRESS.finditer(cell.source)]
+    repository = address.split('"')[1]
+    [paragraph] = [found[0] for cell in cells for found in publish.PARAGRAPH.finditer(cell.source)]
+    path = f"notebooks/{source.stem}.ipynb"
+    assert paragraph == (publish.badge(repository, path) if repository else publish.UNPUBLISHED)
+    assert paragraph in cells[0].source and cells[0].cell_type == "markdown"
+
+
+@pytest.mark.parametrize("cells, number", EXERCISES)
+def test_a_stub_is_not_done_yet_and_its_solution_is_right(cells, number, course, monkeypatch, capsys):
+    monkeypatch.setattr(checks, "PASSES", 1)  # of no_shortcut, which trains
+    check = next(cell.source for cell in cells[number:] if tagged(cell, "check"))
+    for answer, verdict in ((cells[number].source, "…"), (solution_of(cells, number), "✓")):
+        names = {"course": course}
+        exec(answer, names)
+        capsys.readouterr()
+        exec(check, names)
+        assert capsys.readouterr().out.startswith(f"{verdict} ")
 
 
 @EACH
@@ -69,6 +104,16 @@ def test_reproduce_leaves_an_executed_notebook(source, reproduced):
     assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs)
     assert as_notebook(notebook) == text and "widget" not in notebook.metadata
     assert source.stem in printed
+
+
+@EACH
+def test_each_notebook_runs_as_a_script(source, reproduced):
+    """With what was trained before; in an empty home, the tests in JupyterLab and Colab run some of them."""
+    home, _ = reproduced
+    before = {path: path.stat().st_mtime_ns for path in (home / "shapes-smoke").glob("*.png")}
+    done = run(source, home=home, PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0, done.stderr.decode("cp1252")
+    assert {path: path.stat().st_mtime_ns for path in before} != before  # figures are written, and nothing is shown
 
 
 def test_reproduce_prints_the_table_and_is_quick_the_second_time(reproduced):
@@ -86,4 +131,4 @@ def test_reproduce_prints_the_table_and_is_quick_the_second_time(reproduced):
     again = run("-m", "tools.reproduce", "--notebooks", "04", home=home)
     assert again.returncode == 0, again.stderr.decode()
     assert {path: path.stat().st_mtime_ns for path in folder.glob("stage-*/*.pt*")} == trained
-    assert b"04_predict" in again.stdout and b"03_train" not in again.stdout
+    assert b"04_with" in again.stdout and b"03_without" not in again.stdout
