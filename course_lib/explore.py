@@ -99,8 +99,7 @@ def browse_predictions(images, probabilities):
     """
     shares, predicted = probabilities.max(1)
     kinds = {"all": shares >= 0, "right": predicted == images.labels, "wrong": predicted != images.labels}
-    buttons = {"layout": MENU["layout"], "style": MENU["style"] | {"button_width": "6em"}}
-    kind = ipywidgets.ToggleButtons(options=list(kinds), description="show", **buttons)
+    kind = ipywidgets.ToggleButtons(options=list(kinds), style={"button_width": "8em"})
     classes = [("any", -1), *((f"{i}: {name}", i) for i, name in enumerate(images.classes))]
     menu = ipywidgets.Dropdown(options=classes, description="true class", **MENU)
     sure = ipywidgets.IntRangeSlider(value=(0, 100), description="confidence (%)", continuous_update=False, **MENU)
@@ -123,7 +122,7 @@ def browse_augmentation(images, course):
     """Draw augmentations of one image with sliders for the crop, the rotation and the flips, and "draw again"."""
     number = ipywidgets.IntSlider(0, 0, len(images) - 1, description="image", continuous_update=False, **MENU)
     area = ipywidgets.IntSlider(8, 8, 100, description="crop at least %", continuous_update=False, **MENU)
-    angle = ipywidgets.IntSlider(90, 0, 90, description="rotate by up to °", continuous_update=False, **MENU)
+    angle = ipywidgets.IntSlider(90, 0, 90, description="rotate by ±°", continuous_update=False, **MENU)
     flips = ipywidgets.Checkbox(True, description="flip")
     again = ipywidgets.Button(description="draw again")
     random, picture = np.random.default_rng(0), ipywidgets.HTML()
