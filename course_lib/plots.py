@@ -191,7 +191,8 @@ def plot_predictions(images, labels, probabilities, classes, columns=6, title=No
     images: as in `plot_images`. labels: int64 (n,), −1 where unknown. probabilities: float (n, 80). likeliest: how many
     classes are named.
     """
-    marks, captions, length = [], [], 105 // max(6 if likeliest == 1 else 5, columns)
+    marks, captions = [], []
+    length = 105 // max(6, columns) if likeliest == 1 else 80 // columns  # letters of a name that fit above an image
     for label, shares, best in zip(labels.tolist(), *(values.tolist() for values in probabilities.topk(likeliest))):
         marks.append("" if label < 0 else "✓ " if label == best[0] else "✗ ")
         lines = [f"{short(classes[guess], length)}\n{share:.0%}" for guess, share in zip(best, shares)]

@@ -20,6 +20,11 @@
 # %% [markdown]
 # # 6. What is wrong with the report's code?
 #
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
+# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
+# and unzip it with `!unzip -q course.zip`.*
+#
 # *20 minutes.* Afterwards, you can
 #
 # - find the assumptions in code that already "works";

@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parent.parent
 IN_THE_WHEEL = """
 import course_lib, course_lib.data.manifest as manifest, json
 course = course_lib.open_course(preset="smoke")
-print(json.dumps([course_lib.__file__, str(manifest.MANIFEST), sorted(json.loads(manifest.MANIFEST.read_bytes())), str(course.folder)]))
+names = sorted(json.loads(manifest.MANIFEST.read_bytes()))
+print(json.dumps([course_lib.__file__, str(manifest.MANIFEST), names, str(course.folder)]))
 """
 
 
