@@ -31,21 +31,23 @@
 # ## The experiment in five sentences
 #
 # A student trained a ResNet-like network to tell 80 classes of images apart. First, the network had to memorise five
-# batches of images, to show that it can learn at all. Then it was trained on all 40,000 images until it got every
-# single one right, which looked too good to be true. Then training continued on randomly cropped, flipped and rotated
-# images, and the student concluded that the network had begun to generalise. Finally, it predicted the classes of the
-# test images.
+# **batches**, 160 images in all, to show that it can learn at all. Then it was trained on all 40,000 images until it
+# got every single one right, which looked too good to be true. Then training continued on randomly cropped, flipped and
+# rotated images, and the student concluded that the network had begun to generalise. Finally, it predicted the classes
+# of the test images.
 #
 # | stage | what it's trained on | the report says | notebook |
 # |---|---|---|---|
-# | 1 | five batches, over and over | it overfits them | 02 |
+# | 1 | five batches, over and over | it **overfits** them: it learns them by heart | 02 |
 # | 2 | all training images, unchanged | 100 % right; on augmented images 50 % | 03 |
-# | 3 | all training images, augmented anew in every epoch | 85 % right | 04 |
+# | 3 | all training images, augmented anew in every **epoch** (pass over all images) | 85 % right | 04 |
 #
 # All of the report's figures were measured on *training* images. We'll repeat the experiment and add what's missing:
 # images that the network has never seen.
 #
 # **The question of this notebook: what makes a class a class, and what may change without changing it?**
+#
+# Terms in bold are explained in the [glossary](glossary.md).
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -89,7 +91,8 @@ keep(plot_images(images.batch(chosen), captions, columns=8, title="Four classes"
 # %% [markdown]
 # In the generated data, a class is a motif in a colour: stripes, checks, dots or nets in one of 20 hues. Angle, scale,
 # background, noise and the grey patches change from picture to picture; the motif and its hue don't. Neighbouring hues
-# are close, so the classes aren't easy to tell apart, not even for you. Browse them (this needs a running kernel):
+# are close, so the classes aren't easy to tell apart, not even for you. Browse them (this works only while the notebook
+# is running):
 
 # %%
 from course_lib import browse_classes
@@ -107,7 +110,7 @@ from PIL import Image
 from torchvision import transforms
 
 size = course.settings.size
-picture = Image.fromarray(images.batch([48])[0].numpy())
+picture = Image.fromarray(images.batch([48])[0].numpy())  # any other will do, too
 plain = transforms.Compose(
     [
         transforms.Resize((size, size)),  # every picture gets the same size
@@ -144,7 +147,7 @@ augmented = transforms.Compose(
         transforms.RandomRotation(90, expand=False),
     ]
 )
-with torch.random.fork_rng(devices=[]):
+with torch.random.fork_rng(devices=[]):  # leaves PyTorch's own random numbers alone
     torch.manual_seed(3)
     steps, captions, step = [plain(picture)], ["the picture"], picture
     for transform in augmented.transforms:
@@ -160,8 +163,8 @@ keep(
 
 # %% [markdown]
 # Two details matter later. The picture is rotated *after* it's normalised, so the empty corners are 0 in the range
-# −1…1, which is mid-grey; if it were rotated first, they'd be black. And the transforms are drawn anew for every
-# picture in every epoch: a network that sees 80 epochs sees 80 versions of each picture.
+# −1…1, which is mid-grey; if it were rotated first, they'd be black. And the random values are drawn anew for every
+# picture in every epoch: 50 augmented epochs show 50 versions of each picture.
 #
 # `torchvision` works on one picture at a time. The course does the same for a whole batch at once, on the GPU if there
 # is one; a test compares the two picture by picture. Try it: move the sliders, and find out when you yourself can't
@@ -183,21 +186,21 @@ heldout = course.data.heldout
 print(f"{len(images):,} training images; {len(heldout):,} held-out images: {course.data.split}.")
 counts = images.labels.bincount(minlength=len(images.classes))
 print(f"{(counts > 0).sum()} classes, with {counts.min()} to {counts.max()} training images each.")
-print(f"Whoever guesses is right in {1 / len(images.classes):.2%} of all cases.")
+print(f"Guessing is right {1 / len(images.classes):.2%} of the time.")
 
 # %% [markdown]
 # ## Quiz
 #
 # 1. Why are flipped and rotated pictures fine here? Name a data set for which they wouldn't be.
 # 2. A crop may take as little as 8 % of the picture. What can go wrong?
-# 3. May you use held-out images to choose the learning rate?
+# 3. May you use held-out images to choose how long to train?
 #
 # <details><summary>Answers</summary>
 #
 # 1. Stripes stay stripes in any direction. Digits don't: a rotated 6 is a 9. A mirrored letter or a road sign may mean
 #    something else, too.
 # 2. The crop may miss what makes the class. Then the label is wrong for this version of the picture: noise, which is
-#    also why running accuracy on augmented images can't reach 100 %.
+#    also why accuracy on augmented images can't be expected to reach 100 %.
 # 3. Then they're no longer unseen: you've chosen what happens to suit them. Choose with a part of the *training*
 #    images, and keep the held-out images for the end.
 #
@@ -205,6 +208,6 @@ print(f"Whoever guesses is right in {1 / len(images.classes):.2%} of all cases."
 #
 # ## Recap
 #
-# You've seen 80 classes, how a picture becomes a tensor in −1…1, and six random transforms that change a picture but
+# You've seen 80 classes, how a picture becomes a tensor in −1…1, and four random transforms that change a picture but
 # (mostly) not its class. Held-out images will tell us whether the network knows classes or pictures. Next: the network
 # itself.

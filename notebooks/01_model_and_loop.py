@@ -55,10 +55,14 @@ print(course.describe())
 # %% [markdown]
 # ## The residual block
 #
-# The network is a stack of **residual blocks**. Each one computes $y = \mathrm{relu}(F(x) + S(x))$: three
-# **convolutions** $F$ on the main path, and a **short-cut** $S$ around them. The addition is the trick of residual
-# networks: a block only has to learn what to *change* about its input, and the gradient reaches early layers through
-# the short-cuts undiminished.
+# A **convolution** slides a small window of weights over a picture; each set of weights makes one **channel** of the
+# output. With **stride** 2, the window moves two pixels at a time, so the picture's sides are halved. **ReLU** turns
+# negative numbers into 0.
+#
+# The network is a stack of **residual blocks**. Each one computes $y = \mathrm{relu}(F(x) + S(x))$: three convolutions
+# $F$ on the main path, and a **short-cut** $S$ around them. The addition is the trick of residual networks: a block
+# only has to learn what to *change* about its input, and what training tells the late layers reaches the early ones
+# more directly.
 
 # %%
 from course_lib import draw_block, keep, res_block
@@ -69,13 +73,6 @@ keep(draw_block(res_block(128, 128, stride=2), (128, 16, 16)), course.folder / "
 # The block is a **bottleneck**: a cheap 1×1 convolution goes to `out_` channels, the 3×3 convolution works there, and
 # another 1×1 convolution widens the result to `2·out_` channels. (Most ResNets widen by 4; the report doubles.) If
 # input and output differ in shape, the short-cut needs a 1×1 convolution, too; otherwise it's the identity.
-#
-# **Before you read the code, predict:** where does the stride go, and what comes last, the addition or the ReLU?
-
-# %%
-import inspect
-
-print(inspect.getsource(res_block))
 
 # %% [markdown]
 # Why a bottleneck? Here is what it saves, compared with two 3×3 convolutions between the same numbers of channels.
@@ -92,10 +89,10 @@ print(f"bottleneck {few:,} weights, two 3×3 convolutions {many:,}: {many / few:
 # ## Exercise: write `res_block`
 #
 # Write the block yourself: a 1×1 convolution to `out_` channels, a 3×3 convolution with the stride, and a 1×1
-# convolution to twice as many channels, each without bias and with BatchNorm; then add the short-cut. Call the parts
-# `conv1`, `conv2`, `conv3` and `shortway`, so that a `model.pth` of the report would fit. Where do the ReLUs go, and
-# when does the short-cut need a convolution of its own? The check gives your block our weights and compares what both
-# compute.
+# convolution to twice as many channels, each without bias and with batch norm; then add the short-cut. Each of
+# `conv1`, `conv2` and `conv3` is an `nn.Sequential` (convolution, batch norm, perhaps a ReLU), and so is `shortway`.
+# **Predict** from the formula: where does the stride go, and which comes last, the addition or the ReLU? When does the
+# short-cut need a convolution of its own? The check gives your block our weights and compares what both compute.
 #
 # <details><summary>Hint</summary>
 #
@@ -152,6 +149,14 @@ class my_res_block(nn.Module):
 checks.res_block(my_res_block)
 
 # %% [markdown]
+# Ours, for comparison. The stride sits on the 3×3 convolution, and the ReLU comes after the addition.
+
+# %%
+import inspect
+
+print(inspect.getsource(res_block))
+
+# %% [markdown]
 # ## The whole network
 #
 # `MyModel` is a first convolution, four groups with 13 blocks in all, and a **linear layer** that turns 1,024 numbers
@@ -179,15 +184,12 @@ images = course.data.train
 batch, labels = plain_batch(images.batch(range(32)), course.settings.size), images.labels[:32]
 x = batch[:4]
 print(f"{'image':6} {tuple(x.shape)}")
-model.eval()
-with torch.inference_mode():
+model.eval()  # explained in a moment
+with torch.inference_mode():  # we only look; nothing is learned
     for name, part in model.named_children():
-        x = part(x.flatten(1) if name == "fc" else x)
+        x = part(x.flatten(1) if name == "fc" else x)  # the linear layer takes vectors
         print(f"{name:6} {tuple(x.shape)}   {sum(p.numel() for p in part.parameters()):>12,} weights")
 print(f"{sum(p.numel() for p in model.parameters()):,} weights in all")
-
-# %% [markdown]
-# The report calls this network "over 50 layers" deep. Is it?
 
 # %% [markdown]
 # ## Exercise: how deep is it?
@@ -230,19 +232,20 @@ checks.layers(my_count)
 # instead. So in training mode, an image's logits depend on its neighbours in the batch. **Predict:** will a fresh
 # network give an image the same logits in both modes?
 
+
 # %%
-model = get_model(MyModel, seed=course.settings.seed)
+def fresh():
+    """A new network, always the same, in training mode."""
+    return get_model(MyModel, seed=course.settings.seed)
+
+
 with torch.inference_mode():
-    after = model.conv1[:2](batch)  # the first convolution and its batch norm, in training mode
-    print(f"training mode: mean {after.mean():+.3f}, standard deviation {after.std():.3f} (all channels)")
-    model.eval()
-    after = model.conv1[:2](batch)
-    print(f"eval mode:     mean {after.mean():+.3f}, standard deviation {after.std():.3f}")
-    alone, together = model(batch[:1]), model(batch)[:1]
-    print(f"eval mode, alone or in a batch: logits differ by {(alone - together).abs().max():.1e}")
-    model.train()
-    pair, together = model(batch[:2])[:1], model(batch)[:1]
-    print(f"training mode, in a batch of 2 or of 32: logits differ by {(pair - together).abs().max():.2f}")
+    training, evaluation = fresh()(batch)[0], fresh().eval()(batch)[0]  # the logits of the first image
+    print(f"Same image, training or eval mode: logits differ by {(training - evaluation).abs().max():.2f}")
+    print(f"Training mode, batch of 2 or of 32: by {(fresh()(batch[:2])[0] - training).abs().max():.2f}")
+    print(f"Eval mode, alone or in a batch: by {(fresh().eval()(batch[:1])[0] - evaluation).abs().max():.1e}")
+    after = fresh().conv1[:2](batch)  # the first convolution and its batch norm, in training mode
+    print(f"After the first batch norm: mean {after.mean():.3f}, standard deviation {after.std():.3f}")
 
 # %% [markdown]
 # That's why evaluation needs `model.eval()`, and why accuracy that's measured *while* training (in training mode, with
@@ -260,14 +263,16 @@ import math
 
 import torch.nn.functional as F
 
-model = get_model(MyModel, seed=course.settings.seed)
-logits = model(batch)
-by_hand = -(logits.exp() / logits.exp().sum(1, keepdim=True))[range(32), labels].log().mean()
-print(f"by hand {by_hand:.4f}, F.cross_entropy {F.cross_entropy(logits, labels):.4f}; −ln(1/80) = {math.log(80):.4f}")
+logits = fresh()(batch)
+p = logits.exp() / logits.exp().sum(1, keepdim=True)  # softmax: (32, 80)
+by_hand = -p[range(32), labels].log().mean()
+print(f"by hand {by_hand:.4f}, F.cross_entropy {F.cross_entropy(logits, labels):.4f}; ln 80 = {math.log(80):.4f}")
+print(f"in eval mode: {F.cross_entropy(fresh().eval()(batch), labels):.4f}")
 
 # %% [markdown]
-# A fresh network is a bit worse than a guess, because its random logits aren't all equal: it's wrong with some
-# confidence. A first loss far from ln 80 is a sign of a bug, and worth a look in every project.
+# In eval mode, a fresh network's logits are nearly equal, and its loss is close to ln 80. In training mode, batch norm
+# blows up their differences, so the network is wrong with some confidence, which costs more than a plain guess. A
+# first loss far from ln 80 (10, say) is the sign of a bug, and worth a look in every project.
 
 # %% [markdown]
 # ## Exercise: write the cross entropy
@@ -317,7 +322,8 @@ checks.cross_entropy(my_cross_entropy)
 # $$v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
 #
 # $\eta$ is the **learning rate** (0.01 in the report) and $\mu$ the momentum (0.9). If gradients agree, steps grow up
-# to ten times larger; if they contradict each other, they cancel out. Here's the formula against PyTorch:
+# to ten times larger (1 + 0.9 + 0.9² + … = 10); if they contradict each other, they cancel out. Here's the formula
+# against PyTorch:
 
 # %%
 settings = course.settings
@@ -385,11 +391,12 @@ print(inspect.getsource(train))
 #   and draws depend only on the seed, the stage and the epoch.
 # - `with Run(…) as run` looks for the newest undamaged checkpoint and continues from it, momentum included, in the
 #   middle of an epoch if need be.
-# - `run.steps(…)` hands out the batches and saves every two minutes. If you press ■, it finishes the step, saves and
-#   stops.
-# - `course.precision.autocast()` computes in bf16 or fp16 if the hardware does, which is up to three times as fast.
-# - `scaler` is for fp16, which can't represent tiny gradients: the loss is scaled up before `backward`, and the step is
-#   scaled down again. With other precisions, it does nothing.
+# - `run.steps(…)` hands out the batches and saves every two minutes. If you press ■, Jupyter's stop button, it finishes
+#   the step, saves and stops.
+# - `course.precision.autocast()` computes with 16-bit numbers (bf16 or fp16) if the hardware can, which is up to three
+# times as fast.
+# - `scaler` is for fp16, which can't represent tiny gradients: the loss is scaled up before `backward`, and the
+#   gradients are scaled down again before the step. With other precisions, it does nothing.
 # - `run.count(…)` adds up loss and accuracy on the device, without waiting for it; every image counts once.
 # - `run.end_epoch(…)` closes the epoch with the accuracy on held-out images, measured in eval mode.
 #

@@ -25,12 +25,12 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *15 minutes, of which about 3 are computing on two CPU cores. You'll see a network overfit on purpose, choose a
-# learning rate, a batch size and a depth, and learn what such a small experiment can't tell.*
+# *15 minutes, of which about 3 are computing on two CPU cores. You'll see a network overfit on purpose, compare
+# learning rates, batch sizes and depths, and learn what such a small experiment can't tell.*
 #
 # A network that can't memorise 160 images won't learn 40,000. So the report starts here: five batches, over and over.
-# It takes seconds, and it tests the data, the labels, the loss, the learning rate and the network all at once. **The
-# question: does it work, and which settings make it work fastest?**
+# The first training takes about a minute, and it tests the data, the labels, the loss, the learning rate and the
+# network all at once. **The question: does it work, and which settings make it work fastest?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -57,9 +57,9 @@ print(course.describe())
 # %% [markdown]
 # ## Five batches, over and over
 #
-# 160 images, learning rate 0.01, momentum 0.9, batches of 32. **Predict:** after how many passes will the network know
-# all of them by heart? Write your number down, then run the cell and watch the curve. (Grey: a run that was stored
-# with the course. Dotted: what guessing would give.)
+# 160 images, learning rate 0.01, momentum 0.9, batches of 32. **Predict:** after how many epochs (passes over these 160
+# images) will the network know all of them by heart? Write your number down, then run the cell and watch the curve.
+# (Grey: a run that was stored with the course. Dotted: what guessing would give.)
 
 # %%
 from course_lib import MyModel, get_model, keep, live_curve, plot_history, train
@@ -105,8 +105,8 @@ for label, run in runs.items():
     print(f"{label}: loss {last['loss']:.2f} after {passes} passes, {last['train_accuracy']:.0%} right while training")
 
 # %% [markdown]
-# Too large a step overshoots: the loss falls late, and in jumps. Too small a step is safe, but slow. The report's 0.01
-# isn't a law of nature; it's what worked on five batches of its data.
+# Typically, too large a step overshoots: the loss falls late, and in jumps. Too small a step is safe, but slow. The
+# report's 0.01 isn't a law of nature; it's what worked on five batches of its data.
 #
 # ## Which batch size?
 #
@@ -114,9 +114,11 @@ for label, run in runs.items():
 # as with 32. **Predict:** with equally many steps, which batch size gets furthest, and which costs the most?
 
 # %%
+import math
+
 runs = {}
 for size in (16, 32, 64):
-    steps = -(-len(five) // size)  # per pass
+    steps = math.ceil(len(five) / size)  # per pass
     run = ours if size == 32 else trial(course, five, epochs=max(1, 5 * passes // steps), batch_size=size)
     runs[f"batches of {size}"] = [entry | {"step": entry["epoch"] * steps} for entry in run]
 keep(plot_runs(runs, "loss", "Equal numbers of steps", x="step"), course.folder / "sweep-batch.png")
@@ -128,13 +130,13 @@ for label, run in runs.items():
     )
 
 # %% [markdown]
-# Larger batches give steadier gradients, so each step gets further; but each step also costs more images. Per image,
-# smaller batches are often ahead, until the GPU has too little to do.
+# Larger batches give steadier gradients, so each step typically gets further; but each step also costs more images. Per
+# image seen, smaller batches are often ahead. Per second they may not be, because small batches leave a GPU idle.
 #
 # ## Would fewer layers do?
 #
-# The report added layers until the network overfitted. Here is the same network, cut off after its second, third and
-# fourth group, each with its own linear layer. **Predict:** which depth memorises fastest?
+# The report added layers until the network overfitted. Here is the same network, cut off after `conv2`, `conv3` or
+# `conv4`, each with its own linear layer. **Predict:** which depth memorises fastest?
 
 # %%
 import torch
@@ -162,10 +164,10 @@ keep(plot_runs(runs, "loss", f"Lowest loss after {passes} passes: {best}"), cour
 # %% [markdown]
 # ## Exercise: take the short-cut away
 #
-# The report says that without the short-cut, the loss was more than ten times as large. Write a block without one,
-# and predict: after 30 passes over the 160 images, shrunk to 32 × 32 pixels and in a single batch, what will the loss
-# be? (A model that guesses has ln 80 ≈ 4.38.) The check trains the model with your block, and once with ours, so that
-# you can compare.
+# The report says that without the short-cut, the loss was more than ten times as large. Write a block without one
+# (change only the addition; keep the last ReLU), and predict: after 30 steps, each with all 160 images at 32 × 32
+# pixels, what will the loss be? (A model that guesses has ln 80 ≈ 4.38.) The check trains the network with your block,
+# and once with ours, so that you can compare. That takes about a minute.
 #
 # <details><summary>Hint</summary>
 #
@@ -213,7 +215,7 @@ checks.no_shortcut(my_block, my_prediction, course)
 # - **Little about chance.** Each curve is one run with one seed. With another seed, the ranking of close curves may
 #   change; try `COURSE_SEED=1`.
 #
-# What it does tell: nothing is broken, and the learning rate is of the right order of magnitude.
+# What they do tell: nothing is broken, and the learning rate is of the right order of magnitude.
 #
 # ## Recap
 #

@@ -29,7 +29,7 @@
 # part, and separate two reasons why a network that gets everything right may know little.*
 #
 # In the report, 30 epochs on 40,000 images led to 100 % on the training images, "suspected to be overfitting". **The
-# question: what does a network know that gets all its training images right?**
+# question: what does a network that gets all its training images right actually know?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -99,8 +99,8 @@ print(
 #
 # 1. **Overfitting**: the network has memorised pictures instead of learning classes. Then it fails on *plain* pictures
 #    that it hasn't seen.
-# 2. **A shift of the distribution**: it has never seen a picture upside down, or magnified. Then it fails on augmented
-#    pictures, even of images it knows.
+# 2. **A shift of the distribution**: it has never seen a picture so magnified, or with grey corners (nor, if they are
+#    photographs, upside down). Then it fails on augmented pictures, even of images it knows.
 #
 # The augmented training images can't tell the two apart. The held-out images can: they're plain, so only reason 1
 # applies to them.
@@ -157,7 +157,7 @@ print(f"Meanwhile, running training accuracy went from {best['train_accuracy']:.
 #
 # Write the function that measures a model's accuracy, as a share between 0 and 1. `batches` yields pairs of images
 # and labels; the check has 70 images in batches of 32, so the last batch is smaller. Measure in eval mode, and leave
-# the model in the mode you found it in. (The report's code gets two of these wrong.)
+# the model in the mode you found it in. (The report's code gets two of these wrong; notebook 06 shows them.)
 #
 # <details><summary>Hint</summary>
 #
@@ -206,7 +206,8 @@ checks.accuracy(my_accuracy)
 # ## Your own experiment
 #
 # Change a setting, train beside the stages above (nothing is overwritten), and compare. Set `go` to `True` and run the
-# cell; it takes as long as the training above.
+# cell; it takes as long as the training above. But remember: if you choose a learning rate by this curve, its images
+# have become validation images.
 
 # %%
 from course_lib import plot_runs

@@ -125,15 +125,16 @@ if course.data.name == "shapes" and wrong.any():
     print(f"In {neighbours:.0%} of the mistakes, the predicted colour is a direct neighbour of the true one.")
 
 # %% [markdown]
-# ## Exercise: how many errors have the right colour?
+# ## Exercise: what share of the errors has the right colour?
 #
 # A generated class is a motif in a colour, and class = motif · 20 + colour. When the model errs, does it at least get
-# the colour right? Given the right classes and the predicted ones, two int64 tensors (n,), return the share of the
+# the colour right? Given the true classes and the predicted ones, two int64 tensors (n,), return the share of the
 # *errors* whose colour is right.
 #
 # <details><summary>Hint</summary>
 #
-# `labels[predicted != labels]` picks the right classes of the errors. Which of `// 20` and `% 20` gives the colour?
+# `labels[predicted != labels]` picks the true classes of the misclassified images. Which of `// 20` and `% 20` gives
+# the colour?
 #
 # </details>
 
@@ -178,13 +179,13 @@ if wrong.any() and not wrong.all():
         )
 
 # %% [markdown]
-# If the last two numbers don't match ("above 90 %" but right less often), the network is **overconfident**: its
-# probabilities aren't **calibrated**. Cross entropy on training images rewards being sure, whether it's justified or
-# not.
+# If it's right in fewer than 90 % of these cases, the network is **overconfident**: its probabilities aren't
+# **calibrated**. That's common. On its training images a network ends up right almost always, so the loss keeps
+# rewarding more confidence; nothing tells it that new images are harder.
 #
 # ## A photograph of your own
 #
-# Enter a path; in Colab, upload the file first with the folder icon on the left. Empty: a test image.
+# Enter a path; in Colab, upload the file first with the folder icon on the left. Leave it empty to see a test image.
 
 # %% cellView="form"
 # @title Your photograph
@@ -203,9 +204,9 @@ for share, category in zip(likely.tolist(), classes.tolist()):
 
 # %% [markdown]
 # The network always answers with one of *its* 80 classes, and the probabilities always add up to 100 %. If it has only
-# seen generated shapes and tells you that your dog is a vermilion net with 95 %, it doesn't mean "95 % sure". It means:
-# "of all the answers I can give, this one fits by far the least badly." There's no class "none of these", and no
-# training image that would have taught it one.
+# seen generated shapes and tells you that your dog is a vermilion net with 95 % confidence, it doesn't mean "95 %
+# sure". It means: "of all the answers I can give, this one fits by far the least badly." There's no class "none of
+# these", and no training image that would have taught it one.
 #
 # ## Recap
 #

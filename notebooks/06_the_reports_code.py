@@ -186,7 +186,7 @@ print(f"Mean of the batches: {sum(map(torch.mean, right.split(32))) / 3:.1%}. Co
 # ## 3. Our repair
 #
 # We count what we've seen, and a batch's mean loss weighs as much as its images. It's right now. **What's still wrong
-# with it**, and which share of a training step does that take here?
+# with it**, and what share of a training step does that take here?
 
 
 # %%
@@ -418,7 +418,7 @@ print(inspect.getsource(natural_order))
 # %% [markdown]
 # ## 8. Feeding the model
 #
-# Every image is right: opened, decoded, cropped, flipped, rotated. **Where does this waste time**, in 80 epochs of
+# Every image is right: opened, decoded, cropped, flipped, rotated. **Where does this waste time**, in an epoch of
 # 40,000 images? By which factor?
 
 # %%
@@ -506,7 +506,7 @@ scratch.cleanup()
 # | 1 | everybody passes a transform | run your own defaults |
 # | 2 | 40,000 images in batches of 32 | count; try a size that doesn't divide evenly |
 # | 3 | reading a number is free | stay on the device, read once |
-# | 4 | everybody has CUDA (or: without it, `.cuda()` must fail) | run it before you say so |
+# | 4 | everybody has CUDA; and the reviewer: without it, `.cuda()` always fails | run it before you say so |
 # | 5 | the machine stays alive | after each line, ask: what if it ends *here*? |
 # | 6 | somebody will notice that a file is missing | fail early and loudly |
 # | 7 | all files are named like mine | try the names you don't like |
