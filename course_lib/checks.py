@@ -6,6 +6,7 @@ explains the mistake that your answer agrees with.
 
 import functools
 from copy import deepcopy
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from .model import res_block as our_block
 from .results import trial
 
 PASSES, IMAGES = 30, 160  # what `no_shortcut` trains: all images in one batch, so one step per pass
+_NONE = "It returns None: is a `return` missing?"
 
 
 class Todo(Exception):
@@ -61,7 +63,7 @@ def _refuse(mistakes):
 
 def _compare(answer, right, mistakes, hint, tolerance=1e-4):
     """Raise _Wrong unless `answer` is close to `right`. mistakes: {sentence: the answer that this mistake leads to}."""
-    _refuse({"Your function returns None: is a `return` missing?": answer is None})
+    _refuse({_NONE: answer is None})
     answer, right = torch.as_tensor(answer).detach().cpu().double(), torch.as_tensor(right).double()
     if answer.shape != right.shape:
         raise _Wrong(f"Your result has the shape {tuple(answer.shape)} instead of {tuple(right.shape)}: {hint}.")
@@ -80,6 +82,7 @@ def res_block(my_res_block):
         ours, x = our_block(in_, out_, stride), torch.randn(2, in_, 8, 8)
         theirs = my_res_block(in_, out_) if stride == 1 else my_res_block(in_, out_, stride)
         _copy_weights(ours, theirs, f"my_res_block({in_}, {out_}, {stride})")
+        _refuse({"The 3×3 convolution needs padding=1.": theirs.conv2[0].padding == (0, 0)})
         with torch.no_grad():
             right, main, short = ours(x), ours.conv3(ours.conv2(ours.conv1(x))), ours.shortway(x)
             early = main.relu() + short
@@ -91,22 +94,29 @@ def res_block(my_res_block):
                 "The short-cut isn't added: you return relu(F(x)), not relu(F(x) + S(x)).": main.relu(),
                 "The stride is on conv1; a 1×1 convolution then skips three of four pixels: put it on conv2.": ours(x),
             }
-            _compare(theirs(x), right, mistakes, "compare each layer's arguments and each ReLU's place with the report")
+            _compare(theirs(x), right, mistakes, "compare each layer's arguments and each ReLU with the formula")
     return "Your block computes what the report's does, whether or not its short-cut needs a convolution."
 
 
 def _copy_weights(ours, theirs, call):
     """Give our block's weights to another one; raises _Wrong if its layers differ. call: how it was made."""
     needs, has = ours.state_dict(), theirs.state_dict()
-    if len(needs) - len(has) == len(ours.shortway.state_dict()) > 0:
-        reason = "the stride isn't 1" if ours.conv2[0].stride != (1, 1) else "the channels differ (in_ ≠ 2·out_)"
-        raise _Wrong(f"{call} has no convolution on the short-cut; it needs one, since {reason}.")
-    if len(needs) == len(has) and needs.keys() != has.keys():  # only the names are others
-        needs = dict(zip(has, needs.values()))
+    missing, extra = needs.keys() - has.keys(), has.keys() - needs.keys()
+    short = {name for name in missing | extra | has.keys() if name.startswith("shortway")}
+    reason = "the stride isn't 1" if ours.conv2[0].stride != (1, 1) else "the channels differ (in_ ≠ 2·out_)"
+    names = "so that the weights have the report's names, or a model.pth wouldn't fit"
+    mistakes = {
+        f"Make each of conv1, conv2, conv3 and shortway an nn.Sequential, {names}.": missing and extra,
+        f"{call} has no convolution on the short-cut; it needs one, since {reason}.": missing and missing == short,
+        f"{call} has a layer on the short-cut. The shapes agree here, so the short-cut is the identity.": (
+            extra and extra == short
+        ),
+    }
+    _refuse(mistakes)
     for name in [*has, *needs]:
         found, expected = (tuple(weights[name].shape) if name in weights else "missing" for weights in (has, needs))
         if found != expected:
-            raise _Wrong(f"In {call}, {name} is {found}, not {expected}: compare conv1, conv2, conv3 and shortway.")
+            raise _Wrong(f"In {call}, {name} is {found}, but {expected} in the report's block.")
     theirs.load_state_dict(needs)
 
 
@@ -114,13 +124,18 @@ def _copy_weights(ours, theirs, call):
 def layers(my_count):
     """The number of layers with weights on the longest way from the image to the logits."""
     mistakes = {
-        40: "40 forgets one of the ends: conv1 before the blocks, or fc (a linear layer has weights, too).",
-        44: "44 is the number of all convolutions: leave out those on short-cuts, and add fc.",
-        45: "45 counts the short-cuts: their four convolutions lie beside the main path, not on it.",
-        50: "That believes the report, which says “over 50”: count the layers in its code instead.",
+        "Give a number.": not isinstance(my_count, Real),
+        "13 counts blocks; each has three convolutions.": my_count == 13,
+        "40 forgets one of the ends: conv1 before the blocks, or fc (a linear layer has weights, too).": my_count == 40,
+        "44 is the number of all convolutions: leave out those on short-cuts, and add fc.": my_count == 44,
+        "45 counts the short-cuts: their four convolutions lie beside the main path, not on it.": my_count == 45,
+        f"{my_count} counts a short-cut in every block; only four have one, and none is on the main path.": (
+            my_count in (53, 54)
+        ),
+        "That believes the report, which says “over 50”: count the layers in its code.": my_count in range(50, 1000),
+        f"It isn't {my_count}: follow an image from conv1 to fc, and count what has weights.": my_count != 41,
     }
-    if my_count != 41:
-        raise _Wrong(mistakes.get(min(my_count, 50), f"It isn't {my_count}: add both ends to the 13 blocks' layers."))
+    _refuse(mistakes)
     return "41: conv1, three convolutions in each of 13 blocks, and fc."
 
 
@@ -129,16 +144,22 @@ def cross_entropy(my_cross_entropy):
     """`my_cross_entropy(logits, labels)`: float (B, 80), int64 (B,) → the mean loss in nats."""
     logits, labels = 3 * torch.randn(6, 80), torch.randint(80, (6,))
     right, twice = F.cross_entropy(logits, labels), F.cross_entropy(logits.softmax(1), labels)
+    over_images, probability = F.nll_loss(logits.log_softmax(0), labels), -F.nll_loss(logits.softmax(1), labels)
     mistakes = {
-        "That's softmax twice: the loss gets logits, and its log-softmax is the only one.": twice,
         "That's the sum: take the mean, so that the loss doesn't grow with the batch.": 6 * right,
         "The sign is wrong: a probability's logarithm is negative, so the loss is minus their mean.": -right,
         "You divide by B·80: only one of an image's 80 numbers counts, so divide by B.": right / 80,
+        "The logarithm is missing.": -probability,
+        "The logarithm is missing, and so is the minus.": probability,
+        "That's softmax twice: the loss gets logits, and its log-softmax is the only one.": twice,
+        "Softmax goes over the classes: dim=1.": over_images,
     }
     hint = "take minus the mean of the right classes' log-probabilities"
     _compare(my_cross_entropy(logits.clone(), labels.clone()), right, mistakes, hint)
+    hint = "exp of a logit of 1000 overflows, so subtract the maximum, or use logsumexp"
+    _compare(my_cross_entropy(logits + 1000, labels), right, {}, hint, tolerance=0.01)
     logits = torch.tensor([[1000.0] + [0.0] * 79] * 2)
-    hint = "a logit of 1000 makes exp overflow and probabilities 0, so subtract the maximum, and use log-softmax"
+    hint = "beside a logit of 1000, probabilities are 0: take the log-softmax directly, with logsumexp"
     _compare(my_cross_entropy(logits, torch.tensor([0, 1])), 500, {}, hint)
     return "Your loss agrees with PyTorch's, even for a logit of 1000."
 
@@ -147,13 +168,17 @@ def cross_entropy(my_cross_entropy):
 def no_shortcut(my_block, my_prediction, course):
     """Train with `my_block`, which has no short-cut; how far is the predicted loss of the last pass from its loss?"""
     for in_, stride in (8, 1), (6, 2):
-        block = my_block(in_, 4, stride).eval()
+        block, x = my_block(in_, 4, stride).eval(), torch.randn(2, in_, 8, 8)
+        out = block(x)
+        _refuse({_NONE: out is None})
         for layer in block.modules():
             if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
                 nn.init.zeros_(layer.weight)  # closes the main path
-        if not torch.equal(block(torch.randn(1, in_, 8, 8)), block(torch.randn(1, in_, 8, 8))):
+        if not torch.equal(*block(x)):  # two different inputs
             raise _Wrong("Your block still has a short-cut: even with conv2's weights at 0, the input gets through.")
-    _refuse({"Predict a loss above 0: a cross entropy is never negative.": my_prediction <= 0})
+        _refuse({"The last ReLU is missing: change only the addition, and keep the ReLU.": out.min() < 0})
+    _refuse({"Your prediction isn't a number.": not isinstance(my_prediction, Real)})
+    _refuse({"Predict a finite loss above 0: a cross entropy is never negative.": not 0 < my_prediction < float("inf")})
     without, ours = _last_loss(my_block, course), _last_loss(our_block, course)
     factor = max(my_prediction / without, without / my_prediction)
     return (
@@ -177,13 +202,17 @@ def accuracy(my_accuracy):
     labels = model(images).argmax(1)
     labels[[*range(20), *range(65, 70)]] ^= 1  # now 12, 32 and 1 of the answers in the three batches are right
     batches = list(zip(images.split(32), labels.split(32)))  # 32, 32 and 6 images
-    mixed = torch.cat([deepcopy(model).train()(batch).argmax(1) for batch, _ in batches]) == labels
     mistakes = {
         "You divide by 3 · 32 = 96 images, but the last batch has only 6: add up len(labels).": 45 / 96,
         "That's the mean of three accuracies, so the last 6 images weigh as much as 32.": (12 / 32 + 1 + 1 / 6) / 3,
-        "The model is in train mode, where BatchNorm mixes the images of a batch: call model.eval().": mixed.sum() / 70,
         "That's a percentage: a share lies between 0 and 1.": 100 * 45 / 70,
     }
+
+    def in_eval_mode(norm, _):
+        mixing = "The model is in training mode, where BatchNorm mixes the images of a batch: call model.eval() first."
+        _refuse({mixing: norm.training})
+
+    model[2].register_forward_pre_hook(in_eval_mode)
     for training in True, False:
         given = deepcopy(model).train(training)
         try:
@@ -198,41 +227,70 @@ def accuracy(my_accuracy):
 @_check
 def augmentation(my_batch):
     """`my_batch(images, training)`: PIL images → float32 (B, 3, 64, 64) in [-1, 1], augmented only when training."""
-    tall = Image.linear_gradient("L").point(lambda value: 140 + value * 115 // 255).convert("RGB")  # all of it bright
-    images = 32 * [tall.transpose(Image.Transpose.TRANSPOSE)] + 32 * [tall]  # brightest on the right; at the bottom
-    plain, heldout = torch.stack([plain_transform(64)(image) for image in images]), my_batch(images, False)
-    random = isinstance(heldout, torch.Tensor) and not torch.equal(heldout, my_batch(images, False))
+    down = Image.linear_gradient("L")
+    across = down.transpose(Image.Transpose.TRANSPOSE)
+    image = Image.merge("RGB", [across, down, Image.new("L", down.size, 255)])  # blue is 1 all over the image
+    two = [image, image.rotate(90)]
+    plain, heldout = torch.stack([plain_transform(64)(each) for each in two]), _batch(my_batch, two, False)
+    random = not torch.equal(heldout, my_batch(two, False))
     _refuse({"Held-out images are augmented: without training, they should come out the same every time.": random})
     _compare(heldout, plain, {}, "without training, it's Resize, ToTensor and Normalize, nothing else", tolerance=0.05)
-    pictures = my_batch(images, True)
-    _refuse({f"When training, the shape is {tuple(pictures.shape)}: stack (3, 64, 64).": pictures.shape != plain.shape})
-    red, x = pictures[:, 0], torch.linspace(-1, 1, 64)
-    slopes = torch.stack([(red[:32] * x).mean((1, 2)), (red[32:] * x[:, None]).mean((1, 2))])  # negative if flipped
-    contrasts = red.amax((1, 2)) - red.where(red > 0, 1).amin((1, 2))
+    pictures = _batch(my_batch, 256 * [image], True)  # so many that right ones fail less than once in a million times
+    maps, blue = _maps(pictures), pictures[:, 2]
+    sizes, angles = maps.norm(dim=2).prod(1), (maps[:, 0, 1] / maps[:, 0, 0]).atan().rad2deg().abs()
+    skew = (maps[:, 0] * maps[:, 1]).sum(1).abs() / sizes
+    flips = (maps.diagonal(dim1=1, dim2=2)[angles < 75] > 0).unique(dim=0)
+    far, scales = (angles > 75) & (angles < 88), f"{sizes.min():.0%} to {sizes.max():.0%}"
+    defaults = 0.07 < sizes.min() < 0.15 and sizes.max() > 0.8
     mistakes = {
-        "Training images come out as plain as held-out ones: augment them.": torch.equal(pictures, heldout),
-        "There's one draw for the whole batch: copies of an image come out alike.": (red[:32] == red[0]).all(),
-        "The corners that a rotation leaves empty are −1, black: rotate after Normalize.": red.min() < -0.5,
-        "No picture has empty corners of 0: RandomRotation(90) is missing, or isn't the last.": (red != 0).all(),
-        "Pictures aren't flipped in both directions.": (slopes.amin(1) > -0.5 * slopes.amax(1)).any(),
-        "Pictures always show the whole image: RandomResizedCrop is missing.": contrasts.min() > 0.7,
+        "Training images come out as plain as held-out ones: augment them.": (pictures == heldout[0]).all(),
+        "There's one draw for the whole batch: copies of an image come out alike.": (pictures == pictures[0]).all(),
+        "The crop comes after the rotation, so it distorts the turned picture: crop first.": (skew > 0.05).any(),
+        "No picture is turned by about 80°: RandomRotation(90) is missing, or turns too little.": not far.any(),
+        "The corners that a rotation leaves empty are −1, black: rotate after Normalize.": blue.min() < -0.5,
+        "The corners that a rotation leaves empty aren't exactly 0: rotate after Normalize.": (blue != 0).all(),
+        "Pictures aren't flipped in both directions.": len(flips) < 4,
+        f"Crops show {scales} of an image, not 8% to 100%: use RandomResizedCrop's defaults.": not defaults,
     }
     _refuse(mistakes)
     return "Each training image has its own crop, flips and rotation with mid-grey corners; held-out images stay plain."
 
 
+def _batch(my_batch, images, training):
+    """The batch that `my_batch` makes; raises _Wrong if it isn't one tensor of the right type and shape."""
+    batch = my_batch(images, training)
+    _refuse({_NONE: batch is None, "Return one tensor: torch.stack the images.": isinstance(batch, list | tuple)})
+    if batch.dtype != torch.float32 or batch.shape != (len(images), 3, 64, 64):
+        raise _Wrong(f"Return float32 (B, 3, 64, 64), not {batch.dtype} {tuple(batch.shape)}.")
+    return batch
+
+
+def _maps(pictures):
+    """How red and green, a pixel's position in the original, depend on where it is in a picture: (B, 2, 2).
+
+    Rows are as long as the crop is wide and high, at right angles, and turned by the rotation. By least squares.
+    """
+    inside = (pictures[:, 2] > 0.9).flatten(1)[..., None]
+    across = torch.linspace(-1, 1, 64).expand(64, 64)
+    here = torch.stack([across, across.T, torch.ones(64, 64)], dim=2).flatten(0, 1)
+    return torch.linalg.lstsq(here * inside, pictures[:, :2].flatten(2).mT * inside).solution[:, :2].mT
+
+
 @_check
 def colour_share(my_share):
     """`my_share(labels, predicted)`: the share of the errors whose colour is right (class = motif · 20 + colour)."""
-    labels = torch.arange(400) % 80
-    wrong = labels[:120] + 20, labels[120:170] ^ 1, (labels[170:200] ^ 1) + 20  # the motif, the colour, both
-    predicted = torch.cat([*wrong, labels[200:]]) % 80
+    labels, shift = torch.randint(80, (400,)), 20 * torch.randint(4, (400,))
+    predicted = torch.cat([labels[:200], (labels + shift)[200:300] % 80, torch.randint(80, (100,))])
+    wrong, motif, colour = predicted != labels, predicted // 20 == labels // 20, predicted % 20 == labels % 20
     mistakes = {
-        "You divide by all images: the question is what share of the errors has the right colour.": 120 / 400,
-        "That's the motif: label // 20 is the motif, and the remainder, label % 20, is the colour.": 50 / 200,
-        "You count right answers, too: pick the errors first.": 320 / 400,
+        "You divide by all images: the question is what share of the errors has the right colour.": wrong & colour,
+        "That's the motif: label // 20 is the motif, and the remainder, label % 20, is the colour.": motif[wrong],
+        "You count right answers, too: pick the errors first.": colour,
     }
-    _compare(my_share(labels, predicted), 120 / 200, mistakes, "among the errors, compare label % 20")
+    mistakes = {sentence: right.float().mean() for sentence, right in mistakes.items()}
+    _compare(
+        my_share(labels, predicted), colour[wrong].float().mean(), mistakes, "among the errors, compare label % 20"
+    )
     return "You divide the errors with the right colour by all errors."
 
 

@@ -130,9 +130,10 @@ for transform in plain.transforms:
 # %% [markdown]
 # ## Augmentation, one transform at a time
 #
-# **Augmentation** shows the network a different version of the picture in each epoch. The report crops a random part
-# (8 to 100 % of the area) and enlarges it to full size, flips it horizontally and vertically, each with probability ½,
-# and rotates it by a random angle of up to 90° in either direction. **Predict:** does each of these keep the class?
+# **Augmentation** shows the network a different version of the picture in each epoch. The report crops a random part (8
+# to 100 % of the area, stretched by up to 4/3), enlarges it to full size, flips it horizontally and vertically, each
+# with probability ½, and rotates it by a random angle of up to 90° in either direction. **Predict:** does each of these
+# keep the class?
 
 # %%
 import torch
@@ -197,8 +198,8 @@ print(f"Guessing is right {1 / len(images.classes):.2%} of the time.")
 #
 # <details><summary>Answers</summary>
 #
-# 1. Stripes stay stripes in any direction. Digits don't: a rotated 6 is a 9. A mirrored letter or a road sign may mean
-#    something else, too.
+# 1. Stripes stay stripes in any direction. Digits don't: a 6 flipped both ways is a 9. A mirrored letter or a road sign
+# may mean something else, too.
 # 2. The crop may miss what makes the class. Then the label is wrong for this version of the picture: noise, which is
 #    also why accuracy on augmented images can't be expected to reach 100 %.
 # 3. Then they're no longer unseen: you've chosen what happens to suit them. Choose with a part of the *training*

@@ -61,8 +61,8 @@ print(course.describe())
 #
 # The network is a stack of **residual blocks**. Each one computes $y = \mathrm{relu}(F(x) + S(x))$: three convolutions
 # $F$ on the main path, and a **short-cut** $S$ around them. The addition is the trick of residual networks: a block
-# only has to learn what to *change* about its input, and what training tells the late layers reaches the early ones
-# more directly.
+# only has to learn what to *change* about its input, and the gradient (more on that below) has a short way back to the
+# early layers: most short-cuts are the identity.
 
 # %%
 from course_lib import draw_block, keep, res_block
@@ -71,7 +71,7 @@ keep(draw_block(res_block(128, 128, stride=2), (128, 16, 16)), course.folder / "
 
 # %% [markdown]
 # The block is a **bottleneck**: a cheap 1×1 convolution goes to `out_` channels, the 3×3 convolution works there, and
-# another 1×1 convolution widens the result to `2·out_` channels. (Most ResNets widen by 4; the report doubles.) If
+# another 1×1 convolution widens the result to `2·out_` channels. (ResNet-50 widens by 4; the report doubles.) If
 # input and output differ in shape, the short-cut needs a 1×1 convolution, too; otherwise it's the identity.
 
 # %% [markdown]
@@ -83,7 +83,7 @@ from torch import nn
 bottleneck = res_block(1024, 512)
 simple = nn.Sequential(nn.Conv2d(1024, 1024, 3, bias=False), nn.Conv2d(1024, 1024, 3, bias=False))
 few, many = (sum(p.numel() for p in part.parameters()) for part in (bottleneck, simple))
-print(f"bottleneck {few:,} weights, two 3×3 convolutions {many:,}: {many / few:.1f} times as many.")
+print(f"bottleneck {few:,} parameters, two 3×3 convolutions {many:,}: {many / few:.1f} times as many.")
 
 # %% [markdown]
 # ## Exercise: write `res_block`
@@ -188,8 +188,8 @@ model.eval()  # explained in a moment
 with torch.inference_mode():  # we only look; nothing is learned
     for name, part in model.named_children():
         x = part(x.flatten(1) if name == "fc" else x)  # the linear layer takes vectors
-        print(f"{name:6} {tuple(x.shape)}   {sum(p.numel() for p in part.parameters()):>12,} weights")
-print(f"{sum(p.numel() for p in model.parameters()):,} weights in all")
+        print(f"{name:6} {tuple(x.shape)}   {sum(p.numel() for p in part.parameters()):>12,} parameters")
+print(f"{sum(p.numel() for p in model.parameters()):,} parameters in all")
 
 # %% [markdown]
 # ## Exercise: how deep is it?
@@ -228,9 +228,10 @@ checks.layers(my_count)
 # ## Batch norm: two modes
 #
 # After every convolution comes **batch norm**. In training mode, it shifts and scales each channel so that it has mean
-# 0 and standard deviation 1 *over the current batch*. In eval mode, it uses running averages collected during training
-# instead. So in training mode, an image's logits depend on its neighbours in the batch. **Predict:** will a fresh
-# network give an image the same logits in both modes?
+# 0 and standard deviation 1 *over the current batch* (all its images and positions), and then applies a scale and an
+# offset that are learned. In eval mode, it uses running averages collected during training instead. So in training
+# mode, an image's logits depend on its neighbours in the batch. **Predict:** will a fresh network give an image the
+# same logits in both modes?
 
 
 # %%
@@ -317,7 +318,8 @@ checks.cross_entropy(my_cross_entropy)
 # ## The step: gradient descent with momentum
 #
 # `loss.backward()` computes the **gradient** $g$: for each weight, how fast the loss would grow with it. **SGD** takes
-# a small step against it. With **momentum**, it keeps a moving sum of past gradients and steps along that:
+# a small step against it. With **momentum**, it keeps a sum of past gradients, in which older ones fade, and steps
+# along that:
 #
 # $$v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
 #
@@ -393,10 +395,10 @@ print(inspect.getsource(train))
 #   middle of an epoch if need be.
 # - `run.steps(…)` hands out the batches and saves every two minutes. If you press ■, Jupyter's stop button, it finishes
 #   the step, saves and stops.
-# - `course.precision.autocast()` computes with 16-bit numbers (bf16 or fp16) if the hardware can, which is up to three
-# times as fast.
+# - `course.precision.autocast()` computes with 16-bit numbers (bf16 or fp16) if the hardware can, which is faster.
 # - `scaler` is for fp16, which can't represent tiny gradients: the loss is scaled up before `backward`, and the
 #   gradients are scaled down again before the step. With other precisions, it does nothing.
+# - `optimizer.zero_grad()` may come anywhere before `backward`.
 # - `run.count(…)` adds up loss and accuracy on the device, without waiting for it; every image counts once.
 # - `run.end_epoch(…)` closes the epoch with the accuracy on held-out images, measured in eval mode.
 #

@@ -29,7 +29,7 @@
 # learning rates, batch sizes and depths, and learn what such a small experiment can't tell.*
 #
 # A network that can't memorise 160 images won't learn 40,000. So the report starts here: five batches, over and over.
-# The first training takes about a minute, and it tests the data, the labels, the loss, the learning rate and the
+# The first training takes about a minute, and it tests the loss, the gradient, the step, the learning rate and the
 # network all at once. **The question: does it work, and which settings make it work fastest?**
 
 # %% cellView="form"
@@ -80,13 +80,14 @@ print(f"In eval mode, the network gets {final.accuracy:.1%} of the {final.images
 print(f"First pass without a mistake: {faultless or 'none so far'}. How close was your prediction?")
 
 # %% [markdown]
-# Data, labels, loss and network work together: the network *can* learn. If the loss had stayed near ln 80 = 4.38, you'd
-# look for a bug now (wrong labels? a forgotten `zero_grad`? inputs in 0…255?), before spending hours on 40,000 images.
+# If the loss falls, the pieces work together: the network *can* learn. If it had stayed near ln 80 = 4.38, you'd look
+# for a bug now, before spending hours on 40,000 images: images and labels paired anew in each pass, a softmax before
+# the loss, a step that's never taken, a learning rate that's off by a factor of 100.
 #
 # ## Which learning rate?
 #
 # The report chose 0.01 on five batches like these. Each run below starts from the same weights. The loss has a
-# logarithmic axis, because what's interesting happens near zero. **Predict:** what does a learning rate ten times as
+# logarithmic axis, because the interesting part is near zero. **Predict:** what does a learning rate ten times as
 # large do? And a tenth?
 
 # %%
@@ -130,13 +131,13 @@ for label, run in runs.items():
     )
 
 # %% [markdown]
-# Larger batches give steadier gradients, so each step typically gets further; but each step also costs more images. Per
-# image seen, smaller batches are often ahead. Per second they may not be, because small batches leave a GPU idle.
+# Larger batches give steadier gradients, so a step is less random; whether it gets further, the figure shows. It also
+# costs more images. And per second the ranking may differ again, because small batches leave a GPU idle.
 #
 # ## Would fewer layers do?
 #
 # The report added layers until the network overfitted. Here is the same network, cut off after `conv2`, `conv3` or
-# `conv4`, each with its own linear layer. **Predict:** which depth memorises fastest?
+# `conv4`, each time with a linear layer of its own. **Predict:** which depth memorises fastest?
 
 # %%
 import torch
@@ -144,7 +145,7 @@ from torch import nn
 
 
 def first_groups(count):
-    """The first `count` of the network's five groups, followed by pooling and a linear layer."""
+    """The first `count` parts of conv1 … conv5, followed by pooling and a linear layer."""
     whole = get_model(MyModel, seed=settings.seed)
     groups = [whole.conv1, whole.conv2, whole.conv3, whole.conv4, whole.conv5][:count]
     with torch.random.fork_rng(devices=[]):
@@ -198,7 +199,7 @@ my_prediction = ...
 #         return self.relu(self.conv3(self.conv2(self.conv1(x))))
 #
 #
-# my_prediction = 4.0  # little better than a guess: without short-cuts, 41 layers hardly learn in 30 steps
+# my_prediction = 4.0  # little better than a guess, in our runs
 # ```
 #
 # </details>
@@ -208,7 +209,7 @@ checks.no_shortcut(my_block, my_prediction, course)
 
 # %% [markdown]
 # ## What five batches can't tell
-#
+# - **Nothing about wrong labels.** They're memorised, too.
 # - **Nothing about new images.** Memorising 160 images says nothing about the 161st.
 # - **Little about settings for the real run.** The best learning rate for 20 passes over 160 images needn't be the best
 #   for 30 epochs over 40,000.

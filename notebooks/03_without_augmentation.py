@@ -57,12 +57,12 @@ print(course.describe())
 # ## Predict two numbers
 #
 # After the last epoch, what share of the *training* images will the network get right? And of the *held-out* images,
-# which it has never seen? Write both down. A network that guesses gets 1.25 % of 80 classes right.
+# which it has never seen? Write both down. Guessing gets 1 in 80 images right, 1.25 %.
 #
-# While it trains: one point per epoch; the held-out curve is measured in eval mode on equally many images of each
-# class. Press ■ whenever you like: it saves and stops, and the same cell continues. If the kernel dies, run the
-# notebook from the top: training resumes in the same epoch. If training has already finished, you see the result at
-# once.
+# While it trains: one point per epoch; the held-out curve is measured in eval mode, on a sample with equally many
+# images of each class. (The table below uses all of them, so it may differ by a few points.) Press ■ whenever you like:
+# it saves and stops, and the same cell continues. If the kernel dies, run the notebook from the top: training resumes
+# in the same epoch. If training has already finished, you see the result at once.
 
 # %%
 from course_lib import MyModel, few_heldout, get_model, keep, live_curve, train
@@ -76,8 +76,8 @@ history = train(model, course.data.train, stage, augmented=False, heldout=few_he
 #
 # The blue curve is a **running** accuracy: every batch is counted with the weights of that moment and in training mode,
 # so the first batches of an epoch were judged by an older network. The finished network is **evaluated** in eval mode.
-# We do that on three sets of images: the training images, plain; the same images, augmented, as the report did; and the
-# held-out images.
+# Early on, the running accuracy lags behind; at the end, either may be higher. We do that on three sets of images: the
+# training images, plain; the same images, augmented, as the report did; and all held-out images.
 
 # %%
 from course_lib import measure, record, table
@@ -99,19 +99,31 @@ print(
 #
 # 1. **Overfitting**: the network has memorised pictures instead of learning classes. Then it fails on *plain* pictures
 #    that it hasn't seen.
-# 2. **A shift of the distribution**: it has never seen a picture so magnified, or with grey corners (nor, if they are
-#    photographs, upside down). Then it fails on augmented pictures, even of images it knows.
+# 2. **A shift of the distribution**: it has never seen a picture so magnified, or with grey corners. (Upside down is
+# nothing new for shapes, which are drawn at any angle; for photographs, it is.) Some crops even show too little to tell
+# the class. Then it fails on augmented pictures, known or not.
 #
-# The augmented training images can't tell the two apart. The held-out images can: they're plain, so only reason 1
-# applies to them.
+# The augmented training images alone can't tell the two apart. Four numbers can: known or new images, plain or
+# augmented. **Predict the fourth**, new images, augmented.
 
 # %%
-plain, augmented, heldout = (final[name].accuracy for name in ("train_plain", "train_augmented", "heldout_plain"))
-print(f"Never seen (held-out, plain): {100 * (plain - heldout):.0f} points below the training images → reason 1.")
-print(f"Seen, but augmented: {100 * (plain - augmented):.0f} points below them → reasons 1 and 2 together.")
+from course_lib import evaluate
+
+new_augmented = evaluate(model, course.data.heldout, course, augmented=True).accuracy
+known = final["train_plain"].accuracy, final["train_augmented"].accuracy
+new = final["heldout_plain"].accuracy, new_augmented
+print("                 plain   augmented")
+print(f"training images  {known[0]:5.1%}  {known[1]:6.1%}")
+print(f"held-out images  {new[0]:5.1%}  {new[1]:6.1%}")
+print(f"Down the first column, {100 * (known[0] - new[0]):.0f} points: knowing the picture, reason 1.")
+print(f"Along the second row, {100 * (new[0] - new[1]):.0f} points: what augmentation takes away, reason 2.")
 
 # %% [markdown]
-# Here are six training images as the network saw them, and below the same six, augmented.
+# Look at the second column: once they're augmented, are known images still better than new ones? If not, then what the
+# network had learned by heart were the pictures themselves, pixel by pixel.
+
+# %% [markdown]
+# Six training images, plain above, augmented below:
 
 # %%
 import torch
@@ -148,12 +160,12 @@ print(
 print(f"Meanwhile, running training accuracy went from {best['train_accuracy']:.0%} to {last['train_accuracy']:.0%}.")
 
 # %% [markdown]
-# Stopping at the best epoch is called **early stopping**. There's a catch: if you *choose* the epoch by the held-out
-# images, they're no longer unseen, and the number you report is a bit too good. That's why one keeps a third set, the
-# **validation** images, for choosing.
+# To stop when accuracy hasn't risen for some epochs, and keep the best weights, is called **early stopping**. There's a
+# catch: if you *choose* the epoch by the held-out images, they're no longer unseen, and the number you report tends to
+# be too good. That's why one keeps a third set, the **validation** images, for choosing.
 
 # %% [markdown]
-# ## Exercise: measure the accuracy
+# ## Exercise (homework): measure the accuracy
 #
 # Write the function that measures a model's accuracy, as a share between 0 and 1. `batches` yields pairs of images
 # and labels; the check has 70 images in batches of 32, so the last batch is smaller. Measure in eval mode, and leave
@@ -232,9 +244,9 @@ if go:
 # %% [markdown]
 # ## Recap
 #
-# Training accuracy alone tells you almost nothing about new images. The gap to *held-out* images measures overfitting;
-# augmented training images mix it with a shift of the distribution. Running accuracy and evaluation are different
-# measurements. Next: does augmentation help, and is it really augmentation that helps?
+# Training accuracy alone tells you almost nothing about new images. The gap to *held-out* images, the **generalisation
+# gap**, shows overfitting; augmented training images mix it with a shift of the distribution. Running accuracy and
+# evaluation are different measurements. Next: does augmentation help, and is it really augmentation that helps?
 
 # %% [markdown]
 # *To train this stage anew, run `course.stage(2).start_over()`. Before you close a Colab runtime that copies to Drive,

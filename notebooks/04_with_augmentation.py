@@ -57,9 +57,10 @@ print(course.describe())
 # %% [markdown]
 # ## Keep training, on pictures that are never the same
 #
-# We load the network of stage 2 (it's trained first if you skipped notebook 03). The report leaves open whether plain
-# images were mixed in; its code trains on augmented images only, and so do we. **Predict:** what will the running
-# accuracy of the very first epoch be, near the old 100 % or near chance? And will the held-out curve rise or fall?
+# We load the network of stage 2 (it's trained first if you skipped notebook 03). The optimizer starts afresh, without
+# momentum. The report leaves open whether plain images were mixed in; its code trains on augmented images only, and so
+# do we. **Predict:** what will the running accuracy of the very first epoch be, near the old 100 % or near chance? And
+# will the held-out curve rise or fall?
 
 # %%
 from course_lib import few_heldout, keep, live_curve, train, trained_model
@@ -163,7 +164,7 @@ checks.separating_experiment(my_choice)
 # %% [markdown]
 # Two controls were run with five seeds and stored with the course (`make seeds`): as many more *plain* epochs after
 # stage 2; and augmentation from the very first epoch, for as many epochs as both stages together. Lines are means,
-# bands go from the worst to the best seed.
+# bands go from the lowest to the highest seed in each epoch.
 
 # %%
 from statistics import mean, stdev
@@ -215,8 +216,9 @@ if seeds:
     print(f"The detour through stage 2 ends {detour:+.1f} points from augmentation from scratch.")
 
 # %% [markdown]
-# If the plain control stays where stage 2 ended, more training isn't the reason, and augmentation is. The second
-# control asks something else: was the detour through 100 % worth it, or does augmentation from scratch get as far?
+# If the plain control stays where stage 2 ended, more training isn't the reason, and augmentation is, as a whole; which
+# part of it, this doesn't tell. The second control asks something else: was the detour through 100 % worth it, or does
+# augmentation from scratch get as far?
 #
 # ## Why does it work?
 #
@@ -224,7 +226,8 @@ if seeds:
 # pictures of a class have in common. It has a price: some crops show too little to tell the class, so running accuracy
 # can't reach 100 %. That isn't a fault.
 #
-# The curves jump by several points from epoch to epoch, because the learning rate is never lowered, as in the report.
+# The curves jump by several points from epoch to epoch. We think it's mostly because the learning rate is never
+# lowered, as in the report, so the last steps are as large as the first; and a few hundred images make a coarse ruler.
 # Compare tables and means, not single points.
 
 # %% [markdown]

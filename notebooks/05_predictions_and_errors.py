@@ -174,14 +174,13 @@ if wrong.any() and not wrong.all():
     print(f"Of the mistakes, {(shares[wrong] > 0.9).float().mean():.0%} were made with a confidence above 90 %.")
     sure = shares > 0.9
     if sure.any():
-        print(
-            f"When its confidence is above 90 %, the network is right in {(~wrong)[sure].float().mean():.0%} of cases."
-        )
+        print(f"Where its confidence is above 90 %, it is {shares[sure].mean():.0%} on average,")
+        print(f"and the network is right in {(~wrong)[sure].float().mean():.0%} of these cases.")
 
 # %% [markdown]
-# If it's right in fewer than 90 % of these cases, the network is **overconfident**: its probabilities aren't
-# **calibrated**. That's common. On its training images a network ends up right almost always, so the loss keeps
-# rewarding more confidence; nothing tells it that new images are harder.
+# If it's right less often than its mean confidence says, the network is **overconfident**: its probabilities aren't
+# **calibrated**. That's common. On training images that are right already, more confidence always lowers the loss;
+# nothing there shows that it isn't justified elsewhere.
 #
 # ## A photograph of your own
 #
@@ -205,7 +204,7 @@ for share, category in zip(likely.tolist(), classes.tolist()):
 # %% [markdown]
 # The network always answers with one of *its* 80 classes, and the probabilities always add up to 100 %. If it has only
 # seen generated shapes and tells you that your dog is a vermilion net with 95 % confidence, it doesn't mean "95 %
-# sure". It means: "of all the answers I can give, this one fits by far the least badly." There's no class "none of
+# sure". It means: "of all the answers I can give, this one fits least badly." There's no class "none of
 # these", and no training image that would have taught it one.
 #
 # ## Recap
