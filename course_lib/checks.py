@@ -54,22 +54,22 @@ def _check(judge):
     return check
 
 
-def _refuse(mistakes):
-    """Raise _Wrong with the first sentence that applies. mistakes: {sentence: does it apply?}"""
-    for sentence, applies in mistakes.items():
-        if applies:
-            raise _Wrong(sentence)
+def _refuse(is_wrong, sentence):
+    """Raise _Wrong with this sentence if it applies."""
+    if is_wrong:
+        raise _Wrong(sentence)
 
 
 def _compare(answer, right, mistakes, hint, tolerance=1e-4):
     """Raise _Wrong unless `answer` is close to `right`. mistakes: {sentence: the answer that this mistake leads to}."""
-    _refuse({_NONE: answer is None})
+    _refuse(answer is None, _NONE)
     answer, right = torch.as_tensor(answer).detach().cpu().double(), torch.as_tensor(right).double()
-    if answer.shape != right.shape:
-        raise _Wrong(f"Your result has the shape {tuple(answer.shape)} instead of {tuple(right.shape)}: {hint}.")
+    shapes = f"{tuple(answer.shape)} instead of {tuple(right.shape)}"
+    _refuse(answer.shape != right.shape, f"Your result has the shape {shapes}: {hint}.")
     is_close_to = functools.partial(torch.allclose, answer, rtol=tolerance, atol=tolerance)
     if not is_close_to(right):
-        _refuse({sentence: is_close_to(torch.as_tensor(value).double()) for sentence, value in mistakes.items()})
+        for sentence, value in mistakes.items():
+            _refuse(is_close_to(torch.as_tensor(value).double()), sentence)
         if answer.ndim == 0:
             raise _Wrong(f"You get {answer:.4g}, not {right:.4g}: {hint}.")
         raise _Wrong(f"The shape is right, but some numbers are off by {(answer - right).abs().max():.2g}: {hint}.")
@@ -82,7 +82,7 @@ def res_block(my_res_block):
         ours, x = our_block(in_, out_, stride), torch.randn(2, in_, 8, 8)
         theirs = my_res_block(in_, out_) if stride == 1 else my_res_block(in_, out_, stride)
         _copy_weights(ours, theirs, f"my_res_block({in_}, {out_}, {stride})")
-        _refuse({"The 3×3 convolution needs padding=1.": theirs.conv2[0].padding == (0, 0)})
+        _refuse(theirs.conv2[0].padding == (0, 0), "The 3×3 convolution needs padding=1.")
         with torch.no_grad():
             right, main, short = ours(x), ours.conv3(ours.conv2(ours.conv1(x))), ours.shortway(x)
             early = main.relu() + short
@@ -102,40 +102,36 @@ def _copy_weights(ours, theirs, call):
     """Give our block's weights to another one; raises _Wrong if its layers differ. call: how it was made."""
     needs, has = ours.state_dict(), theirs.state_dict()
     missing, extra = needs.keys() - has.keys(), has.keys() - needs.keys()
-    short = {name for name in missing | extra | has.keys() if name.startswith("shortway")}
+    short = {name for name in {**needs, **has} if name.startswith("shortway")}
+    remedy = "make each part an nn.Sequential of a convolution, BatchNorm, and perhaps a ReLU"
+    _refuse(missing and extra, f"A model.pth of the report wouldn't fit, since your weights' names differ: {remedy}.")
+    _refuse(extra and extra == short, f"{call}: The shapes agree here, so the short-cut is the identity.")
     reason = "the stride isn't 1" if ours.conv2[0].stride != (1, 1) else "the channels differ (in_ ≠ 2·out_)"
-    names = "so that the weights have the report's names, or a model.pth wouldn't fit"
-    mistakes = {
-        f"Make each of conv1, conv2, conv3 and shortway an nn.Sequential, {names}.": missing and extra,
-        f"{call} has no convolution on the short-cut; it needs one, since {reason}.": missing and missing == short,
-        f"{call} has a layer on the short-cut. The shapes agree here, so the short-cut is the identity.": (
-            extra and extra == short
-        ),
-    }
-    _refuse(mistakes)
+    needed = f"{call} has no convolution on the short-cut; it needs one, since {reason}."
+    _refuse(missing and missing == short, needed)
     for name in [*has, *needs]:
         found, expected = (tuple(weights[name].shape) if name in weights else "missing" for weights in (has, needs))
-        if found != expected:
-            raise _Wrong(f"In {call}, {name} is {found}, but {expected} in the report's block.")
+        _refuse(found != expected, f"In {call}, {name} is {found}, but {expected} in the report's block.")
     theirs.load_state_dict(needs)
 
 
 @_check
 def layers(my_count):
     """The number of layers with weights on the longest way from the image to the logits."""
+    _refuse(not isinstance(my_count, Real), "Give a number.")
+    every = f"{my_count} counts a short-cut in every block; only four have one, and none is on the main path."
     mistakes = {
-        "Give a number.": not isinstance(my_count, Real),
-        "13 counts blocks; each has three convolutions.": my_count == 13,
-        "40 forgets one of the ends: conv1 before the blocks, or fc (a linear layer has weights, too).": my_count == 40,
-        "44 is the number of all convolutions: leave out those on short-cuts, and add fc.": my_count == 44,
-        "45 counts the short-cuts: their four convolutions lie beside the main path, not on it.": my_count == 45,
-        f"{my_count} counts a short-cut in every block; only four have one, and none is on the main path.": (
-            my_count in (53, 54)
-        ),
-        "That believes the report, which says “over 50”: count the layers in its code.": my_count in range(50, 1000),
-        f"It isn't {my_count}: follow an image from conv1 to fc, and count what has weights.": my_count != 41,
+        13: "13 counts blocks; each has three convolutions.",
+        39: "39 forgets both ends: conv1 before the blocks, and fc (a linear layer has weights, too).",
+        40: "40 forgets one of the ends: conv1 before the blocks, or fc (a linear layer has weights, too).",
+        44: "44 is the number of all convolutions: leave out those on short-cuts, and add fc.",
+        45: "45 counts the short-cuts: their four convolutions lie beside the main path, not on it.",
+        50: "That believes the report, which says “over 50”: count the layers in its code instead.",
+        53: every,
+        54: every,
     }
-    _refuse(mistakes)
+    other = f"It isn't {my_count}: follow an image from conv1 to fc, and count what has weights on its way."
+    _refuse(my_count != 41, mistakes.get(my_count, other))
     return "41: conv1, three convolutions in each of 13 blocks, and fc."
 
 
@@ -146,17 +142,17 @@ def cross_entropy(my_cross_entropy):
     right, twice = F.cross_entropy(logits, labels), F.cross_entropy(logits.softmax(1), labels)
     over_images, probability = F.nll_loss(logits.log_softmax(0), labels), -F.nll_loss(logits.softmax(1), labels)
     mistakes = {
+        "That's softmax twice: the loss gets logits, and its log-softmax is the only one.": twice,
         "That's the sum: take the mean, so that the loss doesn't grow with the batch.": 6 * right,
         "The sign is wrong: a probability's logarithm is negative, so the loss is minus their mean.": -right,
         "You divide by B·80: only one of an image's 80 numbers counts, so divide by B.": right / 80,
+        "Softmax goes over the classes: dim=1.": over_images,
         "The logarithm is missing.": -probability,
         "The logarithm is missing, and so is the minus.": probability,
-        "That's softmax twice: the loss gets logits, and its log-softmax is the only one.": twice,
-        "Softmax goes over the classes: dim=1.": over_images,
     }
     hint = "take minus the mean of the right classes' log-probabilities"
     _compare(my_cross_entropy(logits.clone(), labels.clone()), right, mistakes, hint)
-    hint = "exp of a logit of 1000 overflows, so subtract the maximum, or use logsumexp"
+    hint = "a logit of 1000 makes exp overflow, so subtract the maximum, or use logsumexp"
     _compare(my_cross_entropy(logits + 1000, labels), right, {}, hint, tolerance=0.01)
     logits = torch.tensor([[1000.0] + [0.0] * 79] * 2)
     hint = "beside a logit of 1000, probabilities are 0: take the log-softmax directly, with logsumexp"
@@ -169,29 +165,27 @@ def no_shortcut(my_block, my_prediction, course):
     """Train with `my_block`, which has no short-cut; how far is the predicted loss of the last pass from its loss?"""
     for in_, stride in (8, 1), (6, 2):
         block, x = my_block(in_, 4, stride).eval(), torch.randn(2, in_, 8, 8)
-        out = block(x)
-        _refuse({_NONE: out is None})
+        opened = block(x)
+        _refuse(opened is None, _NONE)
         for layer in block.modules():
             if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
                 nn.init.zeros_(layer.weight)  # closes the main path
         if not torch.equal(*block(x)):  # two different inputs
             raise _Wrong("Your block still has a short-cut: even with conv2's weights at 0, the input gets through.")
-        _refuse({"The last ReLU is missing: change only the addition, and keep the ReLU.": out.min() < 0})
-    _refuse({"Your prediction isn't a number.": not isinstance(my_prediction, Real)})
-    _refuse({"Predict a finite loss above 0: a cross entropy is never negative.": not 0 < my_prediction < float("inf")})
-    without, ours = _last_loss(my_block, course), _last_loss(our_block, course)
+        _refuse((opened < 0).any(), "The last ReLU is missing: change only the addition, and keep the last ReLU.")
+    _refuse(not isinstance(my_prediction, Real), "Your prediction isn't a number.")
+    _refuse(not 0 < my_prediction < float("inf"), "Predict a loss above 0: a cross entropy is never negative.")
+    images, seed = course.data.train.take(IMAGES, seed=course.settings.seed), course.settings.seed
+    losses = []
+    for block in my_block, our_block:  # measured once and then read
+        model = get_model(lambda _, block=block: MyModel(block), seed=seed)
+        losses += [trial(course, images, epochs=PASSES, model=model, size=32, batch_size=IMAGES)[-1]["loss"]]
+    without, ours = losses
     factor = max(my_prediction / without, without / my_prediction)
     return (
         f"Without the short-cut, the loss is {without:.3g} after {PASSES} passes; you predicted {my_prediction:.3g}, "
         f"off by a factor of {factor:.1f}; with the short-cut, it's {ours:.3g}."
     )
-
-
-def _last_loss(block, course):
-    """The loss of the last pass, at 32 × 32 pixels; it's measured once and then read."""
-    images, seed = course.data.train.take(IMAGES, seed=course.settings.seed), course.settings.seed
-    model = get_model(lambda _: MyModel(block), seed=seed)
-    return trial(course, images, epochs=PASSES, model=model, size=32, batch_size=IMAGES)[-1]["loss"]
 
 
 @_check
@@ -207,12 +201,8 @@ def accuracy(my_accuracy):
         "That's the mean of three accuracies, so the last 6 images weigh as much as 32.": (12 / 32 + 1 + 1 / 6) / 3,
         "That's a percentage: a share lies between 0 and 1.": 100 * 45 / 70,
     }
-
-    def in_eval_mode(norm, _):
-        mixing = "The model is in training mode, where BatchNorm mixes the images of a batch: call model.eval() first."
-        _refuse({mixing: norm.training})
-
-    model[2].register_forward_pre_hook(in_eval_mode)
+    mixing = "The model is in training mode, where BatchNorm mixes the images of a batch: call model.eval() first."
+    model[2].register_forward_pre_hook(lambda norm, _: _refuse(norm.training, mixing))
     for training in True, False:
         given = deepcopy(model).train(training)
         try:
@@ -220,7 +210,7 @@ def accuracy(my_accuracy):
         except IndexError:
             raise _Wrong("The last batch has 6 images, so range(32) runs past its end: use its own length.") from None
         moved = "The number is right, but the model's mode has changed: at the end, put back what model.training was."
-        _refuse({moved: given.training != training})
+        _refuse(given.training != training, moved)
     return "All 70 images count once, in eval mode, and the model is as it was."
 
 
@@ -230,50 +220,40 @@ def augmentation(my_batch):
     down = Image.linear_gradient("L")
     across = down.transpose(Image.Transpose.TRANSPOSE)
     image = Image.merge("RGB", [across, down, Image.new("L", down.size, 255)])  # blue is 1 all over the image
-    two = [image, image.rotate(90)]
-    plain, heldout = torch.stack([plain_transform(64)(each) for each in two]), _batch(my_batch, two, False)
-    random = not torch.equal(heldout, my_batch(two, False))
-    _refuse({"Held-out images are augmented: without training, they should come out the same every time.": random})
+    images = 128 * [image] + [image.rotate(90)]
+    plain = torch.stack([plain_transform(64)(image) for image in images])
+    heldout, again, pictures = my_batch(images, False), my_batch(images, False), my_batch(images, True)
+    for batch in heldout, again, pictures:
+        _refuse(batch is None, _NONE)
+        _refuse(isinstance(batch, list | tuple), "Return one tensor: torch.stack the images.")
+        wanted = batch.dtype == torch.float32 and batch.shape == plain.shape
+        _refuse(not wanted, f"Return float32 (B, 3, 64, 64), not {batch.dtype} {tuple(batch.shape)}.")
+    once = "Held-out images are augmented: without training, they should come out the same every time."
+    _refuse(not torch.equal(heldout, again), once)
     _compare(heldout, plain, {}, "without training, it's Resize, ToTensor and Normalize, nothing else", tolerance=0.05)
-    pictures = _batch(my_batch, 256 * [image], True)  # so many that right ones fail less than once in a million times
-    maps, blue = _maps(pictures), pictures[:, 2]
-    sizes, angles = maps.norm(dim=2).prod(1), (maps[:, 0, 1] / maps[:, 0, 0]).atan().rad2deg().abs()
-    skew = (maps[:, 0] * maps[:, 1]).sum(1).abs() / sizes
+    pictures = pictures[:-1]  # of the same image
+    _refuse((pictures == heldout[0]).all(), "Training images come out as plain as held-out ones: augment them.")
+    _refuse((pictures == pictures[0]).all(), "There's one draw for the whole batch: copies of an image come out alike.")
+    # Red and green say where in the image a pixel was. By least squares, that's a linear map of where it is, whose rows
+    # are as long as the crop is wide and high, are at right angles, and turn with the rotation.
+    blue, here = pictures[:, 2], torch.linspace(-1, 1, 64).expand(64, 64)
+    inside = (blue > 0.9).flatten(1)[..., None]
+    here = torch.stack([here, here.T, torch.ones(64, 64)], dim=2).flatten(0, 1)
+    maps = torch.linalg.lstsq(here * inside, pictures[:, :2].flatten(2).mT * inside).solution[:, :2].mT
+    areas = maps.norm(dim=2).prod(1)
+    skewed = (maps[:, 0] * maps[:, 1]).sum(1).abs() > 0.05 * areas
+    _refuse(skewed.any(), "The crop comes after the rotation, so it distorts the turned picture: crop first.")
+    angles = (maps[:, 0, 1] / maps[:, 0, 0]).atan().rad2deg().abs()
+    turned = ((angles > 75) & (angles < 88)).any()
+    _refuse(not turned, "No picture is turned by about 80°: RandomRotation(90) is missing, or turns too little.")
+    _refuse(blue.min() < -0.5, "The corners that a rotation leaves empty are −1, black: rotate after Normalize.")
+    _refuse((blue != 0).all(), "The corners that a rotation leaves empty aren't exactly 0: rotate after Normalize.")
     flips = (maps.diagonal(dim1=1, dim2=2)[angles < 75] > 0).unique(dim=0)
-    far, scales = (angles > 75) & (angles < 88), f"{sizes.min():.0%} to {sizes.max():.0%}"
-    defaults = 0.07 < sizes.min() < 0.15 and sizes.max() > 0.8
-    mistakes = {
-        "Training images come out as plain as held-out ones: augment them.": (pictures == heldout[0]).all(),
-        "There's one draw for the whole batch: copies of an image come out alike.": (pictures == pictures[0]).all(),
-        "The crop comes after the rotation, so it distorts the turned picture: crop first.": (skew > 0.05).any(),
-        "No picture is turned by about 80°: RandomRotation(90) is missing, or turns too little.": not far.any(),
-        "The corners that a rotation leaves empty are −1, black: rotate after Normalize.": blue.min() < -0.5,
-        "The corners that a rotation leaves empty aren't exactly 0: rotate after Normalize.": (blue != 0).all(),
-        "Pictures aren't flipped in both directions.": len(flips) < 4,
-        f"Crops show {scales} of an image, not 8% to 100%: use RandomResizedCrop's defaults.": not defaults,
-    }
-    _refuse(mistakes)
+    _refuse(len(flips) < 4, "Pictures aren't flipped in both directions.")
+    low, high = areas.aminmax()
+    scales = f"Crops show {low:.0%} to {high:.0%} of an image, not 8% to 100%: use RandomResizedCrop's defaults."
+    _refuse(not 0.07 < low < 0.2 or high < 0.7, scales)
     return "Each training image has its own crop, flips and rotation with mid-grey corners; held-out images stay plain."
-
-
-def _batch(my_batch, images, training):
-    """The batch that `my_batch` makes; raises _Wrong if it isn't one tensor of the right type and shape."""
-    batch = my_batch(images, training)
-    _refuse({_NONE: batch is None, "Return one tensor: torch.stack the images.": isinstance(batch, list | tuple)})
-    if batch.dtype != torch.float32 or batch.shape != (len(images), 3, 64, 64):
-        raise _Wrong(f"Return float32 (B, 3, 64, 64), not {batch.dtype} {tuple(batch.shape)}.")
-    return batch
-
-
-def _maps(pictures):
-    """How red and green, a pixel's position in the original, depend on where it is in a picture: (B, 2, 2).
-
-    Rows are as long as the crop is wide and high, at right angles, and turned by the rotation. By least squares.
-    """
-    inside = (pictures[:, 2] > 0.9).flatten(1)[..., None]
-    across = torch.linspace(-1, 1, 64).expand(64, 64)
-    here = torch.stack([across, across.T, torch.ones(64, 64)], dim=2).flatten(0, 1)
-    return torch.linalg.lstsq(here * inside, pictures[:, :2].flatten(2).mT * inside).solution[:, :2].mT
 
 
 @_check
@@ -282,15 +262,14 @@ def colour_share(my_share):
     labels, shift = torch.randint(80, (400,)), 20 * torch.randint(4, (400,))
     predicted = torch.cat([labels[:200], (labels + shift)[200:300] % 80, torch.randint(80, (100,))])
     wrong, motif, colour = predicted != labels, predicted // 20 == labels // 20, predicted % 20 == labels % 20
+    all_images = "You divide by all images: the question is what share of the errors has the right colour."
     mistakes = {
-        "You divide by all images: the question is what share of the errors has the right colour.": wrong & colour,
-        "That's the motif: label // 20 is the motif, and the remainder, label % 20, is the colour.": motif[wrong],
-        "You count right answers, too: pick the errors first.": colour,
+        all_images: (wrong & colour).float().mean(),
+        "That's the motif: label // 20 is the motif, and label % 20 is the colour.": motif[wrong].float().mean(),
+        "You count right answers, too: pick the errors first.": colour.float().mean(),
     }
-    mistakes = {sentence: right.float().mean() for sentence, right in mistakes.items()}
-    _compare(
-        my_share(labels, predicted), colour[wrong].float().mean(), mistakes, "among the errors, compare label % 20"
-    )
+    right = colour[wrong].float().mean()
+    _compare(my_share(labels, predicted), right, mistakes, "among the errors, compare label % 20")
     return "You divide the errors with the right colour by all errors."
 
 

@@ -50,7 +50,8 @@ class LiveCurve:
 
     def _draw(self, history, running):
         self.drawn_at, entries, number = time.monotonic(), history + running, self.stage.number
-        figure = plot_history({number: entries}, {number: self.stored}, self._title(entries[-1], history))
+        stored = {number: self.stored[: len(entries)]}  # no further, or it would give the outcome away
+        figure = plot_history({number: entries}, stored, self._title(entries[-1], history))
         if self.handle:
             self.handle.update(figure)
         else:
