@@ -6,7 +6,6 @@ explains the mistake that your answer agrees with.
 
 import functools
 from copy import deepcopy
-from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,6 @@ from .model import res_block as our_block
 from .results import trial
 
 PASSES, IMAGES = 30, 160  # what `no_shortcut` trains: all images in one batch, so one step per pass
-_NONE = "It returns None: is a `return` missing?"
 
 
 class Todo(Exception):
@@ -62,17 +60,15 @@ def _refuse(is_wrong, sentence):
 
 def _compare(answer, right, mistakes, hint, tolerance=1e-4):
     """Raise _Wrong unless `answer` is close to `right`. mistakes: {sentence: the answer that this mistake leads to}."""
-    _refuse(answer is None, _NONE)
+    _refuse(answer is None, "Your function returns None: is a `return` missing?")
     answer, right = torch.as_tensor(answer).detach().cpu().double(), torch.as_tensor(right).double()
-    shapes = f"{tuple(answer.shape)} instead of {tuple(right.shape)}"
-    _refuse(answer.shape != right.shape, f"Your result has the shape {shapes}: {hint}.")
+    _refuse(answer.shape != right.shape, f"Your shape is {tuple(answer.shape)}, not {tuple(right.shape)}: {hint}.")
     is_close_to = functools.partial(torch.allclose, answer, rtol=tolerance, atol=tolerance)
     if not is_close_to(right):
         for sentence, value in mistakes.items():
             _refuse(is_close_to(torch.as_tensor(value).double()), sentence)
-        if answer.ndim == 0:
-            raise _Wrong(f"You get {answer:.4g}, not {right:.4g}: {hint}.")
-        raise _Wrong(f"The shape is right, but some numbers are off by {(answer - right).abs().max():.2g}: {hint}.")
+        off = f"the right shape, but numbers off by up to {(answer - right).abs().max():.2g}"
+        raise _Wrong(f"You get {off if answer.ndim else f'{answer:.4g}, not {right:.4g}'}: {hint}.")
 
 
 @_check
@@ -81,7 +77,18 @@ def res_block(my_res_block):
     for in_, out_, stride in (8, 4, 1), (6, 4, 1), (8, 4, 2):  # same shape; other channels only; other height and width
         ours, x = our_block(in_, out_, stride), torch.randn(2, in_, 8, 8)
         theirs = my_res_block(in_, out_) if stride == 1 else my_res_block(in_, out_, stride)
-        _copy_weights(ours, theirs, f"my_res_block({in_}, {out_}, {stride})")
+        needs, has = ours.state_dict(), theirs.state_dict()
+        missing, extra = needs.keys() - has.keys(), has.keys() - needs.keys()
+        short = {name for name in {**needs, **has} if name.startswith("shortway")}
+        call = f"my_res_block({in_}, {out_}, {stride})"
+        because = "the channels differ (in_ ≠ 2·out_)" if stride == 1 else "the stride isn't 1"
+        _refuse(missing and extra, "With your weights' names, a model.pth won't fit: make each part an nn.Sequential.")
+        _refuse(missing and missing == short, f"{call} needs a convolution on the short-cut, since {because}.")
+        _refuse(extra and extra == short, f"{call}: The shapes agree here, so the short-cut is the identity.")
+        for name in [*has, *needs]:
+            found, expected = (tuple(names[name].shape) if name in names else "missing" for names in (has, needs))
+            _refuse(found != expected, f"In {call}, {name} is {found}, but {expected} in the report's block.")
+        theirs.load_state_dict(needs)
         _refuse(theirs.conv2[0].padding == (0, 0), "The 3×3 convolution needs padding=1.")
         with torch.no_grad():
             right, main, short = ours(x), ours.conv3(ours.conv2(ours.conv1(x))), ours.shortway(x)
@@ -98,40 +105,21 @@ def res_block(my_res_block):
     return "Your block computes what the report's does, whether or not its short-cut needs a convolution."
 
 
-def _copy_weights(ours, theirs, call):
-    """Give our block's weights to another one; raises _Wrong if its layers differ. call: how it was made."""
-    needs, has = ours.state_dict(), theirs.state_dict()
-    missing, extra = needs.keys() - has.keys(), has.keys() - needs.keys()
-    short = {name for name in {**needs, **has} if name.startswith("shortway")}
-    remedy = "make each part an nn.Sequential of a convolution, BatchNorm, and perhaps a ReLU"
-    _refuse(missing and extra, f"A model.pth of the report wouldn't fit, since your weights' names differ: {remedy}.")
-    _refuse(extra and extra == short, f"{call}: The shapes agree here, so the short-cut is the identity.")
-    reason = "the stride isn't 1" if ours.conv2[0].stride != (1, 1) else "the channels differ (in_ ≠ 2·out_)"
-    needed = f"{call} has no convolution on the short-cut; it needs one, since {reason}."
-    _refuse(missing and missing == short, needed)
-    for name in [*has, *needs]:
-        found, expected = (tuple(weights[name].shape) if name in weights else "missing" for weights in (has, needs))
-        _refuse(found != expected, f"In {call}, {name} is {found}, but {expected} in the report's block.")
-    theirs.load_state_dict(needs)
-
-
 @_check
 def layers(my_count):
     """The number of layers with weights on the longest way from the image to the logits."""
-    _refuse(not isinstance(my_count, Real), "Give a number.")
+    _refuse(not isinstance(my_count, int | float), "Give a number.")
     every = f"{my_count} counts a short-cut in every block; only four have one, and none is on the main path."
+    _refuse(my_count in (53, 54), every)
     mistakes = {
         13: "13 counts blocks; each has three convolutions.",
-        39: "39 forgets both ends: conv1 before the blocks, and fc (a linear layer has weights, too).",
         40: "40 forgets one of the ends: conv1 before the blocks, or fc (a linear layer has weights, too).",
         44: "44 is the number of all convolutions: leave out those on short-cuts, and add fc.",
         45: "45 counts the short-cuts: their four convolutions lie beside the main path, not on it.",
         50: "That believes the report, which says “over 50”: count the layers in its code instead.",
-        53: every,
-        54: every,
     }
     other = f"It isn't {my_count}: follow an image from conv1 to fc, and count what has weights on its way."
-    _refuse(my_count != 41, mistakes.get(my_count, other))
+    _refuse(my_count != 41, mistakes.get(min(my_count, 50), other))
     return "41: conv1, three convolutions in each of 13 blocks, and fc."
 
 
@@ -140,22 +128,17 @@ def cross_entropy(my_cross_entropy):
     """`my_cross_entropy(logits, labels)`: float (B, 80), int64 (B,) → the mean loss in nats."""
     logits, labels = 3 * torch.randn(6, 80), torch.randint(80, (6,))
     right, twice = F.cross_entropy(logits, labels), F.cross_entropy(logits.softmax(1), labels)
-    over_images, probability = F.nll_loss(logits.log_softmax(0), labels), -F.nll_loss(logits.softmax(1), labels)
+    over_images, no_logarithm = F.nll_loss(logits.log_softmax(0), labels), F.nll_loss(logits.softmax(1), labels)
     mistakes = {
         "That's softmax twice: the loss gets logits, and its log-softmax is the only one.": twice,
         "That's the sum: take the mean, so that the loss doesn't grow with the batch.": 6 * right,
         "The sign is wrong: a probability's logarithm is negative, so the loss is minus their mean.": -right,
-        "You divide by B·80: only one of an image's 80 numbers counts, so divide by B.": right / 80,
         "Softmax goes over the classes: dim=1.": over_images,
-        "The logarithm is missing.": -probability,
-        "The logarithm is missing, and so is the minus.": probability,
+        "The logarithm is missing.": no_logarithm,
     }
-    hint = "take minus the mean of the right classes' log-probabilities"
-    _compare(my_cross_entropy(logits.clone(), labels.clone()), right, mistakes, hint)
-    hint = "a logit of 1000 makes exp overflow, so subtract the maximum, or use logsumexp"
-    _compare(my_cross_entropy(logits + 1000, labels), right, {}, hint, tolerance=0.01)
+    _compare(my_cross_entropy(logits.clone(), labels), right, mistakes, "average minus log p of the right classes")
     logits = torch.tensor([[1000.0] + [0.0] * 79] * 2)
-    hint = "beside a logit of 1000, probabilities are 0: take the log-softmax directly, with logsumexp"
+    hint = "with a logit of 1000, exp overflows or becomes 0, so take the log-softmax directly, with logsumexp"
     _compare(my_cross_entropy(logits, torch.tensor([0, 1])), 500, {}, hint)
     return "Your loss agrees with PyTorch's, even for a logit of 1000."
 
@@ -164,23 +147,17 @@ def cross_entropy(my_cross_entropy):
 def no_shortcut(my_block, my_prediction, course):
     """Train with `my_block`, which has no short-cut; how far is the predicted loss of the last pass from its loss?"""
     for in_, stride in (8, 1), (6, 2):
-        block, x = my_block(in_, 4, stride).eval(), torch.randn(2, in_, 8, 8)
-        opened = block(x)
-        _refuse(opened is None, _NONE)
-        for layer in block.modules():
-            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
-                nn.init.zeros_(layer.weight)  # closes the main path
-        if not torch.equal(*block(x)):  # two different inputs
-            raise _Wrong("Your block still has a short-cut: even with conv2's weights at 0, the input gets through.")
-        _refuse((opened < 0).any(), "The last ReLU is missing: change only the addition, and keep the last ReLU.")
-    _refuse(not isinstance(my_prediction, Real), "Your prediction isn't a number.")
+        block, ours, x = my_block(in_, 4, stride), our_block(in_, 4, stride), torch.randn(2, in_, 8, 8)
+        block.load_state_dict(ours.state_dict(), strict=False)  # the short-cut's weights may be missing
+        main = ours.conv3(ours.conv2(ours.conv1(x))).detach()
+        hint = "your block still has a short-cut, or you've changed more than the addition (a layer, or its name)"
+        _compare(block(x), main.relu(), {"The last ReLU is missing: change only the addition.": main}, hint)
+    _refuse(not isinstance(my_prediction, int | float), "Your prediction isn't a number.")
     _refuse(not 0 < my_prediction < float("inf"), "Predict a loss above 0: a cross entropy is never negative.")
     images, seed = course.data.train.take(IMAGES, seed=course.settings.seed), course.settings.seed
-    losses = []
-    for block in my_block, our_block:  # measured once and then read
-        model = get_model(lambda _, block=block: MyModel(block), seed=seed)
-        losses += [trial(course, images, epochs=PASSES, model=model, size=32, batch_size=IMAGES)[-1]["loss"]]
-    without, ours = losses
+    models = [get_model(lambda _, block=block: MyModel(block), seed=seed) for block in (my_block, our_block)]
+    histories = [trial(course, images, epochs=PASSES, model=model, size=32, batch_size=IMAGES) for model in models]
+    without, ours = [history[-1]["loss"] for history in histories]
     factor = max(my_prediction / without, without / my_prediction)
     return (
         f"Without the short-cut, the loss is {without:.3g} after {PASSES} passes; you predicted {my_prediction:.3g}, "
@@ -199,7 +176,6 @@ def accuracy(my_accuracy):
     mistakes = {
         "You divide by 3 · 32 = 96 images, but the last batch has only 6: add up len(labels).": 45 / 96,
         "That's the mean of three accuracies, so the last 6 images weigh as much as 32.": (12 / 32 + 1 + 1 / 6) / 3,
-        "That's a percentage: a share lies between 0 and 1.": 100 * 45 / 70,
     }
     mixing = "The model is in training mode, where BatchNorm mixes the images of a batch: call model.eval() first."
     model[2].register_forward_pre_hook(lambda norm, _: _refuse(norm.training, mixing))
@@ -209,50 +185,38 @@ def accuracy(my_accuracy):
             _compare(my_accuracy(given, batches), 45 / 70, mistakes, "divide all right answers by all images")
         except IndexError:
             raise _Wrong("The last batch has 6 images, so range(32) runs past its end: use its own length.") from None
-        moved = "The number is right, but the model's mode has changed: at the end, put back what model.training was."
-        _refuse(given.training != training, moved)
+        _refuse(given.training != training, "The model's mode has changed: put back what model.training was.")
     return "All 70 images count once, in eval mode, and the model is as it was."
 
 
 @_check
 def augmentation(my_batch):
     """`my_batch(images, training)`: PIL images → float32 (B, 3, 64, 64) in [-1, 1], augmented only when training."""
-    down = Image.linear_gradient("L")
-    across = down.transpose(Image.Transpose.TRANSPOSE)
-    image = Image.merge("RGB", [across, down, Image.new("L", down.size, 255)])  # blue is 1 all over the image
-    images = 128 * [image] + [image.rotate(90)]
+    down, white = Image.linear_gradient("L"), Image.new("L", (256, 256), 255)
+    image = Image.merge("RGB", [down.transpose(Image.Transpose.TRANSPOSE), down, white])
+    images = 128 * [image] + [image.rotate(90)]  # so many that chance never fails a right answer below
     plain = torch.stack([plain_transform(64)(image) for image in images])
-    heldout, again, pictures = my_batch(images, False), my_batch(images, False), my_batch(images, True)
-    for batch in heldout, again, pictures:
-        _refuse(batch is None, _NONE)
-        _refuse(isinstance(batch, list | tuple), "Return one tensor: torch.stack the images.")
-        wanted = batch.dtype == torch.float32 and batch.shape == plain.shape
-        _refuse(not wanted, f"Return float32 (B, 3, 64, 64), not {batch.dtype} {tuple(batch.shape)}.")
-    once = "Held-out images are augmented: without training, they should come out the same every time."
-    _refuse(not torch.equal(heldout, again), once)
-    _compare(heldout, plain, {}, "without training, it's Resize, ToTensor and Normalize, nothing else", tolerance=0.05)
-    pictures = pictures[:-1]  # of the same image
-    _refuse((pictures == heldout[0]).all(), "Training images come out as plain as held-out ones: augment them.")
-    _refuse((pictures == pictures[0]).all(), "There's one draw for the whole batch: copies of an image come out alike.")
-    # Red and green say where in the image a pixel was. By least squares, that's a linear map of where it is, whose rows
-    # are as long as the crop is wide and high, are at right angles, and turn with the rotation.
-    blue, here = pictures[:, 2], torch.linspace(-1, 1, 64).expand(64, 64)
-    inside = (blue > 0.9).flatten(1)[..., None]
-    here = torch.stack([here, here.T, torch.ones(64, 64)], dim=2).flatten(0, 1)
-    maps = torch.linalg.lstsq(here * inside, pictures[:, :2].flatten(2).mT * inside).solution[:, :2].mT
-    areas = maps.norm(dim=2).prod(1)
-    skewed = (maps[:, 0] * maps[:, 1]).sum(1).abs() > 0.05 * areas
+    heldout, pictures = my_batch(images, False), my_batch(images, True)
+    for batch in heldout, pictures:
+        _refuse(not isinstance(batch, torch.Tensor), "Return one tensor: torch.stack the images.")
+        _refuse(batch.dtype != torch.float32 or batch.shape != plain.shape, "Return float32 (B, 3, 64, 64).")
+    _compare(heldout, plain, {}, "held-out images are only resized and normalised, not augmented", tolerance=0.05)
+    pictures, blue = pictures[:128], pictures[:128, 2:]
+    _refuse((pictures == pictures[0]).all(), "Copies of an image come out alike: each needs a draw of its own.")
+    # The mean slopes of red and green make up the linear map from a picture to the image: its rows are as long as the
+    # crop is wide and high, lie at right angles, and turn with the rotation.
+    inside = F.max_pool2d(-blue, 3, stride=1, padding=1) < -0.9
+    slopes = torch.stack(torch.gradient(pictures[:, :2], dim=(3, 2)), dim=2)  # across and down
+    maps = 31.5 * slopes.where(inside[:, :, None], torch.nan).nanmean((3, 4))  # (B, 2, 2)
+    areas, angles = maps.norm(dim=2).prod(1), (maps[:, 0, 1] / maps[:, 0, 0]).atan().rad2deg().abs()
+    skewed, turned = maps.prod(1).sum(1).abs() > 0.05 * areas, (angles > 75) & (angles < 88)
     _refuse(skewed.any(), "The crop comes after the rotation, so it distorts the turned picture: crop first.")
-    angles = (maps[:, 0, 1] / maps[:, 0, 0]).atan().rad2deg().abs()
-    turned = ((angles > 75) & (angles < 88)).any()
-    _refuse(not turned, "No picture is turned by about 80°: RandomRotation(90) is missing, or turns too little.")
-    _refuse(blue.min() < -0.5, "The corners that a rotation leaves empty are −1, black: rotate after Normalize.")
-    _refuse((blue != 0).all(), "The corners that a rotation leaves empty aren't exactly 0: rotate after Normalize.")
-    flips = (maps.diagonal(dim1=1, dim2=2)[angles < 75] > 0).unique(dim=0)
-    _refuse(len(flips) < 4, "Pictures aren't flipped in both directions.")
+    _refuse(not turned.any(), "No picture is turned by about 80°: RandomRotation(90) is missing, or turns too little.")
+    _refuse(blue.min() < -0.5 or (blue != 0).all(), f"Corners are {blue.min():.1g}, not 0: rotate after Normalize.")
+    flips = maps.diagonal(dim1=1, dim2=2)[angles < 75] > 0
+    _refuse(len(flips.unique(dim=0)) < 4, "Pictures aren't flipped in both directions.")
     low, high = areas.aminmax()
-    scales = f"Crops show {low:.0%} to {high:.0%} of an image, not 8% to 100%: use RandomResizedCrop's defaults."
-    _refuse(not 0.07 < low < 0.2 or high < 0.7, scales)
+    _refuse(not 0.07 < low < 0.2 or high < 0.7, f"Crops show {low:.0%} to {high:.0%} of an image, not 8% to 100%.")
     return "Each training image has its own crop, flips and rotation with mid-grey corners; held-out images stay plain."
 
 
@@ -262,14 +226,12 @@ def colour_share(my_share):
     labels, shift = torch.randint(80, (400,)), 20 * torch.randint(4, (400,))
     predicted = torch.cat([labels[:200], (labels + shift)[200:300] % 80, torch.randint(80, (100,))])
     wrong, motif, colour = predicted != labels, predicted // 20 == labels // 20, predicted % 20 == labels % 20
-    all_images = "You divide by all images: the question is what share of the errors has the right colour."
     mistakes = {
-        all_images: (wrong & colour).float().mean(),
+        "You divide by all images: divide by the number of errors.": (wrong & colour).float().mean(),
         "That's the motif: label // 20 is the motif, and label % 20 is the colour.": motif[wrong].float().mean(),
         "You count right answers, too: pick the errors first.": colour.float().mean(),
     }
-    right = colour[wrong].float().mean()
-    _compare(my_share(labels, predicted), right, mistakes, "among the errors, compare label % 20")
+    _compare(my_share(labels, predicted), colour[wrong].float().mean(), mistakes, "compare label % 20 of the errors")
     return "You divide the errors with the right colour by all errors."
 
 

@@ -70,6 +70,7 @@ RIGHT = [
     (checks.accuracy, my_accuracy),
     (checks.augmentation, batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION)),
     (checks.augmentation, batch_maker(CROP, *FLIPS, *NORMALIZED, ROTATION)),
+    (checks.augmentation, batch_maker(CROP, *NORMALIZED, ROTATION, *FLIPS)),
     (checks.colour_share, my_share),
     (checks.colour_share, lambda labels, predicted: my_share(labels, predicted).item()),
     (checks.separating_experiment, "c"),
@@ -139,21 +140,20 @@ def test_the_global_random_state_stays_and_doesnt_matter(check, answer, verdict)
 
 
 class Block(nn.Module):
-    """A `res_block` with other names and in another order, and with switches for mistakes."""
+    """A `res_block` with its ReLUs in `forward`, and with switches for mistakes."""
 
-    def __init__(self, in_, out_, stride=1, *, on_conv1=False, shortcut_if=None):
+    def __init__(self, in_, out_, stride=1, *, on_conv1=False, padding=1, shortcut_if=None):
         super().__init__()
         first, second = (stride, 1) if on_conv1 else (1, stride)
-        self.a, self.norm_a = nn.Conv2d(in_, out_, 1, first, bias=False), nn.BatchNorm2d(out_)
-        self.b, self.norm_b = nn.Conv2d(out_, out_, 3, second, padding=1, bias=False), nn.BatchNorm2d(out_)
-        self.c, self.norm_c = nn.Conv2d(out_, 2 * out_, 1, bias=False), nn.BatchNorm2d(2 * out_)
+        self.conv1 = nn.Sequential(nn.Conv2d(in_, out_, 1, first, bias=False), nn.BatchNorm2d(out_))
+        self.conv2 = nn.Sequential(nn.Conv2d(out_, out_, 3, second, padding, bias=False), nn.BatchNorm2d(out_))
+        self.conv3 = nn.Sequential(nn.Conv2d(out_, 2 * out_, 1, bias=False), nn.BatchNorm2d(2 * out_))
         self.shortway = nn.Sequential()
         if shortcut_if(in_, out_, stride) if shortcut_if else stride != 1 or in_ != 2 * out_:
             self.shortway = nn.Sequential(nn.Conv2d(in_, 2 * out_, 1, stride, bias=False), nn.BatchNorm2d(2 * out_))
 
     def main(self, x):
-        x = self.norm_a(self.a(x)).relu()
-        return self.norm_c(self.c(self.norm_b(self.b(x)).relu()))
+        return self.conv3(self.conv2(self.conv1(x).relu()).relu())
 
     def forward(self, x):
         return (self.main(x) + self.shortway(x)).relu()
@@ -198,7 +198,36 @@ class NoNormInConv3(res_block):
 
 class NoReluInConv1(Block):
     def main(self, x):
-        return self.norm_c(self.c(self.norm_b(self.b(self.a(x))).relu()))
+        return self.conv3(self.conv2(self.conv1(x)).relu())
+
+
+class OtherNames(Block):
+    """Plain convolutions and bn1 … bn3: it computes the same as the report's block."""
+
+    def __init__(self, in_, out_, stride=1):
+        super().__init__(in_, out_, stride)
+        self.conv1, self.bn1 = self.conv1
+        self.conv2, self.bn2 = self.conv2
+        self.conv3, self.bn3 = self.conv3
+
+    def main(self, x):
+        x = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).relu()
+        return self.bn3(self.conv3(x))
+
+
+class ReturnsNothing(res_block):
+    def forward(self, x):
+        super().forward(x)
+
+
+class PlainWithoutLastRelu(Block):
+    def forward(self, x):
+        return self.main(x)
+
+
+class PlainWithoutInnerRelu(NoReluInConv1):
+    def forward(self, x):
+        return self.main(x).relu()
 
 
 def block_with(**switches):
@@ -208,6 +237,14 @@ def block_with(**switches):
 def overflowing_loss(logits, labels):
     exponentials = logits.exp()
     return -(exponentials / exponentials.sum(1, keepdim=True))[range(len(labels)), labels].log().mean()
+
+
+def underflowing_loss(logits, labels):
+    return overflowing_loss(logits - logits.amax(1, keepdim=True), labels)
+
+
+def overflowing_in_the_sum(logits, labels):
+    return (logits.exp().sum(1).log() - logits[range(len(labels)), labels]).mean()
 
 
 def shares(model, batches):
@@ -245,6 +282,11 @@ def heldout_augmented(images, training):
     return batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION)(images, True)
 
 
+def returning(change):
+    """A right `my_batch`, but for a change of what it returns."""
+    return lambda images, training: change(batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION)(images, training))
+
+
 MISTAKES = {
     checks.res_block: [
         ("no ReLU after", NoReluAfterAddition),
@@ -256,40 +298,56 @@ MISTAKES = {
         ("stride", block_with(shortcut_if=lambda in_, out_, stride: in_ != 2 * out_)),
         ("conv1.0.bias", BiasInConv1),
         ("conv3.1.weight", NoNormInConv3),
-        ("compare", NoReluInConv1),
+        ("with the formula", NoReluInConv1),
+        ("shapes agree here, so the short-cut is the identity", block_with(shortcut_if=lambda *_: True)),
+        ("needs padding=1", block_with(padding=0)),
+        ("make each part an nn.Sequential", OtherNames),
+        ("a `return` missing", ReturnsNothing),
     ],
-    checks.layers: [("40", 40), ("all convolutions", 44), ("short-cuts: ", 45), ("“over 50”", 50), ("39: ", 39)],
+    checks.layers: [
+        ("13 counts blocks; each has three convolutions", 13),
+        ("It isn't 39: follow", 39),
+        ("40 forgets one of the ends", 40),
+        ("It isn't 42: follow", 42),
+        ("all convolutions", 44),
+        ("short-cuts: ", 45),
+        ("“over 50”", 52),
+        ("53 counts a short-cut in every block; only four have one", 53),
+        ("54 counts a short-cut in every block; only four have one", 54),
+        ("Give a number.", "41"),
+    ],
     checks.cross_entropy: [
         ("softmax twice", lambda logits, labels: F.cross_entropy(logits.softmax(1), labels)),
         ("sum", lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum")),
         ("sign", lambda logits, labels: -my_loss(logits, labels)),
-        ("80", lambda logits, labels: my_loss(logits, labels) / 80),
-        ("1000", overflowing_loss),
-        ("shape (6,)", lambda logits, labels: F.cross_entropy(logits, labels, reduction="none")),
+        ("You get nan, not 500: with a logit of 1000, exp overflows", overflowing_loss),
+        ("dim=1", lambda logits, labels: F.nll_loss(logits.log_softmax(0), labels)),
+        ("The logarithm is missing.", lambda logits, labels: F.nll_loss(logits.softmax(1), labels)),
+        ("shape is (6,)", lambda logits, labels: F.cross_entropy(logits, labels, reduction="none")),
         ("You get", lambda logits, labels: my_loss(logits, labels) + 1),
     ],
     checks.accuracy: [
         ("range(32)", counted_by_range_32),
         ("96", restoring(lambda model, batches: my_accuracy(model, batches) * 70 / 96)),
         ("mean of three", restoring(lambda model, batches: sum(shares(model, batches)) / 3)),
-        ("train mode", in_the_mode_it_has),
+        ("training mode", in_the_mode_it_has),
         ("mode has changed", left_in_eval_mode),
-        ("percentage", lambda model, batches: 100 * my_accuracy(model, batches)),
         ("You get", lambda model, batches: my_accuracy(model, batches) / 2),
     ],
     checks.augmentation: [
-        ("−1", batch_maker(CROP, *FLIPS, ROTATION, *NORMALIZED)),
-        ("one draw", one_draw),
-        ("Held-out images are augmented", heldout_augmented),
-        ("as plain", lambda images, training: batch_maker()(images, False)),
+        ("are -1, not 0", batch_maker(CROP, *FLIPS, ROTATION, *NORMALIZED)),
+        ("are -0.004, not 0", batch_maker(CROP, *FLIPS, transforms.RandomRotation(90, fill=127), *NORMALIZED)),
+        ("draw of its own", one_draw),
+        ("not augmented", heldout_augmented),
         ("RandomRotation", batch_maker(CROP, *NORMALIZED, *FLIPS)),
+        ("crop first", batch_maker(*NORMALIZED, *FLIPS, ROTATION, CROP)),
         ("flipped", batch_maker(CROP, *NORMALIZED, FLIPS[0], ROTATION)),
-        ("RandomResizedCrop", batch_maker(RESIZE, *NORMALIZED, *FLIPS, ROTATION)),
-        ("nothing else", batch_maker(plain=[RESIZE, transforms.ToTensor()])),
-        ("(64, 3, 60, 60)", batch_maker(plain=[transforms.Resize((60, 60)), *NORMALIZED])),
+        ("of an image, not 8% to 100%", batch_maker(RESIZE, *NORMALIZED, *FLIPS, ROTATION)),
+        ("Return float32 (B, 3, 64, 64).", returning(lambda batch: batch[..., :60])),
+        ("torch.stack the images", returning(list)),
     ],
     checks.colour_share: [
-        ("divide by all", lambda labels, predicted: my_share(labels, predicted) * 200 / 400),
+        ("divide by all", lambda labels, predicted: my_share(labels, predicted) * (labels != predicted).float().mean()),
         ("motif", lambda labels, predicted: (predicted // 20 == labels // 20)[predicted != labels].float().mean()),
         ("right answers", lambda labels, predicted: (labels % 20 == predicted % 20).float().mean()),
         ("You get", lambda labels, predicted: 0.123),
@@ -307,8 +365,80 @@ def test_each_typical_mistake_has_a_sentence_of_its_own(check, verdict):
 
 
 def test_flips_in_either_direction_are_missed(verdict):
-    for flip in FLIPS:
-        assert "flipped" in verdict(checks.augmentation, batch_maker(CROP, *NORMALIZED, flip, ROTATION))
+    for flips in FLIPS[:1], FLIPS[1:], []:
+        assert "flipped" in verdict(checks.augmentation, batch_maker(CROP, *NORMALIZED, *flips, ROTATION))
+
+
+@pytest.mark.parametrize("change", [lambda x: x.permute(0, 2, 3, 1), lambda x: (127.5 * x + 127.5).byte(), len])
+def test_a_batch_in_another_form_is_refused(change, verdict):
+    assert verdict(checks.augmentation, returning(change)).startswith("✗ Return ")
+
+
+def test_heldout_images_that_arent_normalised_are_refused(verdict):
+    line = verdict(checks.augmentation, batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION, plain=[RESIZE, NORMALIZED[0]]))
+    assert line.startswith("✗") and "only resized and normalised" in line
+
+
+def test_copies_of_an_image_have_to_differ(verdict):
+    assert "come out alike" in verdict(checks.augmentation, lambda images, _: batch_maker()(images, False))
+
+
+@pytest.mark.parametrize("degrees", [45, 70, (90, 90)])
+def test_another_rotation_is_noticed(degrees, verdict):
+    mine = batch_maker(CROP, *NORMALIZED, *FLIPS, transforms.RandomRotation(degrees))
+    assert "RandomRotation(90)" in verdict(checks.augmentation, mine)
+
+
+@pytest.mark.parametrize("scale", [(0.2, 1), (0.5, 1), (0.08, 0.6), (0.01, 1)])
+def test_another_scale_of_the_crops_is_noticed(scale, verdict):
+    mine = batch_maker(transforms.RandomResizedCrop((64, 64), scale=scale), *NORMALIZED, *FLIPS, ROTATION)
+    assert "not 8% to 100%" in verdict(checks.augmentation, mine)
+
+
+def test_a_crop_after_the_rotation_is_noticed_whatever_it_is_done_with(verdict):
+    for transforms_ in [ROTATION, CROP, *FLIPS, *NORMALIZED], [RESIZE, *NORMALIZED, ROTATION, *FLIPS, CROP]:
+        assert "crop first" in verdict(checks.augmentation, batch_maker(*transforms_))
+
+
+def test_a_right_augmentation_never_fails_by_chance(verdict):
+    mine = batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION)
+    for seed in range(5):
+
+        def seeded(images, training, seed=seed):
+            torch.manual_seed(seed)
+            return mine(images, training)
+
+        assert verdict(checks.augmentation, seeded).startswith("✓")
+
+
+@pytest.mark.parametrize("divisor", sorted({*range(2, 81)} - {20}))
+def test_only_20_separates_motif_and_colour(divisor, verdict):
+    def share(labels, predicted):
+        wrong = predicted != labels
+        return (predicted[wrong] % divisor == labels[wrong] % divisor).float().mean()
+
+    assert verdict(checks.colour_share, share).startswith("✗")
+    quotient = lambda labels, predicted: share(labels // divisor, predicted // divisor)  # noqa: E731
+    assert verdict(checks.colour_share, quotient).startswith("✗")
+
+
+@pytest.mark.parametrize("loss", [overflowing_loss, underflowing_loss, overflowing_in_the_sum])
+def test_whoever_subtracted_the_maximum_isnt_told_to(loss, verdict):
+    line = verdict(checks.cross_entropy, loss)
+    assert line.startswith("✗") and "log-softmax directly, with logsumexp" in line and "maximum" not in line
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda model, batches: sum((model(x).argmax(1)[i] == y[i]).item() for x, y in batches for i in range(32)) / 70,
+        lambda model, batches: in_the_mode_it_has(model, batches) * 70 / 96,
+        lambda model, batches: sum(shares(model, batches)) / 3,
+        lambda model, batches: in_the_mode_it_has(model.train(), batches),
+    ],
+)
+def test_a_second_mistake_doesnt_hide_that_of_the_mode(measure, verdict):
+    assert "training mode" in verdict(checks.accuracy, measure)
 
 
 def test_the_count_is_that_of_the_model():
@@ -332,13 +462,17 @@ def test_a_block_without_short_cut_is_trained_and_the_prediction_compared(course
     assert len(list((course.folder / "trials").iterdir())) == 2  # read, not measured again
 
 
-def test_a_block_that_still_has_a_short_cut_is_refused_untrained(verdict):
-    for block in res_block, Block, IdentityRemoved:
+def test_a_block_with_another_change_is_refused_untrained(verdict):
+    for block in res_block, Block, IdentityRemoved, NoReluAfterAddition, PlainWithoutInnerRelu:
         line = verdict(checks.no_shortcut, block, 4.0, None)
-        assert line.startswith("✗") and "still has a short-cut" in line
+        assert line.startswith("✗") and "still has a short-cut, or you've changed more" in line
+    assert "The last ReLU is missing" in verdict(checks.no_shortcut, PlainWithoutLastRelu, 4.0, None)
+    assert "a `return` missing" in verdict(checks.no_shortcut, ReturnsNothing, 4.0, None)
 
 
 def test_a_loss_that_cant_be_is_refused_untrained(verdict):
-    line = verdict(checks.no_shortcut, PlainBlock, 0, None)
-    assert line.startswith("✗") and "above 0" in line
-    assert verdict(checks.no_shortcut, PlainBlock, "4", None).startswith("✗")
+    for prediction in 0, -1.0, float("nan"), float("inf"):
+        line = verdict(checks.no_shortcut, PlainBlock, prediction, None)
+        assert line.startswith("✗") and "above 0" in line
+    for prediction in "4", None, [4]:
+        assert verdict(checks.no_shortcut, PlainBlock, prediction, None) == "✗ Your prediction isn't a number."
