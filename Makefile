@@ -1,6 +1,6 @@
 # make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=02,03 choose)
 # make test        lint, check the pairs, run the tests (those in a browser need chromium)
-# make seeds       repeat the lecture run and its controls with five seeds (about 90 minutes)
+# make seeds       repeat the lecture run and its controls with five seeds (about two hours)
 # make bench       measure speed, as ratios: the table of benchmarks/README.md (about 14 minutes)
 # make notebooks   run the lecture on the built-in data from scratch and store its outputs in the notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
