@@ -192,10 +192,9 @@ if seeds:
         "control: more plain epochs": after_stage_2("more plain epochs"),
         "control: augmented from scratch": [run["augmented from scratch"]["epochs"] for run in every],
     }
-    title = (
-        f"{mean(heldout('3')):.0f} % with augmentation, {mean(heldout('more plain epochs')):.0f} % with plain epochs"
-    )
-    figure = plot_runs(runs, "heldout_accuracy", f"{title} (mean of {len(every)} seeds)")
+    three, plain = mean(heldout("3")), mean(heldout("more plain epochs"))
+    title = f"{three:.0f} % with augmentation, {plain:.0f} % with more plain epochs (mean of {len(every)} seeds)"
+    figure = plot_runs(runs, "heldout_accuracy", title)
     display(keep(figure, course.folder / "controls.png"))
 else:
     print("No controls are stored for this data and preset. `make seeds` runs them.")
@@ -208,9 +207,8 @@ if seeds:
         spread = stdev(heldout(name)) if len(every) > 1 else 0
         print(f"{mean(heldout(name)):6.1f} ± {spread:.1f} %  {labels.get(name, name)}")
     gains = [three - plain for three, plain in zip(heldout("3"), heldout("more plain epochs"))]
-    print(
-        f"After equally many epochs, augmentation is ahead in {sum(gain > 0 for gain in gains)} of {len(gains)} seeds,"
-    )
+    ahead = sum(gain > 0 for gain in gains)
+    print(f"After equally many epochs, augmentation is ahead in {ahead} of {len(gains)} seeds,")
     print(f"by {min(gains):.0f} to {max(gains):.0f} points.")
     detour = mean(heldout("3")) - mean(heldout("augmented from scratch"))
     print(f"The detour through stage 2 ends {detour:+.1f} points from augmentation from scratch.")
