@@ -117,7 +117,7 @@ def trial(course, images, *, epochs, model=None, **changes):
 
 
 def stored(course, name="results.json"):
-    """The content of `results/*/<name>` for the same data, preset and size, or None: what the course came with."""
+    """The content of the file `name` that lies in `results/` for the same data, preset and size; None if none does."""
     for path in sorted((CHECKOUT / "results").glob(f"*/{name}")):
         results, settings = json.loads(path.read_text(encoding="utf-8")), course.settings
         found = results["data"]["name"], results["preset"], results.get("settings", {}).get("size", settings.size)
