@@ -16,7 +16,7 @@ ROOT = FOLDER.parent
 # Colab has nothing of the course installed; here, the checkout may be.
 STARTUP = """
 import os, sys
-sys.path[:] = [folder for folder in sys.path if not os.path.isdir(os.path.join(folder, "course_lib"))]
+sys.path[:] = [folder for folder in sys.path if not os.path.exists(os.path.join(folder, "course_lib/__init__.py"))]
 import google.colab
 """
 # Like the real one: it refuses a mount point that isn't an empty folder, or whose parent is missing.
