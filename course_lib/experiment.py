@@ -200,8 +200,8 @@ def open_course(data="shapes", preset="lecture", drive=False):
 def _setting(name, default):
     """The variable COURSE_<name>, or the default if it's empty; a whole number if the default is one."""
     text = os.environ.get(f"COURSE_{name}") or default
-    if isinstance(default, int) and not str(text).isdecimal():
-        raise SettingsError(f"COURSE_{name} is {text!r}: use a whole number.")
+    if isinstance(default, int) and not (str(text).isdecimal() and (int(text) or name == "SEED")):
+        raise SettingsError(f"COURSE_{name} is {text!r}: use a whole number (0 only for the seed).")
     return type(default)(text)
 
 

@@ -286,5 +286,8 @@ def test_a_model_from_elsewhere_is_adopted_as_the_finished_stage_2(course, tmp_p
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert "model.pth" in measured["origin"] and digest[:16] in measured["origin"]
     assert measured["epochs"] == history
+    course.stage(2).start_over()
+    adopt_model(course, path)  # without a history, there's nothing to draw
+    assert train(trained_model(course, 2), course.data.train, course.stage(2), augmented=False, live=crash) == []
     with pytest.raises(CheckpointError, match="start_over"):
         adopt_model(course, path)

@@ -581,3 +581,14 @@ def test_a_checkpoint_is_saved_every_two_minutes_and_rather_between_two_epochs(s
     fit(short.stage(2), model, heldout=0)
     every_step = [(epoch, seen) for epoch in range(EPOCHS) for seen in (8, 16, 20)] + [(EPOCHS, 0)]
     assert saved == (expected or every_step)
+
+
+def test_a_curve_that_cannot_be_drawn_costs_nothing_that_was_trained(short):
+    class Broken(run.EpochLines):
+        def finish(self, history):
+            raise Crash
+
+    stage = short.stage(2)
+    with pytest.raises(Crash):
+        train(conv_model(), noise_images(), stage, augmented=False, live=Broken(stage))
+    assert stage.state == "finished" and stage.model_path.exists()

@@ -119,9 +119,10 @@ class Run:
 
     def finish(self):
         """Leave a checkpoint and `model.pth`; returns the history, one dict per epoch."""
-        self.live.finish(self.history)
         self.save()
         checkpoints.write_model(self.stage.model_path, self.model)
+        if self.history:  # a model from elsewhere may have come without one
+            self.live.finish(self.history)
         return self.history
 
     def adopt(self, epochs, history, origin):
