@@ -68,19 +68,25 @@ def trained_model(course, stage_number):
     return model
 
 
-def adopt_model(course, path, history=()):
-    """Take a `model.pth` from elsewhere as the finished stage 2, so that stage 3 can start from it.
+def adopt_model(course, path, history=(), stage_number=2):
+    """Take a `model.pth` from elsewhere as the finished stage 2, or stage 3, so that the experiment continues from it.
 
-    history: its epochs, as `train` returns them, if you have them. The file's name and digest are kept in
-    `results.json`. Raises CheckpointError if the weights don't fit, or if stage 2 has begun here.
+    history: its epochs, as `train` returns them, if you have them. A stage 3 must have started from this course's
+    stage 2. The file's name and digest are kept in `results.json`. Raises CheckpointError if the weights don't fit, or
+    if the stage has begun here.
     """
-    stage, settings = course.stage(2), course.settings
+    stage, settings = course.stage(stage_number), course.settings
     if stage.state:
-        raise CheckpointError("Stage 2 has begun here. To replace it, run course.stage(2).start_over() first.")
+        advice = f"To replace it, run course.stage({stage_number}).start_over() first."
+        raise CheckpointError(f"Stage {stage_number} has begun here. {advice}")
     origin = f"{Path(path).name}, SHA-256 {digest_of(Path(path).read_bytes())}…"
-    model = get_model(MyModel, path).to(course.device, memory_format=torch.channels_last)
+    adopted = get_model(MyModel, path)
+    model = trained_model(course, 2) if stage_number == 3 else adopted
+    model.to(course.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
-    with Run(stage, model, optimizer, course.precision.scaler(), course.data.train, augmented=False) as run:
+    augmented = stage_number == 3
+    with Run(stage, model, optimizer, course.precision.scaler(), course.data.train, augmented) as run:
+        model.load_state_dict(adopted.state_dict())
         run.adopt(stage.epochs, list(history), origin)
 
 

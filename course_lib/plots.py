@@ -225,6 +225,23 @@ def plot_confusion(labels, predicted, names, title=None):
     return figure
 
 
+@styled
+def plot_classes(labels, predicted, names, title=None):
+    """Plot accuracy for the ten hardest and the ten easiest classes; labels, predicted: int64 (n,)."""
+    counts, right = (some.bincount(minlength=len(names)) for some in (labels, labels[labels == predicted]))
+    order = [i for i in (right / counts).argsort(stable=True).tolist() if counts[i]]
+    figure = Picture(figsize=(WIDTH, 5))
+    axes = figure.subplots(1, 2)
+    for axis, some, about in zip(axes, (order[:10], order[-10:]), ("hardest", "easiest")):
+        axis.barh(range(len(some)), (right / counts)[some].numpy(), color=BLUE)
+        axis.set_yticks(range(len(some)), [short(names[i]) for i in some])
+        axis.set(title=f"the {len(some)} {about} classes", xlim=(0, 1), xlabel="accuracy (%)")
+        axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+    figure.suptitle(title, fontsize=16)
+    figure.alt = f"{title or 'Accuracy by class'}: hardest {names[order[0]]}, easiest {names[order[-1]]}."
+    return figure
+
+
 def short(name, length=20):
     """Shorten a class name: up to its first comma, at most `length` letters wide (a Korean letter counts twice)."""
     name = unicodedata.normalize("NFC", name.split(",")[0])

@@ -125,6 +125,19 @@ if course.data.name == "shapes" and wrong.any():
     print(f"In {neighbours:.0%} of the mistakes, the predicted colour is a direct neighbour of the true one.")
 
 # %% [markdown]
+# Are all classes equally hard? **Predict** how far the hardest and the easiest are apart.
+
+# %%
+from course_lib import plot_classes
+
+figure = plot_classes(images.labels, predicted, images.classes, "Accuracy by class, held-out images")
+keep(figure, course.folder / "accuracy-by-class.png")
+
+# %%
+few = int(images.labels.unique(return_counts=True)[1].min())
+print(f"The smallest class has {few} held-out images, so there a single image is worth {100 / few:.3g} points.")
+
+# %% [markdown]
 # ## Exercise: what share of the errors has the right colour?
 #
 # A generated class is a motif in a colour, and class = motif · 20 + colour. When the model errs, does it at least get

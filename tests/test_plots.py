@@ -21,6 +21,7 @@ from tiny import noise_images
 from course_lib import (
     DiskError,
     keep,
+    plot_classes,
     plot_confusion,
     plot_history,
     plot_images,
@@ -68,6 +69,7 @@ def every_figure(names=CLASSES):
         "nine": plot_images(images.batch([0] * 9), [f"draw {i}" for i in range(1, 10)], columns=9),
         "predictions": predictions([0, 1, -1], [0, 2, 3], names),
         "three": predictions([0, 1, -1], [0, 2, 3], names, columns=4, likeliest=3),
+        "classes": plot_classes(torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2]), names, "Classes"),
         "confusion": plot_confusion(torch.tensor([0, 1, 2]), torch.tensor([0, 2, 2]), names, "Classes"),
     }
 
@@ -221,6 +223,18 @@ def test_the_confusion_matrix_has_true_classes_in_rows_and_thins_its_names():
     axis = plot_confusion(labels, predicted, CLASSES).axes[0]
     assert 10 <= len(axis.get_yticks()) <= 20
     assert [label.get_text() for label in axis.get_yticklabels()][1] == CLASSES[int(axis.get_yticks()[1])]
+
+
+def test_accuracy_by_class_leaves_out_absent_classes_and_keeps_equal_names_apart():
+    labels, predicted = torch.tensor([0, 0, 0, 0, 2, 2, 3]), torch.tensor([0, 1, 1, 1, 2, 0, 3])
+    hardest, easiest = plot_classes(labels, predicted, ["crane", "absent", "crane", "owl", "absent"]).axes
+    for axis in (hardest, easiest):
+        assert [bar.get_width() for bar in axis.patches] == [0.25, 0.5, 1]
+        assert [label.get_text() for label in axis.get_yticklabels()] == ["crane", "crane", "owl"]
+    many = torch.arange(40)
+    hardest, easiest = plot_classes(many, many.clamp(max=38), [f"class {i}" for i in range(40)]).axes
+    assert len(hardest.patches) == len(easiest.patches) == 10
+    assert hardest.get_yticklabels()[0].get_text() == "class 39"
 
 
 def test_your_own_settings_stay_and_no_figure_is_shown_twice():

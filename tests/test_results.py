@@ -291,3 +291,18 @@ def test_a_model_from_elsewhere_is_adopted_as_the_finished_stage_2(course, tmp_p
     assert train(trained_model(course, 2), course.data.train, course.stage(2), augmented=False, live=crash) == []
     with pytest.raises(CheckpointError, match="start_over"):
         adopt_model(course, path)
+
+
+def test_a_stage_3_from_elsewhere_belongs_to_the_stage_2_it_started_from(course, tmp_path):
+    """Both stages of a finished experiment can be taken in, and evaluated here."""
+    torch.save(conv_model(seed=7).state_dict(), tmp_path / "two.pth")
+    torch.save(conv_model(seed=8).state_dict(), tmp_path / "three.pth")
+    adopt_model(course, tmp_path / "two.pth")
+    adopt_model(course, tmp_path / "three.pth", stage_number=3)
+    record(course.stage(2), trained_model(course, 2), [], {})
+    stages = record(course.stage(3), model := trained_model(course, 3), [], {})["stages"]  # nothing is trained
+    assert all(torch.equal(value, conv_model(seed=8).state_dict()[name]) for name, value in model.state_dict().items())
+    assert stages["3"]["starts_from"] == stages["2"]["model"] and "three.pth" in stages["3"]["origin"]
+    course.stage(2).start_over()
+    adopt_model(course, tmp_path / "three.pth")  # as another stage 2
+    assert "3" not in record(course.stage(2), trained_model(course, 2), [], {})["stages"]
