@@ -72,13 +72,15 @@ def adopt_model(course, path, history=(), stage_number=2):
     """Take a `model.pth` from elsewhere as the finished stage 2, or stage 3, so that the experiment continues from it.
 
     history: its epochs, as `train` returns them, if you have them. A stage 3 must have started from this course's
-    stage 2. The file's name and digest are kept in `results.json`. Raises CheckpointError if the weights don't fit, or
-    if the stage has begun here.
+    stage 2, which can't be checked. The file's name and digest are kept in `results.json`. Raises CheckpointError if
+    the weights don't fit, if the stage has begun here, or if stage 3 comes before stage 2.
     """
     stage, settings = course.stage(stage_number), course.settings
     if stage.state:
         advice = f"To replace it, run course.stage({stage_number}).start_over() first."
         raise CheckpointError(f"Stage {stage_number} has begun here. {advice}")
+    if stage_number == 3 and course.stage(2).state != "finished":
+        raise CheckpointError("Stage 2 isn't finished here. First adopt the stage 2 that this stage 3 started from.")
     origin = f"{Path(path).name}, SHA-256 {digest_of(Path(path).read_bytes())}…"
     adopted = get_model(MyModel, path)
     model = trained_model(course, 2) if stage_number == 3 else adopted

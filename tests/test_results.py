@@ -297,6 +297,8 @@ def test_a_stage_3_from_elsewhere_belongs_to_the_stage_2_it_started_from(course,
     """Both stages of a finished experiment can be taken in, and evaluated here."""
     torch.save(conv_model(seed=7).state_dict(), tmp_path / "two.pth")
     torch.save(conv_model(seed=8).state_dict(), tmp_path / "three.pth")
+    with pytest.raises(CheckpointError, match="stage 2"):  # rather than train one that it never started from
+        adopt_model(course, tmp_path / "three.pth", stage_number=3)
     adopt_model(course, tmp_path / "two.pth")
     adopt_model(course, tmp_path / "three.pth", stage_number=3)
     record(course.stage(2), trained_model(course, 2), [], {})
