@@ -1,7 +1,8 @@
 """The report's two transforms (1.E): image by image with torchvision, and for whole batches on the model's device.
 
 The report crops and resizes, normalises, flips, and then rotates to the nearest pixel, so the corners a rotation
-leaves empty are 0 *after* normalisation: mid-grey. `augment_batch` does all of that in one interpolation.
+leaves empty are 0 *after* normalisation: mid-grey. `augment_batch` does all of that in one interpolation. How far each
+step goes is a setting; the defaults are the report's, which are torchvision's.
 """
 
 import math
@@ -17,9 +18,8 @@ from .device import send
 from .storage.files import in_order
 
 EVALUATION_BATCH = 256
-DRAWS = 43  # random numbers per image: 10 tries of (area, ratio, top, left), 2 flips, 1 angle
-_SCALE, _RATIO, _TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # torchvision's defaults, which the report uses
-_DEGREES = 90
+DRAWS = 44  # random numbers per image: 10 tries of (area, ratio, top, left), 2 flips, 1 angle, 1 for staying plain
+_RATIO, _TRIES = (3 / 4, 4 / 3), 10  # of a crop, as in torchvision
 
 
 def plain_transform(size):
@@ -51,18 +51,20 @@ def plain_batch(images, size):
     return batch.div_(127.5).sub_(1)
 
 
-def draw_augmentations(uniforms, widths, heights):
+def draw_augmentations(uniforms, widths, heights, crop=0.08, flips=(0.5, 0.5), degrees=90, plain=0):
     """Decide what happens to each image of a batch.
 
     uniforms: float64 (B, DRAWS) in [0, 1). widths, heights: int (B,), pixels of the originals; crops are drawn in the
-    original's geometry. Returns float32 (B, 10), one row per image: left, top, width and height of the crop, width
-    and height of the original (all in pixels of the original), horizontal and vertical flip (0 or 1), cosine and sine
-    of the angle (−90° … 90°).
+    original's geometry. crop, flips, degrees, plain: as in `Settings`. Returns float32 (B, 10), one row per image:
+    left, top, width and height of the crop, width and height of the original (all in pixels of the original),
+    horizontal and vertical flip (0 or 1), cosine and sine of the angle.
     """
-    boxes = crop_boxes(uniforms[:, :40].reshape(-1, _TRIES, 4), widths, heights)
-    flips = uniforms[:, 40:42] < 0.5
-    angles = np.deg2rad(_DEGREES * (2 * uniforms[:, 42] - 1))
-    table = np.column_stack([boxes, widths, heights, flips, np.cos(angles), np.sin(angles)])
+    stays = uniforms[:, 43:] < plain  # (B, 1)
+    whole = np.column_stack([0 * widths, 0 * heights, widths, heights])
+    boxes = np.where(stays, whole, crop_boxes(uniforms[:, :40].reshape(-1, _TRIES, 4), widths, heights, crop))
+    flipped = (uniforms[:, 40:42] < flips) & ~stays
+    angles = np.deg2rad(degrees * (2 * uniforms[:, 42] - 1)) * ~stays[:, 0]
+    table = np.column_stack([boxes, widths, heights, flipped, np.cos(angles), np.sin(angles)])
     return torch.from_numpy(table.astype(np.float32))
 
 
@@ -94,14 +96,15 @@ def augment_batch(images, augmentations, size):
     return batch.mul_((across_inside & down_inside).unsqueeze(1))  # the corners a rotation leaves empty: 0, mid-grey
 
 
-def crop_boxes(u, widths, heights):
+def crop_boxes(u, widths, heights, smallest=0.08):
     """Draw torchvision's RandomResizedCrop boxes for a batch (area 8–100 %, aspect ratio 3/4–4/3; report 1.E).
 
     u: float64 (B, 10, 4) uniforms in [0, 1), ten tries per image. widths, heights: int (B,), pixels of the originals.
-    Returns int64 (B, 4): left, top, width, height in pixels; the largest centred box if all tries fail.
+    smallest: area, as a share. Returns int64 (B, 4): left, top, width, height in pixels; the largest centred box if all
+    tries fail.
     """
     W, H = (np.asarray(side)[:, None] for side in (widths, heights))  # (B, 1)
-    area = W * H * (_SCALE[0] + (_SCALE[1] - _SCALE[0]) * u[..., 0])  # (B, 10)
+    area = W * H * (smallest + (1 - smallest) * u[..., 0])  # (B, 10)
     low, high = map(math.log, _RATIO)
     ratio = np.exp(low + (high - low) * u[..., 1])
     w, h = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
@@ -140,9 +143,10 @@ def augmentations(images, indices, course, stage_number=0, epoch=0):
 
     Stage 0 and epoch 0 are never trained on: use them to look at examples.
     """
-    indices = np.asarray(indices)
-    uniforms = draws.uniforms(course.settings.seed, stage_number, epoch, indices, DRAWS)
-    return send(draw_augmentations(uniforms, images.widths[indices], images.heights[indices]), course.device)
+    indices, how = np.asarray(indices), course.settings
+    uniforms = draws.uniforms(how.seed, stage_number, epoch, indices, DRAWS)
+    sides = images.widths[indices], images.heights[indices]
+    return send(draw_augmentations(uniforms, *sides, how.crop, how.flips, how.degrees, how.plain), course.device)
 
 
 def _batches(images, batches, course, draw):

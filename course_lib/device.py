@@ -1,7 +1,5 @@
 """The device and the precision it computes in: chosen once, then kept for the whole run."""
 
-import ctypes
-import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -29,19 +27,12 @@ class Precision:
 
 
 def best_device():
-    """The first CUDA device, else Apple's MPS, else the CPU; prepares PyTorch to compute there."""
+    """The current CUDA device, else Apple's MPS, else the CPU."""
     torch.backends.cudnn.benchmark = True  # every batch has the same shape, so it pays to try out all algorithms
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # fp32 is fp32
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    # Keep the memory that a step frees for the next one: glibc would return it and fetch it again, page by page.
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt:
-        mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD, in bytes
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-    return torch.device("cpu")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def computes_in(device, precision):
@@ -59,10 +50,10 @@ def computes_in(device, precision):
 
 def choose_precision(device, wish="auto"):
     """The Precision you ask for; "auto" takes the first of bf16, fp16 and fp32 that the device computes in."""
-    if wish != "auto" and wish not in PRECISIONS:
-        raise SettingsError(f"COURSE_PRECISION is {wish!r}; it can be auto, {', '.join(PRECISIONS)}.")
     if wish == "auto":
         wish = next(name for name in ("bf16", "fp16", "fp32") if computes_in(device, name))
+    if wish not in PRECISIONS:
+        raise SettingsError(f"COURSE_PRECISION is {wish!r}; it can be auto, {', '.join(PRECISIONS)}.")
     return Precision(wish, device.type)
 
 

@@ -26,16 +26,23 @@ VARIABLES = [f"COURSE_{name}" for name in ("DATA", "PRESET", "HOME", "SEED", "SI
 class Settings:
     """Everything a run's numbers depend on, besides the data: all of it is part of the run's identity.
 
-    lr, momentum and batch_size are the report's (1.E, 3.1).
+    The defaults are the report's (1.E, 3.1).
     """
 
     size: int  # side of the images, in pixels
     images_per_class: tuple  # of generated data: (training, held-out)
-    lr: float = 0.01
-    momentum: float = 0.9
-    batch_size: int = 32
     seed: int = 0
     precision: str = "auto"
+    batch_size: int = 32
+    lr: float = 0.01
+    schedule: str = "constant"  # or "one-cycle": see `loops.learning_rate`
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    crop: float = 0.08  # the smallest crop of an augmented image, as a share of its area; 1: no crop
+    flips: tuple = (0.5, 0.5)  # how likely an augmented image is flipped horizontally, vertically
+    degrees: float = 90.0  # how far it's rotated at most, either way
+    plain: float = 0.0  # the share of images in an augmented epoch that stay plain
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -45,6 +52,8 @@ class Settings:
             raise SettingsError(f"COURSE_SIZE is {self.size}: the model halves images five times, so use at least 32.")
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"COURSE_SEED is {self.seed}: use a whole number from 0 to 2⁶³ − 1.")
+        if self.schedule not in ("constant", "one-cycle"):
+            raise SettingsError(f'The schedule is {self.schedule!r}; it can be "constant" or "one-cycle".')
 
 
 # Settings, and the epochs of each stage. These aren't part of the identity: a finished stage can be trained further.
@@ -124,11 +133,8 @@ class Course:
             print("Everything is on Drive, and Drive is unmounted. To mount it again, restart the runtime.")
 
     def shown(self, path):
-        """A path as it is printed: relative to the checkout, or else to your home folder, if it lies inside."""
-        for base, prefix in ((CHECKOUT, Path()), (Path.home(), Path("~"))):
-            if Path(path).is_relative_to(base):
-                return str(prefix / Path(path).relative_to(base))
-        return str(path)
+        """A path inside `home` as it's printed, without naming your machine: "runs/shapes-lecture"."""
+        return str(Path(self.home.name, Path(path).relative_to(self.home)))
 
     def describe(self):
         """The run in two lines: what is computed and on what; where its files are and how far each stage has got."""

@@ -1,7 +1,8 @@
 """Training, evaluation and prediction: explicit loops, to be read in one sitting (report 1.E, 1.F)."""
 
 import csv
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from .data import draws
 from .data.answers import natural_order
 from .errors import CheckpointError, DataError
 from .model import MyModel, get_model
-from .storage.checkpoints import digest_of
+from .storage import checkpoints
 from .storage.files import replacing
 from .storage.run import Run
 
@@ -22,9 +23,9 @@ from .storage.run import Run
 def train(model, images, stage, *, augmented, heldout=None, live=None):
     """Train `model` on `images` for a stage; returns the history, one dict per epoch (report 1.E).
 
-    images: at least two Images with labels. augmented: the report's augmentation, or resize only. heldout: Images that
-    are never trained on; accuracy on them is measured after each epoch, without augmentation, in eval mode. live: a
-    `live_curve` that shows the progress; by default, each epoch is a line of text.
+    images: at least two Images with labels. augmented: with the settings' augmentation, or resize only. heldout: Images
+    that are never trained on; accuracy on them is measured after each epoch, without augmentation, in eval mode. live:
+    a `live_curve` that shows the progress; by default, each epoch is a line of text.
 
     A checkpoint is saved every two minutes. ■ saves, too, and raises Stopped. After ■, a kill or a lost runtime, call
     `train` again to continue from the newest checkpoint, in the same epoch; a finished stage is loaded. History: epoch
@@ -35,16 +36,19 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
     course, settings = stage.course, stage.course.settings
     images = images.resident(course.device)  # all on the GPU, if they fit
     model.to(course.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
+    optimizer = torch.optim.SGD(
+        model.parameters(), settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
     scaler = course.precision.scaler()  # does nothing unless the precision is fp16
     with Run(stage, model, optimizer, scaler, images, augmented, live) as run:  # resumes from the newest checkpoint
         for epoch in run.epochs():
             model.train()
             batches = training_batches(images, stage, epoch, augmented, first=run.seen)
             for batch, labels in run.steps(batches):  # saves every two minutes; ■ stops it between two steps
+                optimizer.param_groups[0]["lr"] = learning_rate(settings, run.progress)
                 with course.precision.autocast():
                     logits = model(batch)  # (B, 80)
-                    loss = F.cross_entropy(logits, labels)
+                    loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
                 optimizer.zero_grad()
                 scaler.scale(loss).backward()
                 scaler.step(optimizer)
@@ -52,6 +56,19 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
                 run.count(loss, logits, labels)
             run.end_epoch(evaluate(model, heldout, course).accuracy if heldout else None)
         return run.finish()
+
+
+def learning_rate(settings, progress):
+    """The learning rate of the next step. progress: the share of the stage that is done, in [0, 1).
+
+    "constant", as in the report: always `lr`. "one-cycle": rises to `lr` in the first quarter, then falls to 0 along
+    half a cosine.
+    """
+    if settings.schedule == "constant":
+        return settings.lr
+    if progress < 0.25:
+        return settings.lr * max(progress / 0.25, 0.01)
+    return settings.lr * (1 + math.cos(math.pi * (progress - 0.25) / 0.75)) / 2
 
 
 def trained_model(course, stage_number):
@@ -75,27 +92,26 @@ def adopt_model(course, path, history=(), stage_number=2):
     stage 2, which can't be checked. The file's name and digest are kept in `results.json`. Raises CheckpointError if
     the weights don't fit, if the stage has begun here, or if stage 3 comes before stage 2.
     """
-    stage, settings = course.stage(stage_number), course.settings
+    stage, path = course.stage(stage_number), Path(path)
+    origin, adopted = f"{path.name}, SHA-256 {checkpoints.digest_of(path.read_bytes())}…", get_model(MyModel, path)
     if stage.state:
         advice = f"To replace it, run course.stage({stage_number}).start_over() first."
         raise CheckpointError(f"Stage {stage_number} has begun here. {advice}")
     if stage_number == 3 and course.stage(2).state != "finished":
         raise CheckpointError("Stage 2 isn't finished here. First adopt the stage 2 that this stage 3 started from.")
-    origin = f"{Path(path).name}, SHA-256 {digest_of(Path(path).read_bytes())}…"
-    adopted = get_model(MyModel, path)
     model = trained_model(course, 2) if stage_number == 3 else adopted
-    model.to(course.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
-    augmented = stage_number == 3
-    with Run(stage, model, optimizer, course.precision.scaler(), course.data.train, augmented) as run:
-        model.load_state_dict(adopted.state_dict())
-        run.adopt(stage.epochs, list(history), origin)
+    # A stage of no epochs leaves the checkpoint that training would start from; it becomes the one that ends it.
+    train(model, course.data.train, replace(stage, epochs=0), augmented=stage_number == 3)
+    state = checkpoints.load(checkpoints.newest_good(stage.folder)) | {"model": adopted.state_dict()}
+    state["position"] |= {"epoch": stage.epochs, "history": list(history), "origin": origin}
+    checkpoints.save(stage.folder, state, stage.epochs, 0)
+    checkpoints.write_model(stage.model_path, adopted)
 
 
 def few_heldout(course):
-    """The held-out images that are measured after every epoch: equally many of each class.
+    """The held-out images that are measured after every epoch: equally many of each class, if there are as many.
 
-    In all about 320, or one for every eight training images if that's more (fewer if no more are held out).
+    In all about 320, or one for every eight training images if that's more.
     """
     heldout, seed = course.data.heldout, course.settings.seed
     classes = heldout.labels.unique()

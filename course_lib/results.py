@@ -52,35 +52,37 @@ def record(stage, model, history, final):
     state = load(path) if stage.state == "finished" else None
     if not state or weights_digest(state["model"]) != digest:
         raise CheckpointError(f"This isn't the finished model of stage {stage.number}. Run its training cell first.")
-    split = course.data.split
     measured = {
         "epochs": history,
         "final": {name: figure.accuracy for name, figure in final.items()},
-        "measured_on": {name: MEASURED_ON[name].format(figure.images, split) for name, figure in final.items()},
+        "measured_on": {
+            name: MEASURED_ON[name].format(figure.images, course.data.split) for name, figure in final.items()
+        },
         "checkpoint": path.name,
         "model": digest,
         "starts_from": state["identity"]["starts from"],
-        "origin": state["position"].get("origin"),  # of a model that was trained elsewhere
+        "origin": state["position"]["origin"],  # of a model that was trained elsewhere
     }
-    _write(stage.folder / "measured.json", measured)
-    results = read_results(course)
+    results = read_results(course, {str(stage.number): measured})
     _write(course.folder / "results.json", results)
     return results
 
 
-def read_results(course):
-    """The content of `results.json`, from what each stage measured; what no longer holds is left out."""
-    data, stages = course.data, {}
-    for stage in map(course.stage, course.epochs):
-        if not (path := stage.folder / "measured.json").exists():
-            continue
-        measured, checkpoints = json.loads(path.read_bytes()), newest_first(stage.folder)
-        if checkpoints and checkpoints[0].name != measured["checkpoint"]:
-            print(f"Stage {stage.number} was trained since it was measured, so it's left out: run its notebook.")
-        elif stage.number == 3 and stages.get("2", {}).get("model", measured["starts_from"]) != measured["starts_from"]:
+def read_results(course, measured=None):
+    """The content of `results.json`; stages that were trained further since, or from another stage 2, are left out.
+
+    measured: stages that were measured just now, {"2": …}.
+    """
+    data, path, stages = course.data, course.folder / "results.json", {}
+    known = json.loads(path.read_bytes())["stages"] if path.exists() else {}
+    for number, stage in sorted((known | (measured or {})).items()):
+        checkpoints = newest_first(course.stage(int(number)).folder)
+        if not checkpoints or checkpoints[0].name != stage["checkpoint"]:
+            print(f"Stage {number} isn't the one that was measured, so it's left out: run its notebook.")
+        elif number == "3" and stages.get("2", {}).get("model", stage["starts_from"]) != stage["starts_from"]:
             print("Stage 3 was trained from an earlier stage 2, so it's left out: course.stage(3).start_over()")
         else:
-            stages[str(stage.number)] = measured
+            stages[number] = stage
     return {
         "data": {"name": data.name, "train": len(data.train), "heldout": len(data.heldout), "split": data.split},
         "preset": course.preset,
@@ -95,25 +97,28 @@ def read_results(course):
     }
 
 
-def trial(course, images, *, epochs, model=None, **changes):
+def trial(course, images, *, epochs, model=None, augmented=False, heldout=None, **changes):
     """Train a new model briefly with other settings, `trial(course, five, epochs=4, lr=0.1)`; returns the history.
 
-    model: a new model to use instead of the report's. changes: fields of Settings. The history is kept in `trials/`,
-    in a file whose name depends on everything it was measured with, and is read from there the next time.
+    model: a new model to use instead of the report's. augmented, heldout: as in `train`. changes: fields of Settings.
+    The history is kept in `trials/`, in a file whose name depends on everything it was measured with, and is read from
+    there the next time.
     """
     settings = replace(course.settings, **changes)
     precision = choose_precision(course.device, changes.get("precision", course.precision.name))
     attempt = replace(course, settings=settings, precision=precision, epochs={1: epochs}, drive=None)
     model = model or get_model(MyModel, seed=settings.seed)
-    key = [attempt.identity, precision.name, epochs, images_digest(images)]
+    key = [attempt.identity, precision.name, epochs, augmented, images_digest(images)]
+    key += [images_digest(heldout)] if heldout else []
     key += [model_identity(model), weights_digest(model.state_dict()), repr(model), code_digest(train)]
     path = course.folder / "trials" / f"{digest_of(json.dumps(key).encode())}.json"
-    if not path.exists():
-        with TemporaryDirectory() as scratch, redirect_stdout(io.StringIO()):  # a line per epoch would bury the figure
-            stage = replace(attempt, folder=Path(scratch)).stage(1)
-            history = train(model, images, stage, augmented=False)
-        _write(path, history)
-    return json.loads(path.read_bytes())
+    if path.exists():
+        return json.loads(path.read_bytes())
+    with TemporaryDirectory() as scratch, redirect_stdout(io.StringIO()):  # a line per epoch would bury the figure
+        stage = replace(attempt, folder=Path(scratch)).stage(1)
+        history = train(model, images, stage, augmented=augmented, heldout=heldout)
+    _write(path, history)
+    return history
 
 
 def stored(course, name="results.json"):

@@ -121,7 +121,7 @@ def test_originals_that_are_not_square_are_augmented_as_such(width, height):
 
 @contextmanager
 def replayed(uniforms):
-    """Let torchvision's transforms draw these 43 uniforms instead of random numbers, in the order of `DRAWS`.
+    """Let torchvision's transforms draw these uniforms instead of random numbers, in the order of `DRAWS`.
 
     In double precision, so that no crop is a pixel wider for float32's rounding.
     """
@@ -162,10 +162,10 @@ def test_the_readable_pipeline_draws_and_does_the_same(side):
     assert (found - torch.stack(expected)).abs().mean() <= 0.004
 
 
-def torchvisions_box(uniforms, width, height):
+def torchvisions_box(uniforms, width, height, smallest=0.08):
     with replayed(uniforms):
         image = torch.zeros(1).expand(3, height, width)
-        top, left, box_height, box_width = transforms.RandomResizedCrop.get_params(image, [0.08, 1], [3 / 4, 4 / 3])
+        top, left, box_height, box_width = transforms.RandomResizedCrop.get_params(image, [smallest, 1], [3 / 4, 4 / 3])
     return [left, top, box_width, box_height]
 
 
@@ -281,3 +281,50 @@ def test_the_plain_batch_is_the_plain_transform(side, size):
     found = augment.plain_batch(images, size)
     assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
     assert (found - expected).abs().max() <= (1e-6 if side == size else 1.5 / 127.5)  # Pillow rounds to whole values
+
+
+# --- Other settings than the report's -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smallest", [0.35, 0.9, 1.0])
+def test_a_milder_crop_is_torchvisions_with_that_scale(smallest):
+    uniforms = draws.uniforms(0, 3, 1, range(50), augment.DRAWS)
+    boxes = augment.draw_augmentations(uniforms, np.full(50, 64), np.full(50, 48), crop=smallest)[:, :4]
+    assert boxes.tolist() == [torchvisions_box(numbers, 64, 48, smallest) for numbers in uniforms]
+
+
+@pytest.mark.parametrize("flips", [(0.5, 0), (0, 1), (0, 0)])
+@pytest.mark.parametrize("degrees", [0, 15])
+def test_flips_and_rotation_are_as_likely_and_as_large_as_asked_for(flips, degrees):
+    uniforms = draws.uniforms(0, 3, 1, range(400), augment.DRAWS)
+    table = augment.draw_augmentations(uniforms, np.full(400, 64), np.full(400, 64), 0.08, flips, degrees).double()
+    assert table[:, 6:8].mean(0).tolist() == pytest.approx(flips, abs=0.08)
+    angles = torch.rad2deg(torch.atan2(table[:, 9], table[:, 8])).abs()
+    assert angles.max() <= degrees + 1e-4 and angles.max() >= 0.9 * degrees
+    strong = augment.draw_augmentations(uniforms, np.full(400, 64), np.full(400, 64))
+    assert torch.equal(table[:, :6].float(), strong[:, :6])  # the crops stay the same
+
+
+@pytest.mark.parametrize("how", [{"plain": 1}, {"crop": 1, "flips": (0, 0), "degrees": 0}])
+def test_with_everything_off_an_augmented_image_is_the_plain_one(how):
+    images, uniforms = pictures(16, 64), draws.uniforms(0, 3, 1, range(16), augment.DRAWS)
+    table = augment.draw_augmentations(uniforms, np.full(16, 64), np.full(16, 64), **how)
+    torch.testing.assert_close(
+        augment.augment_batch(images, table, 64), augment.plain_batch(images, 64), atol=1e-4, rtol=0
+    )
+
+
+def test_a_share_of_the_images_stays_plain_and_the_others_are_augmented_as_ever(course):
+    images, mixed = noise_images(200), elsewhere(course, plain=0.5)
+    table, strong = (augmentations(images, range(200), some, 3, 1) for some in (mixed, course))
+    whole = torch.tensor([0, 0, 32, 32, 32, 32, 0, 0, 1, 0]).float()
+    stays = (table == whole).all(1)
+    assert 70 < stays.sum() < 130 and torch.equal(table[~stays], strong[~stays])
+
+
+def test_the_settings_reach_the_batches(course):
+    images, off = noise_images(40), elsewhere(course, crop=1.0, flips=(0.0, 0.0), degrees=0.0)
+    for (found, _), (expected, _) in zip(
+        training_batches(images, off.stage(3), 1, True), training_batches(images, off.stage(3), 1, False)
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)

@@ -27,6 +27,13 @@ OTHER = {  # for each setting, another value
     "batch_size": 7,
     "seed": 1,
     "precision": "bf16",
+    "schedule": "one-cycle",
+    "weight_decay": 0.01,
+    "label_smoothing": 0.1,
+    "crop": 0.5,
+    "flips": (0.5, 0.0),
+    "degrees": 10.0,
+    "plain": 0.5,
 }
 
 

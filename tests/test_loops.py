@@ -19,6 +19,7 @@ import course_lib
 from course_lib import DataError, DiskError, MyModel, evaluate, few_heldout, get_model, predict, train
 from course_lib.augment import training_batches
 from course_lib.device import Precision
+from course_lib.loops import learning_rate
 
 
 def directly(model, images):
@@ -101,6 +102,33 @@ def test_training_is_sgd_with_momentum_on_the_mean_cross_entropy(short, augmente
         assert history[epoch - 1]["loss"] == pytest.approx(loss_sum / IMAGES, rel=1e-5)
     for ours_weight, weight in zip(ours.parameters(), model.parameters()):
         torch.testing.assert_close(ours_weight, weight, rtol=1e-5, atol=1e-6)
+
+
+def test_a_recipe_is_pytorchs_weight_decay_label_smoothing_and_schedule(short):
+    recipe = {"lr": 0.1, "weight_decay": 0.01, "label_smoothing": 0.2, "schedule": "one-cycle"}
+    stage, images = elsewhere(short, **recipe).stage(2), noise_images()
+    model, ours = linear_model(), linear_model()
+    train(ours, images, stage, augmented=False)
+    optimizer, seen = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.01), 0
+    for epoch in range(1, EPOCHS + 1):
+        for batch, labels in training_batches(images, stage, epoch, False):
+            optimizer.param_groups[0]["lr"] = learning_rate(stage.course.settings, seen / (EPOCHS * IMAGES))
+            loss = torch.nn.CrossEntropyLoss(label_smoothing=0.2)(model(batch), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            seen += len(labels)
+    assert same_weights(ours, model)
+
+
+@given(progress=st.floats(0, 1))
+def test_one_cycle_rises_to_the_rate_and_falls_to_nothing_and_the_reports_rate_is_constant(course, progress):
+    settings = replace(course.settings, lr=0.4, schedule="one-cycle")
+    rate, later = (learning_rate(settings, min(1, progress + step)) for step in (0, 0.001))
+    assert 0 <= rate <= 0.4 == learning_rate(settings, 0.25) and learning_rate(settings, 1) == pytest.approx(0)
+    assert rate <= later if progress < 0.249 else rate >= later if progress > 0.25 else True
+    assert abs(rate - later) < 0.003  # no jumps
+    assert learning_rate(course.settings, progress) == 0.01
 
 
 def test_training_learns(short):

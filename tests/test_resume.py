@@ -105,6 +105,17 @@ def test_stop_at_any_step_saves_everything_and_the_same_call_resumes(short, numb
         assert stage.state == "finished" and same_weights(weights_in(stage.model_path), expected[0])
 
 
+def test_a_recipe_with_a_schedule_resumes_bit_for_bit_but_not_with_other_epochs(short):
+    recipe = {"lr": 0.1, "schedule": "one-cycle", "weight_decay": 0.01, "label_smoothing": 0.1, "plain": 0.5}
+    expected = fit(elsewhere(short, **recipe).stage(2))
+    for step in range(1, STEPS + 1):
+        stage = elsewhere(short, **recipe).stage(2)
+        stopped(stage, step)
+        assert_same(fit(stage, conv_model(seed=99)), expected, step)
+        with pytest.raises(CheckpointError, match="scheduled for"):
+            fit(replace(stage, epochs=EPOCHS + 1))
+
+
 def test_stop_at_any_step_of_stage_3_which_knows_the_model_it_starts_from(short):
     expected = fit(elsewhere(short).stage(3))
     for step in range(1, STEPS + 1):
@@ -585,8 +596,9 @@ def test_a_checkpoint_is_saved_every_two_minutes_and_rather_between_two_epochs(s
 
 def test_a_curve_that_cannot_be_drawn_costs_nothing_that_was_trained(short):
     class Broken(run.EpochLines):
-        def finish(self, history):
-            raise Crash
+        def show(self, history, running=None, finished=False):
+            if finished:
+                raise Crash
 
     stage = short.stage(2)
     with pytest.raises(Crash):

@@ -8,22 +8,24 @@ import torch
 from ..errors import CheckpointError, brief
 
 
-def stage_identity(course_identity, number, model, optimizer, images, augmented):
+def stage_identity(stage, model, optimizer, images, augmented):
     """Everything a stage's numbers depend on: the course's identity, and what `loops.train` was given.
 
-    Stage 3 also depends on the model it starts from, the outcome of stage 2.
+    Stage 3 also depends on the model it starts from, the outcome of stage 2; a schedule, on the number of epochs.
     """
+    course = stage.course
     groups = {  # of parameters; options that are off are left out, since new PyTorch versions add some
         f"group {number}": {name: value for name, value in group.items() if value and name != "params"}
         for number, group in enumerate(optimizer.param_groups, 1)
     }
-    return course_identity | {
-        "stage": number,
+    return course.identity | {
+        "stage": stage.number,
         "model": model_identity(model),
-        "starts from": weights_digest(model.state_dict()) if number == 3 else "a new model",
+        "starts from": weights_digest(model.state_dict()) if stage.number == 3 else "a new model",
         "optimizer": {"name": type(optimizer).__name__} | groups,
         "images": images_digest(images),
         "augmented": augmented,
+        "scheduled for": None if course.settings.schedule == "constant" else f"{stage.epochs} epochs",
     }
 
 

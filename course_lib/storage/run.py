@@ -27,7 +27,7 @@ class Run:
         """images: the Images trained on. augmented: whether they are augmented. live: see EpochLines."""
         self.stage, self.course, self.model, self.optimizer, self.scaler = stage, stage.course, model, optimizer, scaler
         self.images, self.live = len(images), live or EpochLines(stage)
-        self.identity = stage_identity(stage.course.identity, stage.number, model, optimizer, images, augmented)
+        self.identity = stage_identity(stage, model, optimizer, images, augmented)
         self.epoch, self.seen, self.skipped, self.seconds, self.history, self.origin = 0, 0, 0, 0.0, [], None
         self.loss_sum = torch.zeros((), device=self.course.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.course.device)
@@ -54,6 +54,11 @@ class Run:
                 self.course.drive.wait()
             self._stop_if_interrupted()
 
+    @property
+    def progress(self):
+        """The share of the stage that is done, in [0, 1]."""
+        return (self.epoch + self.seen / self.images) / self.last_epoch
+
     def epochs(self):
         """The numbers of the epochs still to be trained, from 1; the first may be one that was interrupted."""
         while self.epoch < self.last_epoch:
@@ -68,12 +73,11 @@ class Run:
             yield images, labels
             self.seconds += time.monotonic() - start
             self.bar.update(len(labels))
-            self.live.step(self.history, self._entry)
+            self.live.show(self.history, self._entry)
             if self.course.drive:
                 self.course.drive.tell()
             self._stop_if_interrupted()
-            if time.monotonic() - self.saved_at > checkpoints.EVERY_SECONDS:
-                self.save()
+            self._save_after(checkpoints.EVERY_SECONDS)
             start = time.monotonic()
         self.loss_sum.item()  # waits for the device, once per epoch, so that the seconds are true
         self.seconds += time.monotonic() - start
@@ -90,10 +94,31 @@ class Run:
         self.correct += (logits.argmax(1) == labels).sum()
         self.seen += len(labels)
 
+    def end_epoch(self, heldout=None):
+        """Close the epoch: add it to the history, show it, start new sums. heldout: an accuracy in [0, 1]."""
+        self._require_finite()
+        self.history.append(self._entry(heldout))
+        self.live.show(self.history)
+        if self.skipped:
+            tqdm.write(f"fp16 overflowed: {self.skipped} steps of this epoch were skipped.")
+        self.loss_sum.zero_()
+        self.correct.zero_()
+        self.epoch, self.seen, self.skipped, self.seconds = self.epoch + 1, 0, 0, 0.0
+        self._save_after(checkpoints.EVERY_SECONDS / 4)  # between two epochs rather than in the middle of the next
+
+    def finish(self):
+        """Leave a checkpoint and `model.pth`; returns the history, one dict per epoch."""
+        self._save()
+        checkpoints.write_model(self.stage.model_path, self.model)
+        if self.history:  # a model from elsewhere may have come without one
+            self.live.show(self.history, finished=True)
+        return self.history
+
     def _entry(self, heldout=None):
-        """The epoch in progress, or just finished, as it appears in the history."""
+        """The epoch in progress as it appears in the history; its number is a fraction until it is finished."""
+        part = self.seen / self.images
         return {
-            "epoch": self.epoch + self.seen / self.images,
+            "epoch": self.epoch + (part if part < 1 else 1),
             "loss": self.loss_sum.item() / self.seen,
             "train_accuracy": self.correct.item() / self.seen,
             "heldout_accuracy": heldout,
@@ -101,37 +126,12 @@ class Run:
             "images_per_second": round(self.seen / self.seconds, 1),
         }
 
-    def end_epoch(self, heldout=None):
-        """Close the epoch: add it to the history, show it, start new sums. heldout: an accuracy in [0, 1]."""
-        self._require_finite()
-        self.epoch += 1
-        entry = self._entry(heldout) | {"epoch": self.epoch}
-        self.history.append(entry)
-        self.live.epoch(self.history)
-        self.bar.set_postfix_str(f"{entry['train_accuracy']:.0%} right")
-        if self.skipped:
-            tqdm.write(f"fp16 overflowed: {self.skipped} steps of this epoch were skipped.")
-        self.loss_sum.zero_()
-        self.correct.zero_()
-        self.seen, self.skipped, self.seconds = 0, 0, 0.0
-        if time.monotonic() - self.saved_at > checkpoints.EVERY_SECONDS / 4:
-            self.save()  # between two epochs rather than in the middle of the next
+    def _save_after(self, seconds):
+        if time.monotonic() - self.saved_at > seconds:
+            self._save()
 
-    def finish(self):
-        """Leave a checkpoint and `model.pth`; returns the history, one dict per epoch."""
-        self.save()
-        checkpoints.write_model(self.stage.model_path, self.model)
-        if self.history:  # a model from elsewhere may have come without one
-            self.live.finish(self.history)
-        return self.history
-
-    def adopt(self, epochs, history, origin):
-        """Take the model as it is for the outcome of these epochs. origin: where it comes from, in words."""
-        self.epoch, self.history, self.origin = epochs, history, origin
-        return self.finish()
-
-    def save(self):
-        """Save a checkpoint now; call this only between two steps. Raises DivergedError, DiskError."""
+    def _save(self):
+        """Save a checkpoint, unless there is one already; only between two steps. Raises DivergedError, DiskError."""
         if self.saved == (self.epoch, self.seen):
             return
         self._require_finite()
@@ -151,8 +151,7 @@ class Run:
         sweep(self.stage.folder)
         path = checkpoints.newest_good(self.stage.folder)
         if path is None:
-            choose_threads(course.device, _MOST_THREADS)
-            return
+            return choose_threads(course.device, _MOST_THREADS)
         state = checkpoints.load(path)
         if self.identity["starts from"] == weights_digest(state["model"]):  # `train` again, with the model it left
             self.identity["starts from"] = state["identity"]["starts from"]
@@ -166,13 +165,14 @@ class Run:
         self.correct.copy_(state["correct"])
         vars(self).update(state["position"])
         self.saved = (self.epoch, self.seen)
-        choose_threads(course.device, min(_MOST_THREADS, state["made_on"]["threads"]))
-        if self.epoch >= self.stage.epochs and not self.seen:
+        before = state["made_on"]
+        choose_threads(course.device, min(_MOST_THREADS, before["threads"]))
+        if self.stage.state == "finished":
             print(f"Stage {number}: all {self.epoch} epochs are done; loaded from the checkpoint.")
             return
-        self.live.epoch(self.history)
+        self.live.show(self.history)
         print(f"Resuming stage {number} in epoch {self.epoch + 1}, after {self.seen:,} of its images.")
-        before, now = state["made_on"], made_on(course)
+        now = made_on(course)
         if changed := [f"{name} {now[name]} instead of {before[name]}" for name in now if now[name] != before[name]]:
             print(f"Results are equally valid, but won't be bit-identical: {', '.join(changed)}.")
 
@@ -188,7 +188,7 @@ class Run:
 
     def _stop_if_interrupted(self):
         if self.interrupted:
-            self.save()
+            self._save()
             raise Stopped(f"stage {self.stage.number} is saved: {self.stage.state}. Run the cell again to continue.")
 
     def _require_finite(self):
@@ -207,12 +207,9 @@ class EpochLines:
     def __init__(self, stage):
         self.stage, self.printed = stage, 0
 
-    def step(self, history, entry):
-        """A step was made. history: the finished epochs; entry(): the one in progress, its number a fraction."""
-
-    def epoch(self, history):
-        """An epoch was finished, or an interrupted stage is resumed: print the lines of what's new."""
-        for entry in history[self.printed :]:
+    def show(self, history, running=None, finished=False):
+        """Print the finished epochs that are new. running: returns the one in progress. finished: so is the stage."""
+        for entry in [] if finished else history[self.printed :]:
             heldout = entry["heldout_accuracy"]
             tqdm.write(
                 f"stage {self.stage.number}, epoch {entry['epoch']:2}/{self.stage.epochs}: loss {entry['loss']:.3f}, "
@@ -221,9 +218,6 @@ class EpochLines:
                 + f", {entry['images_per_second']:.0f} images/s"
             )
         self.printed = len(history)
-
-    def finish(self, history):
-        """The stage is finished, perhaps long ago."""
 
 
 def made_on(course):
