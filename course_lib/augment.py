@@ -15,6 +15,7 @@ from torchvision import transforms
 
 from .data import draws
 from .device import send
+from .storage.distributed import batch_end, share
 from .storage.files import in_order
 
 EVALUATION_BATCH = 256
@@ -121,20 +122,21 @@ def training_batches(images, stage, epoch, augmented, first=0):
     """The batches of one epoch, from its image number `first` on, on the model's device.
 
     images: Images. epoch: from 1. augmented: the report's augmentation, or resize only. Yields float32 (B, 3, S, S) in
-    [-1, 1] and int64 (B,). Order and augmentation depend on (seed, stage, epoch, image) alone, so a run that resumes
-    sees what it would have seen.
+    [-1, 1] and int64 (B,); of several processes, each gets its share. Order and augmentation depend on (seed, stage,
+    epoch, image) alone, so a run that resumes sees what it would have seen.
     """
-    course, size = stage.course, stage.course.settings.batch_size
-    order = torch.from_numpy(draws.order(course.settings.seed, stage.number, epoch, len(images)))
-    batches = [order[start : start + size] for start in range(first, len(images), size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:  # BatchNorm can't normalise a single image: put it with the others
-        batches[-2:] = [torch.cat(batches[-2:])]
+    course, settings, batches = stage.course, stage.course.settings, []
+    order = torch.from_numpy(draws.order(settings.seed, stage.number, epoch, len(images)))
+    while first < len(images):
+        end = batch_end(first, settings.batch_size, len(images))
+        batches.append(share(order[first:end]))
+        first = end
     return _batches(images, batches, course, (stage.number, epoch) if augmented else None)
 
 
 def evaluation_batches(images, course, augmented=False):
     """All images in order, in large batches. Augmented: always the same draws, which training never uses (epoch 0)."""
-    batches = torch.arange(len(images)).split(EVALUATION_BATCH)
+    batches = share(torch.arange(len(images))).split(EVALUATION_BATCH)
     return _batches(images, batches, course, (0, 0) if augmented else None)
 
 

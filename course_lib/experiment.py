@@ -14,6 +14,7 @@ from .data.bank import Bank, open_data
 from .device import Precision, best_device, choose_precision, computes_in
 from .errors import SettingsError
 from .storage.checkpoints import newest_first, position
+from .storage.distributed import join, rank, rank_0_first
 from .storage.drive import Drive, drive_copy, mount
 from .storage.files import drive_root, require_mounted, write_text
 from .storage.identity import read_run
@@ -43,6 +44,7 @@ class Settings:
     flips: tuple = (0.5, 0.5)  # how likely an augmented image is flipped horizontally, vertically
     degrees: float = 90.0  # how far it's rotated at most, either way
     plain: float = 0.0  # the share of images in an augmented epoch that stay plain
+    sync_batch_norm: bool = False  # on several GPUs: normalise over the whole batch, not over each GPU's share
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -104,10 +106,11 @@ class Course:
         epochs = dict.fromkeys(self.epochs, changes.pop("epochs")) if "epochs" in changes else self.epochs
         settings = replace(self.settings, **changes)
         precision = choose_precision(self.device, settings.precision) if "precision" in changes else self.precision
-        data = open_data(self.source, settings, self.home)
         folder = self.folder.with_name(f"{self.folder.name}-{name}")
-        course = replace(self, data=data, settings=settings, epochs=epochs, precision=precision, folder=folder)
-        return _begin(course, self.drive and self.drive.remote.parent)
+        course = replace(self, settings=settings, epochs=epochs, precision=precision, folder=folder)
+        with rank_0_first():
+            course = replace(course, data=open_data(self.source, settings, self.home))
+            return _begin(course, self.drive and self.drive.remote.parent)
 
     def start_over(self):
         """Forget everything this run has left, here and on Drive."""
@@ -194,13 +197,15 @@ def open_course(data="shapes", preset="lecture", drive=False):
     wanted = {name: _setting(name.upper(), getattr(settings, name)) for name in ("seed", "size", "precision")}
     settings = replace(settings, **wanted)
     epochs = epochs | {number: _setting("EPOCHS", epochs[number]) for number in (2, 3)}  # stage 1 is a check
+    join(settings.batch_size)  # the other processes, if `torchrun` started several
     device = best_device()
     precision = choose_precision(device, settings.precision)
     home, remote = _homes(_setting("HOME", ""), drive)
     source = _setting("DATA", data)
-    bank = open_data(source, settings, home)
-    folder = home / _folder_name(bank.name, preset, settings)
-    return _begin(Course(bank, preset, settings, epochs, device, precision, home, folder, source), remote)
+    with rank_0_first():
+        bank = open_data(source, settings, home)
+        folder = home / _folder_name(bank.name, preset, settings)
+        return _begin(Course(bank, preset, settings, epochs, device, precision, home, folder, source), remote)
 
 
 def _setting(name, default):
@@ -233,7 +238,7 @@ def _folder_name(data_name, preset, settings):
 
 def _begin(course, runs_on_drive):
     """The course with its copy on Drive, if there is one, restored from it and in the precision it began in."""
-    if runs_on_drive:
+    if runs_on_drive and not rank():
         remote = runs_on_drive / course.folder.name
         course = replace(course, drive=drive_copy(course.folder, remote, json.dumps(course.identity)))
         course.drive.restore()

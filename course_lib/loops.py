@@ -16,6 +16,7 @@ from .data.answers import natural_order
 from .errors import CheckpointError, DataError
 from .model import MyModel, get_model
 from .storage import checkpoints
+from .storage.distributed import agree, gather, parallel
 from .storage.files import replacing
 from .storage.run import Run
 
@@ -41,16 +42,19 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
     )
     scaler = course.precision.scaler()  # does nothing unless the precision is fp16
     with Run(stage, model, optimizer, scaler, images, augmented, live) as run:  # resumes from the newest checkpoint
+        network = parallel(
+            model, settings.sync_batch_norm
+        )  # the model itself, unless torchrun started several processes
         for epoch in run.epochs():
             model.train()
             batches = training_batches(images, stage, epoch, augmented, first=run.seen)
             for batch, labels in run.steps(batches):  # saves every two minutes; ■ stops it between two steps
                 optimizer.param_groups[0]["lr"] = learning_rate(settings, run.progress)
                 with course.precision.autocast():
-                    logits = model(batch)  # (B, 80)
+                    logits = network(batch)  # (B, 80)
                     loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
                 optimizer.zero_grad()
-                scaler.scale(loss).backward()
+                scaler.scale(loss * run.weight).backward()
                 scaler.step(optimizer)
                 scaler.update()
                 run.count(loss, logits, labels)
@@ -163,6 +167,7 @@ def _logits(model, images, course, augmented=False):
     """Logits of all images in eval mode, in order: float32 (n, 80) on the course's device."""
     logits, modes = [], {module: module.training for module in model.modules()}  # one by one: some may be frozen
     model.eval().to(course.device, memory_format=torch.channels_last)
+    agree(model)
     try:
         with tqdm(total=len(images), unit=" images", desc="evaluating", leave=False, delay=2) as bar:
             for batch, labels in evaluation_batches(images.resident(course.device), course, augmented):
@@ -172,7 +177,7 @@ def _logits(model, images, course, augmented=False):
     finally:
         for module, training in modes.items():
             module.training = training
-    return torch.cat(logits)
+    return gather(torch.cat(logits), len(images))
 
 
 def _require_labels(images, at_least=1):

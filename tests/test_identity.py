@@ -34,6 +34,7 @@ OTHER = {  # for each setting, another value
     "flips": (0.5, 0.0),
     "degrees": 10.0,
     "plain": 0.5,
+    "sync_batch_norm": True,
 }
 
 

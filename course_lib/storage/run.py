@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from ..errors import DivergedError, Stopped
 from . import checkpoints
+from .distributed import add_up, agree, batch_end, rank, ranks
 from .files import sweep
 from .identity import require_same, stage_identity, weights_digest
 
@@ -42,7 +43,7 @@ class Run:
     def __enter__(self):
         done, total = self.epoch * self.images + self.seen, self.last_epoch * self.images
         self.bar = tqdm(initial=done, total=total, unit=" images", leave=False, disable=done == total)
-        self._handler = signal.signal(signal.SIGINT, lambda *_: setattr(self, "interrupted", True))
+        self._handler = signal.signal(signal.SIGINT, lambda *_: setattr(self, "interrupted", rank() == 0))
         return self
 
     def __exit__(self, kind, error, traceback):
@@ -70,9 +71,12 @@ class Run:
         """Hand out `batches`. After each step, stop if you pressed ■, and save if two minutes have passed."""
         start = time.monotonic()
         for images, labels in batches:
+            batch = batch_end(self.seen, self.course.settings.batch_size, self.images) - self.seen
+            self.weight = len(labels) * ranks() / batch  # gradients are averaged over processes: 1, if shares are equal
             yield images, labels
+            self.seen += batch
             self.seconds += time.monotonic() - start
-            self.bar.update(len(labels))
+            self.bar.update(batch)
             self.live.show(self.history, self._entry)
             if self.course.drive:
                 self.course.drive.tell()
@@ -90,9 +94,8 @@ class Run:
         loss = loss.detach().float()
         if self.scaler.is_enabled():
             loss = self._forget_overflow(loss)
-        self.loss_sum += loss * len(labels)
-        self.correct += (logits.argmax(1) == labels).sum()
-        self.seen += len(labels)
+        self.loss_sum += add_up(loss * len(labels))
+        self.correct += add_up((logits.argmax(1) == labels).sum())
 
     def end_epoch(self, heldout=None):
         """Close the epoch: add it to the history, show it, start new sums. heldout: an accuracy in [0, 1]."""
@@ -110,6 +113,7 @@ class Run:
         """Leave a checkpoint and `model.pth`; returns the history, one dict per epoch."""
         self._save()
         checkpoints.write_model(self.stage.model_path, self.model)
+        agree(self.model)
         if self.history:  # a model from elsewhere may have come without one
             self.live.show(self.history, finished=True)
         return self.history
@@ -132,7 +136,7 @@ class Run:
 
     def _save(self):
         """Save a checkpoint, unless there is one already; only between two steps. Raises DivergedError, DiskError."""
-        if self.saved == (self.epoch, self.seen):
+        if rank() or self.saved == (self.epoch, self.seen):
             return
         self._require_finite()
         kept = ("epoch", "seen", "skipped", "seconds", "history", "origin")
@@ -222,8 +226,13 @@ class EpochLines:
 
 def made_on(course):
     """What must agree for a resumed run to be bit-identical on a CPU; a GPU adds up in another order each time."""
-    version, threads = torch.__version__.split("+")[0], torch.get_num_threads()
-    return {"device": course.device.type, "precision": course.precision.name, "torch": version, "threads": threads}
+    return {
+        "device": course.device.type,
+        "precision": course.precision.name,
+        "torch": torch.__version__.split("+")[0],
+        "threads": torch.get_num_threads(),
+        "processes": ranks(),
+    }
 
 
 def choose_threads(device, wanted):

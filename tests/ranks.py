@@ -1,0 +1,50 @@
+"""Trains a tiny model, perhaps as one of several processes that torchrun starts; see test_distributed.py."""
+
+import os
+import signal
+import sys
+
+from tiny import at_step, linear_model, noise_images
+from torch import nn
+
+from course_lib import open_course, train
+from course_lib.storage import checkpoints
+
+IMAGES = 21  # in batches of 8: the last one has 5, so two processes get 3 and 2
+
+
+class Double(nn.Module):
+    """Turns images into float64, so that sums in another order differ by rounding errors of 1e-16 only."""
+
+    def forward(self, x):
+        return x.double()
+
+
+class FrozenBatchNorm(nn.BatchNorm2d):
+    """BatchNorm that always normalises with its stored statistics: an image's logits don't depend on its batch."""
+
+    def train(self, mode=True):
+        return super().train(False)
+
+
+def model():
+    """A linear model in float64, behind a BatchNorm whose statistics are frozen."""
+    return nn.Sequential(Double(), FrozenBatchNorm(3).double(), *linear_model().double())
+
+
+def stage(**changes):
+    """Stage 2 of three epochs, in a run of its own."""
+    return open_course().experiment("ranks", **{"epochs": 3, "batch_size": 8} | changes).stage(2)
+
+
+def fit(stage, model):
+    """Train as in the notebooks; returns the history."""
+    return train(model, noise_images(IMAGES), stage, augmented=True, heldout=noise_images(9, seed=1))
+
+
+if __name__ == "__main__":
+    checkpoints.EVERY_SECONDS = -1  # a checkpoint after every step
+    trained, (rank, step, how) = model(), (*sys.argv[1:], None, None, None)[:3]
+    if rank == os.environ["RANK"]:
+        at_step(trained, int(step), lambda: os.kill(os.getpid(), signal.SIGKILL) if how == "kill" else 1 / 0)
+    fit(stage(), trained)
