@@ -92,14 +92,6 @@ def test_an_error_in_all_processes_is_shown_once_and_batches_must_be_shared_even
     assert failed.returncode and errors.count("errors.SettingsError: ") == 1
 
 
-def test_a_notebook_runs_under_torchrun_and_one_process_writes(launch, course):
-    ran = launch(TWO, HERE.parent / "notebooks" / "04_with_augmentation.py")
-    output, errors = ran.communicate(timeout=600)
-    assert ran.returncode == 0, errors
-    assert output.count("| 3, 1 epochs") == 3 and (course.folder / "curves.png").exists()  # the table, once
-    assert not list(course.folder.rglob("*.tmp"))
-
-
 @contextmanager
 def process(number, of):
     """Be the process with this number, as far as batches are concerned."""

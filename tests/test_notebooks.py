@@ -62,8 +62,8 @@ def test_a_stored_notebook_is_a_clean_run_of_the_lecture(source):
     assert not re.search(r"(^|[^\w.])/(home|root|tmp|work|Users|mnt)/", printed)
 
 
-def test_there_are_seven_and_each_has_the_same_setup():
-    assert [source.name[:2] for source in sources()] == ["00", "01", "02", "03", "04", "05", "06"]
+def test_there_are_eight_and_each_has_the_same_setup():
+    assert [source.name[:2] for source in sources()] == ["00", "01", "02", "03", "04", "05", "06", "09"]
     setups = {
         tuple(cell.source for cell in from_source(source).cells if cell.cell_type == "code")[:2] for source in sources()
     }
@@ -94,7 +94,7 @@ def test_a_stub_is_not_done_yet_and_its_solution_is_right(cells, number, course,
         assert capsys.readouterr().out.startswith(f"{verdict} ")
 
 
-@EACH
+@pytest.mark.parametrize("source", sources("00,01,02,03,04,05,06"), ids=lambda source: source.stem)
 def test_reproduce_leaves_an_executed_notebook(source, reproduced):
     home, printed = reproduced
     text = (home / "shapes-smoke" / "notebooks" / f"{source.stem}.ipynb").read_text(encoding="utf-8")
@@ -109,7 +109,7 @@ def test_reproduce_leaves_an_executed_notebook(source, reproduced):
 def test_the_notebooks_run_as_scripts(reproduced):
     """With what was trained before, and in one process, which imports torch once; an error's traceback names the file.
 
-    In an empty home, the tests in JupyterLab and in Colab run some of them.
+    In an empty home, the tests in JupyterLab and in Colab run some of them. 09 trains with two processes.
     """
     home, _ = reproduced
     before = {path: path.stat().st_mtime_ns for path in (home / "shapes-smoke").glob("*.png")}
@@ -117,6 +117,8 @@ def test_the_notebooks_run_as_scripts(reproduced):
     done = run("-c", each, *sources(), home=home, PYTHONIOENCODING="cp1252")
     assert done.returncode == 0, done.stderr.decode("cp1252")
     assert before and all(path.stat().st_mtime_ns > then for path, then in before.items())  # figures are written
+    printed = done.stdout.decode("cp1252")
+    assert "2 processes: loss" in printed and printed.count("stage 2, epoch  1/1") == 1  # only rank 0 tells
 
 
 def test_reproduce_prints_the_table_and_is_quick_the_second_time(reproduced):

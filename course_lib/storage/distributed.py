@@ -1,4 +1,4 @@
-"""Several processes that train one model, each on its GPU and its share of every batch; `torchrun` starts them.
+"""Several processes that train one model, each with its share of every batch, started by `torchrun` (one per GPU).
 
 PyTorch's DistributedDataParallel averages their gradients. The first process (rank 0) alone writes files and shows
 progress. Without torchrun, there is one process, and nothing here does anything.
@@ -19,19 +19,18 @@ from ..errors import CourseError, SettingsError
 
 
 def join(batch_size):
-    """Join the other processes, if torchrun has started any. Raises SettingsError if a batch can't be shared evenly."""
+    """Join the other processes, if torchrun started any. Raises SettingsError if they can't share a batch evenly."""
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         return
-    cuda = torch.cuda.is_available()
-    if cuda:
+    if cuda := torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=1))  # while rank 0 decodes images
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=1))  # rank 0 may have to decode images
     atexit.register(dist.destroy_process_group)
-    sys.excepthook = _report
+    sys.excepthook = _show_once
     if rank():
         sys.stdout = sys.stderr = open(os.devnull, "w")
     if batch_size % ranks():
-        raise SettingsError(f"Batches of {batch_size} images can't be shared evenly by {ranks()} processes.")
+        raise SettingsError(f"{ranks()} processes can't share batches of {batch_size} images evenly.")
 
 
 def rank():
@@ -44,54 +43,50 @@ def ranks():
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def share(batch):
-    """This process's part of a batch of indices: every `ranks()`-th one."""
-    return batch[rank() :: ranks()]
+def share(indices):
+    """This process's share of some indices."""
+    return indices[rank() :: ranks()]
 
 
 def batch_end(first, size, count):
-    """Where the batch that begins at image `first` of an epoch of `count` ends.
+    """Where the batch that begins at image `first` of an epoch of `count` images ends.
 
-    BatchNorm can't normalise a single image. A last batch that would leave a process with less than two belongs to the
-    batch before it.
+    BatchNorm can't normalise a single image, so a rest of fewer than two per process goes to the batch before it.
     """
     end = first + size
     return count if count - end < 2 * ranks() else end
 
 
 def add_up(tensor):
-    """The sum of a tensor over all processes, on its device."""
+    """The sum of a tensor over all processes."""
     if ranks() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
 def gather(rows, count):
-    """The rows that all processes have computed for their shares of `count` images, in order: (count, …)."""
+    """Put together what each process computed for its `share` of `count` images: (count, …), in order."""
     everyone = rows.new_zeros(count, *rows.shape[1:])
     everyone[rank() :: ranks()] = rows
     return add_up(everyone)
 
 
 def parallel(model, sync_batch_norm):
-    """What to call in the place of `model` so that each `backward` averages the gradients of all processes."""
+    """What to call instead of `model`, so that `backward` averages the gradients of all processes."""
     if ranks() == 1:
         return model
-    if sync_batch_norm:
-        model = SyncBatchNorm.convert_sync_batchnorm(model)
-    return DistributedDataParallel(model)
+    return DistributedDataParallel(SyncBatchNorm.convert_sync_batchnorm(model) if sync_batch_norm else model)
 
 
 def agree(model):
-    """Give every process rank 0's buffers, which are BatchNorm's statistics: each has seen other images."""
-    if ranks() > 1:
-        for buffer in model.buffers():
-            dist.broadcast(buffer, 0)
+    """Give all processes rank 0's buffers: each process's BatchNorm has seen other images."""
+    for buffer in model.buffers() if ranks() > 1 else ():
+        dist.broadcast(buffer, 0)
 
 
 @contextmanager
 def rank_0_first():
-    """Let rank 0 run a block before the others do, who then find what it has left."""
+    """Let rank 0 run a block first; the others then find what it has left."""
     if rank():
         dist.barrier()
     yield
@@ -99,8 +94,8 @@ def rank_0_first():
         dist.barrier()
 
 
-def _report(kind, error, traceback):
-    """Show an error once: what all processes raise is rank 0's to show, and a lost connection is another's error."""
-    if not (rank() and isinstance(error, CourseError)) and "gloo" not in str(error).lower():
+def _show_once(kind, error, traceback):
+    """Show what ends a process, but not a lost connection, nor, unless it's rank 0, an error that all of them raise."""
+    if "gloo" not in str(error).lower() and not (rank() and isinstance(error, CourseError)):
         sys.stderr = sys.__stderr__
         sys.__excepthook__(kind, error, traceback)

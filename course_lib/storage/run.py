@@ -1,6 +1,5 @@
 """A stage being trained: what survives a kill, ■ and a lost runtime, behind the plain verbs that `loops.train` uses."""
 
-import math
 import signal
 import time
 
@@ -30,8 +29,7 @@ class Run:
         self.images, self.live = len(images), live or EpochLines(stage)
         self.identity = stage_identity(stage, model, optimizer, images, augmented)
         self.epoch, self.seen, self.skipped, self.seconds, self.history, self.origin = 0, 0, 0, 0.0, [], None
-        self.loss_sum = torch.zeros((), device=self.course.device)
-        self.correct = torch.zeros((), dtype=torch.int64, device=self.course.device)
+        self.sums = torch.zeros(2, device=self.course.device)  # of the epoch so far: losses (nats), right answers
         self.saved, self.saved_at, self.interrupted = None, time.monotonic(), False
         self._resume()
         # An epoch that has begun is finished, even if fewer epochs are asked for now.
@@ -83,7 +81,7 @@ class Run:
             self._stop_if_interrupted()
             self._save_after(checkpoints.EVERY_SECONDS)
             start = time.monotonic()
-        self.loss_sum.item()  # waits for the device, once per epoch, so that the seconds are true
+        self.sums.tolist()  # waits for the device, once per epoch, so that the seconds are true
         self.seconds += time.monotonic() - start
 
     def count(self, loss, logits, labels):
@@ -94,8 +92,7 @@ class Run:
         loss = loss.detach().float()
         if self.scaler.is_enabled():
             loss = self._forget_overflow(loss)
-        self.loss_sum += add_up(loss * len(labels))
-        self.correct += add_up((logits.argmax(1) == labels).sum())
+        self.sums += add_up(torch.stack([loss * len(labels), (logits.argmax(1) == labels).sum()]))
 
     def end_epoch(self, heldout=None):
         """Close the epoch: add it to the history, show it, start new sums. heldout: an accuracy in [0, 1]."""
@@ -104,8 +101,7 @@ class Run:
         self.live.show(self.history)
         if self.skipped:
             tqdm.write(f"fp16 overflowed: {self.skipped} steps of this epoch were skipped.")
-        self.loss_sum.zero_()
-        self.correct.zero_()
+        self.sums.zero_()
         self.epoch, self.seen, self.skipped, self.seconds = self.epoch + 1, 0, 0, 0.0
         self._save_after(checkpoints.EVERY_SECONDS / 4)  # between two epochs rather than in the middle of the next
 
@@ -120,11 +116,11 @@ class Run:
 
     def _entry(self, heldout=None):
         """The epoch in progress as it appears in the history; its number is a fraction until it is finished."""
-        part = self.seen / self.images
+        loss, right = self.sums.tolist()
         return {
-            "epoch": self.epoch + (part if part < 1 else 1),
-            "loss": self.loss_sum.item() / self.seen,
-            "train_accuracy": self.correct.item() / self.seen,
+            "epoch": self.epoch + (self.seen / self.images if self.seen < self.images else 1),
+            "loss": loss / self.seen,
+            "train_accuracy": right / self.seen,
             "heldout_accuracy": heldout,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.seen / self.seconds, 1),
@@ -140,9 +136,8 @@ class Run:
             return
         self._require_finite()
         kept = ("epoch", "seen", "skipped", "seconds", "history", "origin")
-        position = {name: getattr(self, name) for name in kept}
-        state = {"identity": self.identity, "made_on": made_on(self.course), "position": position}
-        state |= {"loss_sum": self.loss_sum.cpu(), "correct": self.correct.cpu()}
+        state = {"identity": self.identity, "made_on": made_on(self.course), "sums": self.sums.cpu()}
+        state |= {"position": {name: getattr(self, name) for name in kept}}
         state |= {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "scaler")}
         checkpoints.save(self.stage.folder, state, self.epoch, self.seen)
         self.saved, self.saved_at = (self.epoch, self.seen), time.monotonic()
@@ -165,8 +160,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:  # empty if the checkpoint wasn't made in fp16
             self.scaler.load_state_dict(state["scaler"])
-        self.loss_sum.copy_(state["loss_sum"])
-        self.correct.copy_(state["correct"])
+        self.sums.copy_(state["sums"])
         vars(self).update(state["position"])
         self.saved = (self.epoch, self.seen)
         before = state["made_on"]
@@ -198,7 +192,7 @@ class Run:
     def _require_finite(self):
         """Raise DivergedError if the loss or a weight isn't finite, or if fp16 overflows even without scaling."""
         weights_finite = all(value.isfinite().all() for value in self.model.state_dict().values())
-        if not math.isfinite(self.loss_sum.item()) or not weights_finite or self._scale < 1:
+        if not self.sums.isfinite().all() or not weights_finite or self._scale < 1:
             raise DivergedError(
                 f"The loss is no longer a finite number (stage {self.stage.number}, epoch {self.epoch + 1}): lower the "
                 "learning rate. Nothing was saved since it happened; the last good checkpoint is still there."
