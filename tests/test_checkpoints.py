@@ -138,7 +138,7 @@ def test_a_disk_that_fills_up_at_any_operation_leaves_the_previous_state(two, wh
 
 def test_a_disk_that_reads_back_something_else_is_not_trusted(two):
     def rot(kind, path):
-        if kind == "replace":
+        if kind == "fsync":
             data = bytearray(path.read_bytes())
             data[len(data) // 2] ^= 1
             path.write_bytes(data)

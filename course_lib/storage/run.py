@@ -69,8 +69,6 @@ class Run:
             self.seconds += time.monotonic() - start
             self.bar.update(len(labels))
             self.live.step(self.history, self._entry)
-            if self.course.drive:
-                self.course.drive.tell()
             self._stop_if_interrupted()
             if time.monotonic() - self.saved_at > checkpoints.EVERY_SECONDS:
                 self.save()
