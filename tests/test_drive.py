@@ -308,6 +308,20 @@ def test_a_checkpoint_that_was_replaced_while_it_was_copied_is_still_on_drive(co
     assert not saved[0].exists() and checkpoints.newest_good(remote_stage(course))
 
 
+def test_a_file_that_is_deleted_while_others_are_copied_is_no_problem(course):
+    paths = [course.folder / "notes" / f"{i}.txt" for i in range(3)]
+    for path in paths:
+        write_text(path, "…")
+
+    def delete(kind, path):
+        if kind == "fsync" and "0.txt" in os.fspath(path):
+            paths[2].unlink()
+
+    with watched(course.drive.remote, delete):
+        assert course.drive.wait()
+    assert not paths[2].exists() and (course.drive.remote / "notes" / "1.txt").exists()
+
+
 def test_twenty_epochs_take_the_space_of_three_checkpoints_on_drive_and_none_in_its_trash(course, saving_often):
     course = replace(course, epochs={2: 20}, settings=replace(course.settings, batch_size=20))
     trash, largest, counts = [0], [0], [0]
@@ -355,6 +369,26 @@ def test_killed_at_any_operation_on_drive_a_new_runtime_continues_bit_exactly(co
         if not death.dead:
             break
     assert number > 20
+
+
+def test_killed_at_any_operation_while_it_is_restored_a_run_is_complete_at_the_next_start(computer, course):
+    run(course)
+    write_text(course.stage(2).folder / "measured.json", '"new"')
+    assert course.drive.wait()
+    for number in itertools.count(1):
+        behind = computer(f"b{number}", drive=False)
+        write_text(behind.stage(2).folder / "measured.json", '"old"')
+        death = Death(number)
+        with watched(behind.folder, death):
+            try:
+                computer(f"b{number}")
+            except Died:
+                pass
+        assert content(computer(f"b{number}").stage(2).folder).keys() >= {behind.stage(2).model_path}, number
+        assert (behind.stage(2).folder / "measured.json").read_text() == '"new"', number
+        if not death.dead:
+            break
+    assert number > 8
 
 
 # A Drive that isn't there
