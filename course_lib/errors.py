@@ -1,14 +1,6 @@
 """The errors a reader can do something about: each says what is wrong, where, and what to do."""
 
-import reprlib
-
-_BRIEF = reprlib.Repr()
-_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
-
-
-def brief(value):
-    """Shorten a value from somebody else's file for a message, however long or deeply nested it is."""
-    return _BRIEF.repr(value)
+from reprlib import repr as brief  # noqa: F401 (shortens a value from somebody else's file for a message)
 
 
 class CourseError(Exception):
@@ -31,7 +23,7 @@ class SettingsError(CourseError):
     """A setting (a form field or an environment variable) has a value that can't be used."""
 
 
-class DiskError(CourseError, OSError):
+class DiskError(CourseError):
     """A file can't be written: the disk is full or read-only, or Google Drive isn't mounted."""
 
 

@@ -68,6 +68,18 @@ def test_what_another_notebook_has_trained_further_is_kept(two):
     assert newest_number(two) == 9 and len(content(two)) == 2
 
 
+def test_what_another_notebook_deletes_while_it_is_verified_is_no_error(two):
+    older = max(two.iterdir())
+
+    def delete_first(kind, path):
+        if kind == "open" and path == older and path.exists():
+            path.rename(two / "deleted")
+
+    with watched(two, delete_first):
+        checkpoints.save(two, state(3), epoch=3, images=0)
+    assert newest_number(two) == 3 and (two / "deleted").exists()
+
+
 def damages(data, count):
     """`count` flipped bits, `count` cuts and `count` bytes too many, at random places."""
     random = np.random.default_rng(0)
@@ -138,7 +150,7 @@ def test_a_disk_that_fills_up_at_any_operation_leaves_the_previous_state(two, wh
 
 def test_a_disk_that_reads_back_something_else_is_not_trusted(two):
     def rot(kind, path):
-        if kind == "replace":
+        if kind == "fsync":
             data = bytearray(path.read_bytes())
             data[len(data) // 2] ^= 1
             path.write_bytes(data)

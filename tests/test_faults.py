@@ -85,10 +85,9 @@ def test_a_disk_that_becomes_read_only_is_a_disk_error_and_costs_nothing(short, 
     assert same_weights(resumed(stage), expected)
 
 
-@pytest.mark.parametrize("first", range(3))
-def test_stop_at_any_file_operation_even_twice_saves_and_the_same_call_resumes(short, expected, saving_often, first):
+def test_stop_at_any_file_operation_even_twice_saves_and_the_same_call_resumes(short, expected, saving_often):
     kinds, presses = operations_of(short), 0
-    for point in range(first, len(kinds), 3):
+    for point in range(0, len(kinds), 2):
         stage, count = elsewhere(short).stage(2), itertools.count()
 
         def press(kind, path, point=point, count=count):
@@ -99,7 +98,7 @@ def test_stop_at_any_file_operation_even_twice_saves_and_the_same_call_resumes(s
             fit(stage)  # before the first step, ■ is what it always is
         presses += 1
         assert same_weights(resumed(stage), expected) and stage.state == "finished"
-    assert presses > 15
+    assert presses > 25
 
 
 def test_a_run_never_takes_the_space_of_more_than_three_checkpoints(short, saving_often):

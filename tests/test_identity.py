@@ -85,12 +85,10 @@ def test_every_setting_is_part_of_the_identity(course):
         (course.folder / "gone").rename(course.folder / "run.json")
 
 
-def test_so_is_a_setting_that_a_later_version_adds_unless_it_is_off(course):
+def test_so_is_a_setting_that_a_later_version_adds(course):
     run(course)
     later = dataclasses.make_dataclass("Later", [("decay", float, 0.0)], bases=(Settings,), frozen=True)
-    settings = later(**asdict(course.settings))
-    assert refused(replace(course, settings=replace(settings, decay=0.1)), "settings decay", "0.1")
-    replace(course, settings=settings).claim()
+    assert refused(replace(course, settings=later(**asdict(course.settings))), "settings decay", "0.0")
 
 
 def test_all_differences_are_named_at_once(course):
@@ -173,7 +171,7 @@ def test_a_data_sets_folder_has_its_name(opened, tmp_path, monkeypatch):
 # run.json
 
 
-@pytest.mark.parametrize("text", [b"", b'{"identity": {"da', b"[]", b"\xff\xfe", b"null", b"{}", b'{"identity": 3}'])
+@pytest.mark.parametrize("text", [b'{"identity": {"da', b"\xff\xfe", b"null", b"{}", b'{"identity": 3}'])
 def test_a_run_json_that_cannot_be_read_is_named_and_nothing_is_lost(course, text):
     run(course)
     (course.folder / "run.json").write_bytes(text)
@@ -261,17 +259,16 @@ write_text(course.folder / "last.json", "{}")
 """
 
 
-@pytest.mark.parametrize("encoding", ["cp949", "cp1252"])
-def test_no_console_is_too_narrow_and_drive_gets_what_is_written_last(tmp_path, encoding):
+def test_no_console_is_too_narrow_and_drive_gets_what_is_written_last(tmp_path):
     """A process that ends copies what isn't on Drive yet."""
     (tmp_path / "MyDrive").mkdir()
     birds = write_folder(tmp_path / "새", report_files(6))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COURSE_")}
-    environment |= {"PYTHONIOENCODING": encoding, "COURSE_HOME": str(tmp_path / "MyDrive"), "COURSE_DATA": str(birds)}
+    environment |= {"PYTHONIOENCODING": "cp1252", "COURSE_HOME": str(tmp_path / "MyDrive"), "COURSE_DATA": str(birds)}
     environment |= {"COURSE_PRESET": "smoke", "PYTHONPATH": str(experiment.CHECKOUT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "not a checkout")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=300)
-    assert done.returncode == 0 and b"Error" not in done.stderr, done.stderr.decode(encoding)
+    assert done.returncode == 0 and b"Error" not in done.stderr, done.stderr.decode("cp1252")
     assert (tmp_path / "runs" / "새-smoke" / "last.json").exists()  # outside a checkout, here
     assert (tmp_path / "MyDrive" / "새-smoke" / "last.json").exists()
 

@@ -6,15 +6,15 @@ that of the file's bytes, so a damaged file gives itself away, here and on Googl
 
 import hashlib
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from ..errors import DiskError
 from .files import remove, write_bytes
 
+PATTERN = "checkpoint-*.pt"
 EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs at most
-KEPT = 2  # if the newest one is damaged, there is the one before
 
 
 def save(folder, state, epoch, images):
@@ -22,23 +22,20 @@ def save(folder, state, epoch, images):
 
     epoch: whole epochs trained. images: images trained in the next one. Returns the path. Raises DiskError.
     """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    path = Path(folder) / f"checkpoint-{epoch:05d}-{images:07d}-{digest_of(buffer.getbuffer())}.pt"
-    write_bytes(path, buffer.getbuffer())
-    if not is_good(path):
-        raise DiskError(f"{path} reads back differently from what was written. Set COURSE_HOME to another disk.")
-    delete_older(path)
+    data = _serialized(state)
+    path = Path(folder) / f"checkpoint-{epoch:05d}-{images:07d}-{digest_of(data)}.pt"
+    write_bytes(path, data)
+    delete_older(path.parent)
     return path
 
 
-def delete_older(path):
-    """Keep only KEPT checkpoints beside each other: `path` and the furthest good ones, which may be further than it."""
-    others = [other for other in newest_first(path.parent) if other != path]
-    kept = [other for other in others if position(other) < position(path) or is_good(other)][: KEPT - 1]
-    for other in others:
-        if other not in kept:
-            remove(other)
+def delete_older(folder):
+    """Keep only two checkpoints in `folder`, the furthest good ones."""
+    paths = newest_first(folder)
+    kept = [path for path in paths if is_good(path)][:2]
+    for path in paths:
+        if path not in kept:
+            remove(path)
 
 
 def newest_good(folder):
@@ -57,7 +54,7 @@ def load(path):
 
 def newest_first(folder):
     """The paths of all checkpoints in `folder`, the furthest first."""
-    return sorted(Path(folder).glob("checkpoint-*.pt"), key=position, reverse=True)
+    return sorted(Path(folder).glob(PATTERN), key=position, reverse=True)
 
 
 def position(path):
@@ -68,7 +65,8 @@ def position(path):
 
 def is_good(path):
     """Do a checkpoint's bytes match the digest in its name?"""
-    return digest_of(path.read_bytes()) == path.stem.split("-")[-1]
+    with suppress(FileNotFoundError):  # another notebook has just deleted it
+        return digest_of(path.read_bytes()) == path.stem.split("-")[-1]
 
 
 def digest_of(data):
@@ -78,7 +76,11 @@ def digest_of(data):
 
 def write_model(path, model):
     """Write `model.pth`, the bare state_dict in float32 on the CPU, as the report's code loads it (1.E)."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_bytes(path, _serialized(weights))
+
+
+def _serialized(state):
     buffer = io.BytesIO()
-    torch.save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, buffer)
-    if not path.exists() or path.read_bytes() != buffer.getbuffer():  # else Drive would be given it again
-        write_bytes(path, buffer.getbuffer())
+    torch.save(state, buffer)
+    return buffer.getvalue()

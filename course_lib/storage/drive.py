@@ -15,22 +15,21 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from ..errors import CheckpointError, DiskError, SettingsError
-from .checkpoints import delete_older, newest_first, newest_good, position
+from ..errors import SettingsError
+from .checkpoints import PATTERN, delete_older, newest_good, position
 from .files import remove, require_mounted, sweep, write_bytes
 from .identity import read_run
 
 EVERY_SECONDS = 10  # how often to look for changes, and to retry
-MOUNT_POINT = "drive"  # the report's ./drive
 
 
 def mount():
-    """Mount Google Drive (Colab asks you for permission) and return your folder on it, `MyDrive`."""
+    """Mount Google Drive in Colab, which asks you for permission; returns your folder on it, `MyDrive`."""
     if "google.colab" not in sys.modules:
-        raise SettingsError("Google Drive works only in Colab: set drive to False, or COURSE_HOME to a folder.")
+        raise SettingsError("Google Drive works only in Colab. Elsewhere, set COURSE_HOME to a folder on your Drive.")
     from google.colab import drive
 
-    mount_point = Path(MOUNT_POINT).resolve()
+    mount_point = Path("drive").resolve()  # the report's ./drive
     drive.mount(str(mount_point))
     return mount_point / "MyDrive"
 
@@ -42,7 +41,8 @@ class Drive:
 
     def __init__(self, local, remote, identity):
         self.local, self.remote, self.identity = local, remote, json.loads(identity)
-        self._problem, self._told, self._copied = None, None, {}  # path → its size and time when it was copied
+        self._problem = None  # why Drive isn't up to date
+        self._copied = set()  # (path, size, time) of each file that was copied
         self._lock = threading.RLock()
         threading.Thread(target=self._work, daemon=True, name="copy to Drive").start()
         atexit.register(self.wait)
@@ -51,39 +51,40 @@ class Drive:
     def restore(self):
         """Copy from Drive what is missing here, and any stage that has got further there.
 
-        Raises DiskError, or CheckpointError if Drive holds another run or can't be read: it may have what's missing.
+        Raises DiskError, CheckpointError if Drive holds another run, or OSError if it can't be read.
         """
         with self._lock:
-            try:
-                self._compare()
-                self._restore()
-            except DiskError:
-                raise  # the local disk failed, or Drive isn't mounted; the message says which
-            except OSError as error:
-                raise CheckpointError(
-                    f"{self.remote} on Drive can't be read ({error.strerror or error}). Mount Drive and run the cell "
-                    "again, or set drive to False to work on the local disk only."
-                ) from error
-
-    def tell(self):
-        """Print whether Drive has dropped out, or is back; call it from a cell, so that a reader sees it."""
-        problem = self._problem
-        if problem != self._told:
-            tqdm.write(problem or "Drive is back and up to date.")
-        self._told = problem
+            self._compare()
+            files, further = _files(self.remote), set()
+            newest = {path.parent: path for path in files if path.match(PATTERN)}  # of each stage on Drive
+            for stage, path in newest.items():
+                ours = newest_good(self.local / stage.relative_to(self.remote))
+                if not ours or position(path) > position(ours):
+                    further.add(stage)
+            for path in files:
+                here = self.local / path.relative_to(self.remote)
+                newer = path.parent in further if path.parent in newest else further
+                if newer or not (here.exists() or path.match(PATTERN)):
+                    write_bytes(here, path.read_bytes())
 
     def wait(self):
         """Copy what isn't on Drive yet; True once Drive has everything. ■ ends the waiting, but not the copying."""
         with self._lock:
-            self._copy_all()
-        self.tell()
-        return not self._problem
+            try:
+                self._copy()
+                problem = None
+            except Exception as error:
+                problem = f"Drive isn't up to date. Training continues, and copying is retried. {error}"
+            if bool(problem) != bool(self._problem):
+                tqdm.write(problem or "Drive is back and up to date.")
+            self._problem = problem
+            return not problem
 
     def forget(self, folder):
         """Delete `folder` and its copy."""
         with self._lock:
             self._compare()
-            self._copied = {}
+            self._copied.clear()
             for path in reversed(_files(self.remote / folder.relative_to(self.local))):
                 remove(path)
             if folder.exists():
@@ -92,51 +93,20 @@ class Drive:
     def _work(self):
         while True:
             time.sleep(EVERY_SECONDS)
-            with self._lock:
-                self._copy_all()
+            self.wait()
 
-    def _copy_all(self):
-        try:
-            if not self._compare():  # a new folder, or one that was deleted meanwhile
-                self._copied = {}
-            for path in _files(self.local):
-                try:
-                    self._copy(path, self.remote / path.relative_to(self.local))
-                except FileNotFoundError:
-                    if path.exists():  # else it was replaced meanwhile
-                        raise
-            self._problem = None
-        except Exception as error:
-            reason = getattr(error.__cause__ or error, "strerror", None) or error
-            self._problem = f"Drive can't be written ({reason}). Training continues; copying is retried."
-
-    def _copy(self, path, there):
-        now = (path.stat().st_size, path.stat().st_mtime_ns)
-        if self._copied.get(path) == now:
-            return
-        data = path.read_bytes()
-        if not there.exists() or there.read_bytes() != data:
-            sweep(there.parent)
-            write_bytes(there, data)
-            if there.read_bytes() != data:
-                remove(there)
-                raise OSError(f"{there.name} reads back differently from what was written.")
-        if _is_checkpoint(there):
-            delete_older(there)
-        self._copied[path] = now
-
-    def _restore(self):
-        files = sorted(_files(self.remote), key=_is_checkpoint)  # last: until they are here, Drive counts as further
-        stages, further = {path.parent for path in files if _is_checkpoint(path)}, set()
-        for folder in stages:
-            ours = newest_good(self.local / folder.relative_to(self.remote))
-            if not ours or position(newest_first(folder)[0]) > position(ours):
-                further.add(folder)
-        for path in files:
-            here = self.local / path.relative_to(self.remote)
-            newer = path.parent in further if path.parent in stages else further
-            if newer or not (here.exists() or _is_checkpoint(path)):
-                write_bytes(here, path.read_bytes())
+    def _copy(self):
+        if not self._compare():  # a new folder, or one that was deleted meanwhile
+            self._copied.clear()
+        for path in filter(Path.exists, _files(self.local)):  # some may be deleted while others are copied
+            now = (path, path.stat().st_size, path.stat().st_mtime_ns)
+            if now not in self._copied:
+                there = self.remote / path.relative_to(self.local)
+                sweep(there.parent)
+                write_bytes(there, path.read_bytes())
+                if there.match(PATTERN):
+                    delete_older(there.parent)
+                self._copied.add(now)
 
     def _compare(self):
         """Raise DiskError or CheckpointError unless both folders are this run's; returns the `run.json` on Drive."""
@@ -148,16 +118,16 @@ class Drive:
 drive_copy = cache(Drive)  # one for each pair of folders, however often a run is opened
 
 
-def _is_checkpoint(path):
-    return path.match("checkpoint-*.pt")
-
-
 def _files(folder):
-    """The files in a folder and below, run.json first, without hidden ones (which are still being written)."""
+    """The files in a folder and below, without hidden ones, which are still being written.
+
+    `run.json`, which says whose they are, is first. Checkpoints are last: until they are copied, their stage is behind.
+    """
 
     def unless_missing(error):  # glob would take a folder that can't be read for an empty one
         if not isinstance(error, FileNotFoundError):
             raise error
 
     found = [Path(base, name) for base, _, names in os.walk(folder, onerror=unless_missing) for name in names]
-    return sorted((path for path in found if path.name[0] != "."), key=lambda path: (path.name != "run.json", path))
+    visible = [path for path in found if path.name[0] != "."]
+    return sorted(visible, key=lambda path: (path.name != "run.json", path.match(PATTERN), path))

@@ -7,18 +7,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import DiskError
+from .distributed import rank
 
 DRIVE_FOLDERS = {"MyDrive", "My Drive", "Shareddrives", "Shared drives"}  # what Google Drive mounts below its root
 STALE_SECONDS = 600  # a temporary file nobody has written to for this long was left by a killed process
 
 
 @contextmanager
-def replacing(path, mode="wb", **options):
+def replacing(path, mode="wb", expected=None, **options):
     """Open a temporary file beside `path`; once it is complete and on disk, rename it to `path`.
 
     If anything fails on the way (a full disk, a kill, an exception), the old file stays as it was. Missing folders
-    are created, but never a missing Google Drive. Takes the options of `open`. Raises DiskError.
+    are created, but never a missing Google Drive. expected: the bytes that the new file must read back as. options:
+    those of `open`. Of several processes, only the first one writes. Raises DiskError.
     """
+    if rank():
+        with open(os.devnull, mode, **options) as file:
+            yield file
+        return
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -30,28 +36,27 @@ def replacing(path, mode="wb", **options):
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if expected is not None and temporary.read_bytes() != expected:
+            raise OSError("it reads back differently")
         os.replace(temporary, path)
     except OSError as error:
-        if isinstance(error, DiskError):
-            raise
-        raise DiskError(
-            f"{path} can't be written ({error.strerror or error}). Whatever was there before is still there. Free some "
-            "space or close the file elsewhere, then run the cell again; or set COURSE_HOME to another folder."
-        ) from error
+        advice = "What was there before is still there. Free some space, or set COURSE_HOME to another folder."
+        raise DiskError(f"{path} can't be written ({error.strerror or error}). {advice}") from error
     finally:
         if temporary.exists():
             temporary.unlink()
 
 
 def write_bytes(path, data):
-    """Write some bytes to `path`, completely or not at all."""
-    with replacing(path) as file:
-        file.write(data)
+    """Write some bytes to `path` unless they are there already; verified, and completely or not at all."""
+    if not path.exists() or path.read_bytes() != data:
+        with replacing(path, expected=data) as file:
+            file.write(data)
 
 
 def write_text(path, text):
     """Write `text` to `path` as UTF-8, completely or not at all."""
-    write_bytes(path, text.encode())
+    write_bytes(Path(path), text.encode())
 
 
 def remove(path):
@@ -64,8 +69,9 @@ def remove(path):
 def sweep(folder):
     """Delete the half-written files that killed processes left in `folder`, but none that is still being written."""
     for path in Path(folder).glob(".*.tmp"):
-        if time.time() - path.stat().st_mtime > STALE_SECONDS:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # it has just been completed
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
 
 
 def drive_root(path):

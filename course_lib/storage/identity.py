@@ -5,7 +5,8 @@ import json
 
 import torch
 
-from ..errors import CheckpointError, brief
+from ..errors import CheckpointError
+from .checkpoints import digest_of
 
 
 def stage_identity(stage, model, optimizer, images, augmented):
@@ -42,13 +43,12 @@ def code_digest(function):
     """A digest that changes if a function is edited."""
     code = function.__code__
     constants = [value for value in code.co_consts if not hasattr(value, "co_code")]
-    return hashlib.sha256(repr((code.co_code, code.co_names, constants)).encode()).hexdigest()[:8]
+    return digest_of(repr((code.co_code, code.co_names, constants)).encode())[:8]
 
 
 def images_digest(images):
     """How many images these are, and a digest of their names and labels."""
-    digest = hashlib.sha256(repr((images.names, images.labels.tolist())).encode()).hexdigest()
-    return f"{len(images)} ({digest[:16]})"
+    return f"{len(images)} ({digest_of(repr((images.names, images.labels.tolist())).encode())})"
 
 
 def weights_digest(weights):
@@ -71,27 +71,21 @@ def read_run(folder, identity):
         return None
     except (ValueError, LookupError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged. Nothing was changed. If the run is yours, delete it.") from error
-    require_same(found, identity, folder, "To keep both runs, rename that folder, or set COURSE_HOME to another one.")
+    expected = json.loads(json.dumps(identity))  # tuples are lists in JSON
+    require_same(found, expected, folder, "To keep both runs, rename that folder, or set COURSE_HOME to another one.")
     return record
 
 
 def require_same(found, expected, where, advice):
-    """Raise CheckpointError that names all differences if `found`, the record of a run in `where`, isn't `expected`.
-
-    A setting that is off (0, False, None) may be missing: an older run needn't have known it.
-    """
-    found, expected = _flat(found), _flat(expected)
-    differences = [
-        f"{key} {brief(found.get(key))} instead of {brief(expected.get(key))}"
-        for key in sorted({*found, *expected})
-        if (found.get(key) or None) != (expected.get(key) or None)
-    ]
-    if differences:
-        raise CheckpointError(f"{where} is another run's: {'; '.join(differences)}. Nothing was changed. {advice}")
+    """Raise CheckpointError that names all differences if `found`, the record of a run in `where`, isn't `expected`."""
+    if differences := "; ".join(_differences(found, expected)):
+        raise CheckpointError(f"{where} is another run's: {differences}. Nothing was changed. {advice}")
 
 
-def _flat(record, prefix=""):
-    """{"settings": {"lr": 0.1}} → {"settings lr": 0.1}; tuples become lists, as in JSON."""
-    if not isinstance(record, dict):
-        return {prefix.strip(): list(record) if isinstance(record, tuple) else record}
-    return {key: value for name, part in record.items() for key, value in _flat(part, f"{prefix}{name} ").items()}
+def _differences(found, expected, name=""):
+    """What differs between two records, in words: "settings lr 0.1 instead of 0.01"."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for key in sorted({*found, *expected}):
+            yield from _differences(found.get(key), expected.get(key), f"{name} {key}".strip())
+    elif found != expected:
+        yield f"{name} {found} instead of {expected}"

@@ -76,8 +76,6 @@ class Run:
             self.seconds += time.monotonic() - start
             self.bar.update(batch)
             self.live.show(self.history, self._entry)
-            if self.course.drive:
-                self.course.drive.tell()
             self._stop_if_interrupted()
             self._save_after(checkpoints.EVERY_SECONDS)
             start = time.monotonic()
