@@ -152,6 +152,17 @@ def test_links_devices_and_a_name_held_twice_are_refused_in_a_tar(tmp_path, kind
         pass
 
 
+def test_a_file_with_holes_is_refused_in_a_tar(tmp_path):
+    """Its bytes aren't stored as they are."""
+    path = write_tar(tmp_path / "mine.tar", without(WHOLE, "train_data/0.png"))
+    info = tarfile.TarInfo("train_data/0.png")
+    info.size, info.pax_headers = len(png()), {"GNU.sparse.map": f"0,{len(png())}", "GNU.sparse.size": "9999"}
+    with tarfile.open(path, "a") as archive:
+        archive.addfile(info, io.BytesIO(png()))
+    with pytest.raises(DataError, match="train_data/0.png"), opened(path):
+        pass
+
+
 @pytest.mark.parametrize("name", ["train_data/0.png", "train_data/link.txt"])
 def test_links_and_a_name_held_twice_are_refused_in_a_zip(tmp_path, name):
     path, info = write_zip(tmp_path / "mine.zip", WHOLE), zipfile.ZipInfo(name)

@@ -18,7 +18,6 @@ from ..storage.files import drive_root
 from .answers import data_error, is_safe
 
 CLUTTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}  # left in folders and archives by operating systems
-PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)  # of a tar's many kinds of members
 MAX_FILE = 200_000_000  # bytes; a bigger file in a data set counts as a decompression bomb
 
 
@@ -94,7 +93,8 @@ def _in_archive(path, stack):
     for member in archive:
         if not member.isdir():
             content = slice(member.offset_data, member.offset_data + member.size)
-            yield member.name, member.type in PLAIN, member.size, partial(memory.__getitem__, content)
+            ordinary = member.isreg() and not member.issparse()
+            yield member.name, ordinary, member.size, partial(memory.__getitem__, content)
     # tarfile stops without a word at a damaged header or a missing end. Only zeros may follow, and some must.
     end = memory[archive.offset : archive.offset + MAX_FILE]
     if len(end) < 512 or end.strip(b"\0"):
