@@ -11,7 +11,7 @@ import unicodedata
 import zipfile
 from contextlib import ExitStack
 from functools import partial
-from stat import S_ISLNK, S_ISREG
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from ..errors import DataError
 from ..storage.files import drive_root
@@ -63,11 +63,12 @@ def fingerprint(path):
 
 def _walk(folder, below=""):
     """Yield (relative name, os.stat_result) of every file in a folder; links are neither followed nor left out."""
-    for entry in sorted(os.scandir(folder / below), key=lambda entry: entry.name):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(folder, f"{below}{entry.name}/")
+    for name in sorted(os.listdir(folder / below)):
+        stat = os.lstat(f"{folder}/{below}{name}")
+        if S_ISDIR(stat.st_mode):
+            yield from _walk(folder, f"{below}{name}/")
         else:
-            yield f"{below}{entry.name}", entry.stat(follow_symlinks=False)
+            yield f"{below}{name}", stat
 
 
 def _in_archive(path, stack):
