@@ -26,17 +26,16 @@ class MyDataset(Dataset):
 
     def __getitem__(self, index):
         name, label = self.rows[index]
-        path = self.root_dir / name
-        if not path.exists():  # as a Mac spells Korean names
-            path = self.root_dir / unicodedata.normalize("NFD", name)
+        as_on_a_mac = self.root_dir / unicodedata.normalize("NFD", name)  # which spells 가 in two characters
+        path = as_on_a_mac if as_on_a_mac.exists() else self.root_dir / name
         return self.transform(upright_rgb(path, f"{name} (row {range(len(self))[index]})")), label
 
 
 class MyDatasett(Dataset):
     """The test images, `(image, file_name)`, in natural order: 2 before 10 (report 1.D, and its spelling).
 
-    meta_path: not used, but part of the report's signature. root_dir: the folder of the images; whatever isn't an image
-    is listed in `skipped`. transform: as in MyDataset. Raises DataError.
+    meta_path: not used, as in the report. root_dir: the folder of the images; `skipped` lists its other files.
+    transform: as in MyDataset. Raises DataError.
     """
 
     def __init__(self, meta_path, root_dir, transform=None):

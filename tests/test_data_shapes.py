@@ -11,7 +11,6 @@ from PIL import Image
 from course_lib.data import shapes
 from course_lib.data.answers import read_answer
 from course_lib.data.bank import open_data
-from course_lib.errors import DiskError
 
 
 def files_below(folder):
@@ -77,16 +76,6 @@ def test_it_is_made_once_and_what_was_not_finished_is_not_there(tmp_path, monkey
     before = files_below(shapes.generate(tmp_path, 8, 2, 1))
     monkeypatch.setattr(shapes, "draw", None)
     assert len(before) == 243 and files_below(shapes.generate(tmp_path, 8, 2, 1)) == before
-
-
-def test_a_full_or_read_only_disk_is_said(tmp_path, monkeypatch):
-    (tmp_path / "data").write_bytes(b"in the way")
-    with pytest.raises(DiskError, match="COURSE_HOME"):
-        open_data("shapes", SETTINGS, tmp_path)
-    full = OSError(28, "No space left on device")
-    monkeypatch.setattr(Image.Image, "save", lambda *args: (_ for _ in ()).throw(full))
-    with pytest.raises(DiskError, match="No space left"):
-        open_data("shapes", SETTINGS, tmp_path / "full")
 
 
 def test_it_opens_as_a_bank_with_the_same_digest_everywhere(tmp_path):

@@ -3,11 +3,21 @@
 import json
 import re
 import unicodedata
+from contextlib import contextmanager
 
 from ..errors import DataError, brief
 
 CLASSES = 80
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+
+@contextmanager
+def data_error(what, advice):
+    """Turn any exception, and damaged bytes lead to all kinds, into a DataError: "what (exception). advice"."""
+    try:
+        yield
+    except Exception as error:
+        raise DataError(f"{what} ({error}). {advice}") from error
 
 
 def read_answer(text, where="answer.json"):
@@ -16,21 +26,16 @@ def read_answer(text, where="answer.json"):
     text: bytes or str. where: the file's name in messages. File names come back in NFC, because a Mac spells 가 in two
     characters and other systems in one. Raises DataError that names the file and the row (counted from 0).
     """
-    answer = {}
-    try:
+    with data_error(f"{where} can't be read", 'It needs {"annotations": [{"file_name": "0.jpg", "category": 0}, …]}.'):
         # An object that holds a key twice stays a list, and so is no row.
         rows = json.loads(text, object_pairs_hook=lambda o: dict(o) if len(dict(o)) == len(o) else o)["annotations"]
         rows[0]  # there's at least one
-    except (ValueError, RecursionError, LookupError, TypeError) as error:
-        example = '{"annotations": [{"file_name": "0.jpg", "category": 0}, …]}'
-        raise DataError(f"{where} should read {example}, but doesn't ({brief(str(error))}).") from error
+    answer = {}
     for i, row in enumerate(rows):
         name, category = (row.get("file_name"), row.get("category")) if isinstance(row, dict) else (None, None)
-        if not (isinstance(name, str) and name and type(category) is int):
-            raise DataError(f'{where}, row {i}: needs a "file_name" and a "category" (a number), but is {brief(row)}.')
-        if not 0 <= category < CLASSES:
-            advice = "If yours start at 1, subtract one."
-            raise DataError(f"{where}, row {i}: category {brief(category)} is outside 0–{CLASSES - 1}. {advice}")
+        if not (isinstance(name, str) and name and type(category) is int and 0 <= category < CLASSES):
+            needs = f'needs a "file_name" and a "category" from 0 to {CLASSES - 1} (if yours start at 1, subtract one)'
+            raise DataError(f"{where}, row {i}: {needs}, but is {brief(row)}.")
         name = unicodedata.normalize("NFC", name)
         if not is_safe(name) or name in answer:
             raise DataError(f"{where}, row {i}: {brief(name)} is listed twice, or leads out of the data folder.")

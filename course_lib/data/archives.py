@@ -11,11 +11,11 @@ import unicodedata
 import zipfile
 from contextlib import ExitStack
 from functools import partial
-from stat import S_ISLNK, S_ISREG
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from ..errors import DataError
 from ..storage.files import drive_root
-from .answers import is_safe
+from .answers import data_error, is_safe
 
 CLUTTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}  # left in folders and archives by operating systems
 MAX_FILE = 200_000_000  # bytes; a bigger file in a data set counts as a decompression bomb
@@ -31,48 +31,44 @@ class Files(ExitStack):
         super().__init__()
         self.path, files = path, {}
         folder = ((name, S_ISREG(stat.st_mode), stat.st_size, (path / name).read_bytes) for name, stat in _walk(path))
-        try:
+        with data_error(f"{path.name} can't be used as a folder, .zip, .tar or .tar.gz", "Copy it here again."):
             for name, ordinary, *file in folder if path.is_dir() else _in_archive(path, self):
                 name = unicodedata.normalize("NFC", name.removeprefix("./"))
                 if not ordinary or not is_safe(name) or name in files:
-                    raise DataError(f"{name!r} is a link, leads out of the data folder, or is in it twice. Remove it.")
+                    raise ValueError(f"remove {name!r}: it's a link, leads out of the data folder, or is in it twice")
                 if CLUTTER.isdisjoint(name.split("/")):
                     files[name] = file
-        except Exception as error:  # ours, or whatever damaged bytes lead to in zipfile, tarfile, gzip, …
-            raise DataError(f"{path.name} can't be used as a folder, .zip, .tar or .tar.gz: {error}") from error
         top = next(iter(files), "").partition("/")[0] + "/"
         enclosed = all(name.startswith(top) for name in files)
-        self._files = {name.removeprefix(top) if enclosed else name: file for name, file in files.items()}
-        self.names = list(self._files)
+        self.names = {name.removeprefix(top) if enclosed else name: file for name, file in files.items()}
 
     def read(self, name):
         """The bytes of a file; for any thread. Raises DataError if it's missing, damaged or larger than MAX_FILE."""
-        if name not in self._files:
-            top = sorted({name.partition("/")[0] for name in self.names})[:9]
-            raise DataError(f"{self.path.name} has no {name}; it has {', '.join(top) or 'no files'}.")
-        size, read = self._files[name]
-        try:
+        if name not in self.names:
+            raise DataError(f"{self.path.name} has no {name}, but {', '.join([*self.names][:9]) or 'no files'}.")
+        size, read = self.names[name]
+        with data_error(f"{self.path.name}: {name} can't be read", "Copy the data here again."):
             if size > MAX_FILE:
                 raise ValueError(f"its {size / 1e6:,.0f} MB are too many for an image")
             return read()
-        except Exception as error:  # whatever damaged bytes lead to in zipfile, zlib, …
-            raise DataError(f"{self.path.name}: {name} can't be read ({error}). Copy the data here again.") from error
 
 
 def fingerprint(path):
-    """16 digits that change when a source does: size and times of an archive, or of every file of a folder."""
-    files = _walk(path) if path.is_dir() else [("", path.stat())]
-    times = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in files]  # a copy may keep mtime
-    return hashlib.sha256(repr(times).encode()).hexdigest()[:16]
+    """A digest that changes when a source does: of the size and times of an archive, or of every file of a folder."""
+    digest = hashlib.sha256()
+    for name, stat in _walk(path) if path.is_dir() else [("", path.stat())]:
+        digest.update(repr((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)).encode())  # a copy may keep mtime
+    return digest.hexdigest()
 
 
 def _walk(folder, below=""):
     """Yield (relative name, os.stat_result) of every file in a folder; links are neither followed nor left out."""
-    for entry in sorted(os.scandir(folder / below), key=lambda entry: entry.name):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(folder, f"{below}{entry.name}/")
+    for name in sorted(os.listdir(folder / below)):
+        stat = os.lstat(f"{folder}/{below}{name}")
+        if S_ISDIR(stat.st_mode):
+            yield from _walk(folder, f"{below}{name}/")
         else:
-            yield f"{below}{entry.name}", entry.stat(follow_symlinks=False)
+            yield f"{below}{name}", stat
 
 
 def _in_archive(path, stack):
@@ -103,4 +99,4 @@ def _in_archive(path, stack):
     # tarfile stops without a word at a damaged header or a missing end. Only zeros may follow, and some must.
     end = memory[archive.offset : archive.offset + MAX_FILE]
     if len(end) < 512 or end.strip(b"\0"):
-        raise DataError(f"it's cut short or damaged after {len(archive.members):,} files. Copy it here again.")
+        raise ValueError(f"it's cut short or damaged after {len(archive.members):,} files")

@@ -1,7 +1,7 @@
 """The image bank: every image of a data set decoded once, as uint8 pixels in one memory-mapped file.
 
-The file is a NumPy `.npy` array (images, side, side, 3) followed by JSON: labels, names, the originals' sizes, a digest
-of the content. It appears whole or not at all, and is rebuilt when its source has changed.
+The file is a NumPy `.npy` array (images, side, side, 3), a second one of labels, widths and heights, and JSON: names, a
+digest of the content. It appears whole or not at all, and is rebuilt when its source has changed.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class Images:
         """The images at these positions (a sequence of int), in that order; pixels aren't copied."""
         indices = np.asarray(indices, dtype=np.int64)
         picked = {name: getattr(self, name)[indices] for name in ("rows", "labels", "widths", "heights")}
-        return replace(self, names=[self.names[i] for i in indices], **picked)
+        return replace(self, names=[self.names[i] for i in indices.tolist()], **picked)
 
     def take(self, count, seed=0):
         """`count` images drawn without replacement, always the same for a seed (all, shuffled, if there are fewer)."""
@@ -108,27 +108,29 @@ def from_file(path, side):
 
 def build_bank(source, side, path, mark=""):
     """Decode all images of `source` into `path`, squeezed to side × side as by the report's Resize; or DataError."""
-    rows, sizes, digest = source.train + source.test, [], hashlib.sha256()
+    rows = [(i, *row) for part in (source.train, source.test) for i, row in enumerate(part)]
+    numbers, digest = [], hashlib.sha256()
     if source.skipped:
         print(f"Ignoring {len(source.skipped):,} files that aren't images, such as {source.skipped[0]!r}.")
 
-    def decode(row, name, category):
+    def decode(row):
+        i, name, category = row
         data = source.read(name)
-        image = upright_rgb(io.BytesIO(data), f"{name} (row {row})")
+        image = upright_rgb(io.BytesIO(data), f"{name} (row {i})")
         line = f"{name}\0{category}\0{hashlib.sha256(data).hexdigest()}\n".encode("utf-8", "surrogateescape")
-        return image.size, image.resize((side, side), Image.Resampling.BILINEAR).tobytes(), line
+        return image.resize((side, side), Image.Resampling.BILINEAR).tobytes(), (category, *image.size), line
 
-    numbered = [(i, *row) for part in (source.train, source.test) for i, row in enumerate(part)]
     with ThreadPoolExecutor(16) as pool, replacing(path) as file:  # more than cores: on Drive, threads mostly wait
-        shape = (len(rows), side, side, 3)
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        decoded = in_order(pool, lambda row: decode(*row), numbered)  # Pillow decodes outside the interpreter's lock
-        for size, pixels, line in tqdm(decoded, "decoding", len(rows), unit=" images", leave=False):
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), side, side, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        decoded = in_order(pool, decode, rows)  # Pillow decodes outside the interpreter's lock
+        for pixels, label_and_size, line in tqdm(decoded, "decoding", len(rows), unit=" images", leave=False):
             file.write(pixels)
-            sizes.append(size)
+            numbers.append(label_and_size)
             digest.update(line)
-        meta = {"mark": mark, "train": len(source.train), "sizes": sizes, "classes": source.classes, "rows": rows}
-        file.write(json.dumps(meta | {"digest": digest.hexdigest()}).encode())
+        np.save(file, np.array(numbers, dtype=np.int64).T)
+        meta = {"mark": mark, "train": len(source.train), "classes": source.classes, "digest": digest.hexdigest()}
+        file.write(json.dumps(meta | {"names": [name.split("/", 1)[1] for _, name, _ in rows]}).encode())
 
 
 def _read(path, mark, name, seed):
@@ -136,24 +138,24 @@ def _read(path, mark, name, seed):
     pixels = np.load(path, mmap_mode="c")  # "c" because torch wants writable memory; nothing is written
     with open(path, "rb") as file:
         file.seek(pixels.offset + pixels.nbytes)
+        labels, *sizes = np.load(file)
         meta = json.loads(file.read())
     if meta["mark"] != mark:
         raise ValueError("the source has changed")
-    paths, labels = zip(*meta["rows"])
-    names, numbers = [path.split("/", 1)[1] for path in paths], torch.arange(len(paths))
-    sizes = np.array(meta["sizes"]).T
-    images = Images(torch.from_numpy(pixels), numbers, torch.tensor(labels), *sizes, names, meta["classes"])
+    rows = np.arange(len(pixels))
+    tensors = (torch.from_numpy(array) for array in (pixels, rows, labels))
+    images = Images(*tensors, *sizes, meta["names"], meta["classes"])
 
-    train, test = np.split(numbers.numpy(), [meta["train"]])
-    labels = images.labels.numpy()
+    train, test = rows[: meta["train"]], rows[meta["train"] :]
     if len(test) and (labels[test] >= 0).all():
         heldout, split = test, "the labelled test images"
     else:  # one in ten of each class, at least one, but never its only image
         shuffled = draws.order(seed, 0, 0, len(train))
-        of_class = [shuffled[labels[shuffled] == category] for category in np.unique(labels[train])]
+        drawn = labels[shuffled]
+        of_class = [shuffled[drawn == category] for category in np.unique(drawn)]
         heldout = np.sort(np.concatenate([rows[: -(-len(rows) // 10) if len(rows) > 1 else 0] for rows in of_class]))
         train, split = np.setdiff1d(train, heldout), f"1 in 10 training images of each class, drawn with seed {seed}"
         test = test if len(test) else heldout
     if not len(heldout):
         raise DataError(f"{name} has one image per class and no labelled test images, so none can be held out.")
-    return Bank(name, *map(images.subset, (train, heldout, test)), meta["classes"], split, meta["digest"])
+    return Bank(name, *map(images.subset, (train, heldout, test)), images.classes, split, meta["digest"])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torchvision.datasets import CIFAR100
 
 from ..errors import DataError
-from .answers import CLASSES, images_among, read_answer
+from .answers import CLASSES, data_error, images_among, read_answer
 
 
 class Source(NamedTuple):
@@ -28,27 +28,24 @@ def read_source(files, layout="report"):
 
 def _report(files):
     """answer.json  train_data/…  [test_data/…]  [test_answer.json]  [classes.json] (report 1.C, 1.D)"""
-    train, skipped = _labelled(files, "train_data", "answer.json")
-    if "test_answer.json" in files.names:
-        test, others = _labelled(files, "test_data", "test_answer.json")
-    else:
-        images, others = images_among(name for name in files.names if name.startswith("test_data/"))
-        test = [(name, -1) for name in images]
+    train, skipped = _rows(files, "train_data", "answer.json")
+    test, others = _rows(files, "test_data", "test_answer.json")
     classes = [f"class {i}" for i in range(CLASSES)]
     if "classes.json" in files.names:
-        try:
+        with data_error("classes.json can't be read", 'It should be [{"category": 0…79, "name": "…"}, …].'):
             for row in json.loads(files.read("classes.json")):
                 classes[range(CLASSES).index(row["category"])] = str(row["name"])
-        except (ValueError, LookupError, TypeError) as error:
-            raise DataError('classes.json should read [{"category": 0, "name": "…"}, …], categories 0–79.') from error
     return Source(train, test, classes, files.read, (*skipped, *others))
 
 
-def _labelled(files, folder, answers):
-    """The rows of an answer.json, and what lies beside the images without being one."""
+def _rows(files, folder, answers):
+    """The rows of train_data/ or test_data/ (which needs no answers), and the files in it that aren't images."""
+    present = {name for name in files.names if name.startswith(f"{folder}/")}
+    if folder == "test_data" and answers not in files.names:
+        images, others = images_among(present)
+        return [(name, -1) for name in images], others
     rows = [(f"{folder}/{name}", category) for name, category in read_answer(files.read(answers), answers)]
-    listed, present = dict(rows), {name for name in files.names if name.startswith(f"{folder}/")}
-    unlisted, others = images_among(present - set(listed))
+    unlisted, others = images_among(present.difference(name for name, _ in rows))
     wrong = [f"{answers}, row {i}: there is no {path}" for i, (path, _) in enumerate(rows) if path not in present]
     wrong += [f"{path} has no row in {answers}" for path in unlisted]
     if wrong:

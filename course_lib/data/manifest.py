@@ -1,16 +1,14 @@
 """`data_manifest.json`: which data sets there are, and how each one gets onto this machine."""
 
 import json
-import os
 import re
 import unicodedata
-from difflib import get_close_matches
 from http.client import HTTPException
 from pathlib import Path
 
 from torchvision.datasets.utils import download_url
 
-from ..errors import DataError, DiskError
+from ..errors import DataError
 from ..storage.files import require_mounted
 from . import shapes
 
@@ -24,29 +22,20 @@ def locate(data, settings, home):
     data: a name in the manifest, or the path of a folder or archive. settings: size, seed and images_per_class of
     generated data. home: a local folder. Raises DataError if there is no such data set, or no mirror has it.
     """
-    manifest = json.loads(MANIFEST.read_bytes())
-    folder, path = Path(home) / "data", Path(data).expanduser()
+    manifest, folder = json.loads(MANIFEST.read_bytes()), Path(home).resolve() / "data"
     entry = manifest.get(data, {})
     if entry.get("layout") == "generated":
-        try:
-            path = shapes.generate(folder, settings.size, *settings.images_per_class, settings.seed)
-        except OSError as error:
-            where = "Free some space, or set COURSE_HOME to another folder."
-            raise DiskError(f"{folder} can't be written ({error.strerror or error}). {where}") from error
-        return path.resolve(), data, "report"
+        return shapes.generate(folder, settings.size, *settings.images_per_class, settings.seed), data, "report"
     if "archive" in entry:
-        return _fetch(entry, folder).resolve(), data, entry["layout"]
+        return _fetch(entry, folder), data, entry["layout"]
+    path = Path(data).expanduser()
     require_mounted(path)
-    if not os.path.exists(path):
-        names = [name for name, entry in manifest.items() if "archive" in entry or entry["layout"] == "generated"]
-        near = get_close_matches(path.name, names + (os.listdir(path.parent) if path.parent.is_dir() else []), 1)
-        raise DataError(
-            f"There is no data set {data!r}{f'; did you mean {near[0]!r}?' if near else '.'} Give one of "
-            f"{', '.join(names)}, or the path of a folder, .zip, .tar or .tar.gz in the report's layout."
-        )
-    name = unicodedata.normalize("NFC", path.resolve().name)
-    name = re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", name, flags=re.IGNORECASE)
-    return path.resolve(), re.sub(r"[^\w.+-]", "_", name)[:60] or "data", "report"
+    path = path.resolve()
+    if not path.exists():
+        names = ", ".join(name for name in manifest if name != "folder")
+        raise DataError(f"There is no data set {data!r}. Use {names}, or the path of a folder, .zip, .tar or .tar.gz.")
+    name = re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", unicodedata.normalize("NFC", path.name), flags=re.IGNORECASE)
+    return path, re.sub(r"[^\w.+-]", "_", name)[:60] or "data", "report"
 
 
 def _fetch(entry, folder):
@@ -60,7 +49,5 @@ def _fetch(entry, folder):
             return path
         except (OSError, RuntimeError, HTTPException) as error:
             print(f"{address}: {error}", flush=True)
-    raise DataError(
-        f"{path.name} couldn't be downloaded; each mirror's problem is printed above. Download it with a browser (see "
-        f"{entry['source']}) and save it as {path}."
-    )
+    advice = f"Download it with a browser (see {entry['source']}) and save it as {path}."
+    raise DataError(f"{path.name} couldn't be downloaded; each mirror's problem is printed above. {advice}")

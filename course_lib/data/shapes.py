@@ -1,7 +1,7 @@
 """The built-in, generated data set: 80 classes (a motif × its colour) in the report's layout.
 
-The motif fills the picture, so a class survives flips, rotations and crops. Angle, scale, light and cover change from
-picture to picture: a model can memorise a few without understanding the class, and that's the experiment.
+The motif fills the picture, so a class survives flips, rotations and crops. Angle, scale, light and cover vary: a model
+can memorise a few pictures without understanding the class, and that's the experiment.
 """
 
 import json
@@ -40,7 +40,7 @@ def _rgb(hue, saturation, value):
 
 def draw(label, size, random):
     """Draw one picture of class `label` (0–79): uint8 (size, size, 3). `random`: a NumPy Generator, drawn from."""
-    motif, colour = MOTIFS[label // len(COLOURS)], COLOURS[label % len(COLOURS)]
+    motif, colour = divmod(label, len(COLOURS))
     y, x = (np.mgrid[:size, :size] + 0.5) * (64 / size)  # in pixels of a 64 × 64 picture
     # The ground: a dark grey ramp in any direction, faintly tinted.
     slope = random.uniform(0, 2 * np.pi)
@@ -51,8 +51,8 @@ def draw(label, size, random):
     angle, period = random.uniform(0, 2 * np.pi), random.uniform(11, 17)
     u = (x * np.cos(angle) + y * np.sin(angle)) / period + random.uniform()
     v = (y * np.cos(angle) - x * np.sin(angle)) / period + random.uniform()
-    cover = np.clip(0.5 - _distance(motif, u, v) * period * (size / 64), 0, 1)[..., None]
-    hue = COLOURS.index(colour) * 360 / len(COLOURS) + random.uniform(-1.5, 1.5)
+    cover = np.clip(0.5 - _distance(MOTIFS[motif], u, v) * period * (size / 64), 0, 1)[..., None]
+    hue = colour * 360 / len(COLOURS) + random.uniform(-1.5, 1.5)
     picture += cover * (_rgb(hue, random.uniform(0.95, 1), random.uniform(0.9, 1)) - picture)
     # What makes it hard: grey patches in front, and noise.
     for _ in range(2):
@@ -83,9 +83,8 @@ def generate(home, size, train_per_class, test_per_class, seed=0):
             for i, row in enumerate(tqdm(rows, f"drawing {images}", unit=" images", leave=False)):
                 random = np.random.Generator(np.random.Philox(key=[seed, part], counter=[0, i, 0, 0]))
                 Image.fromarray(draw(row["category"], size, random)).save(new / images / row["file_name"])
-            (new / answer).write_text(json.dumps({"annotations": rows}), encoding="utf-8")
-        names = [{"category": i, "name": name} for i, name in enumerate(NAMES)]
-        (new / "classes.json").write_text(json.dumps(names), encoding="utf-8")
+            (new / answer).write_text(json.dumps({"annotations": rows}))
+        (new / "classes.json").write_text(json.dumps([{"category": i, "name": name} for i, name in enumerate(NAMES)]))
         if not folder.is_dir():  # another notebook may have been faster
             new.rename(folder)
     return folder

@@ -1,4 +1,4 @@
-"""What's in a data set, and what's wrong with it:  python -m course_lib.data.describe PATH  (it changes nothing)"""
+"""What's in a data set, and what's wrong with it:  python -m tools.describe PATH  (it changes nothing)"""
 
 import hashlib
 import io
@@ -6,10 +6,10 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from ..errors import CourseError, DataError
-from .archives import Files
-from .images import upright_rgb
-from .layouts import read_source
+from course_lib import CourseError, DataError
+from course_lib.data.archives import Files
+from course_lib.data.images import upright_rgb
+from course_lib.data.layouts import read_source
 
 
 def describe_data(path):

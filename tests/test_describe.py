@@ -1,4 +1,4 @@
-"""`python -m course_lib.data.describe PATH`: what it finds, and that it writes nothing."""
+"""`python -m tools.describe PATH`: what it finds, and that it writes nothing."""
 
 import io
 import os
@@ -11,8 +11,8 @@ import pytest
 from data_sets import WRITERS, answers, png, report_files, stored, write_folder
 from PIL import Image
 
-from course_lib.data.describe import describe_data
-from course_lib.errors import DataError
+from course_lib import DataError
+from tools.describe import describe_data
 
 
 @pytest.mark.parametrize("kind", ["mine", "mine.tar.gz"])
@@ -46,7 +46,7 @@ def test_the_command_prints_no_warning_and_no_console_is_too_poor_for_it(tmp_pat
     folder = write_folder(tmp_path / "내 사진 é", contents)
     with open(os.fsencode(folder) + b"/train_data/\xff.txt", "wb"):
         pass
-    command = [sys.executable, "-m", "course_lib.data.describe", str(folder)]
+    command = [sys.executable, "-m", "tools.describe", str(folder)]
     environment = os.environ | {"PYTHONIOENCODING": "cp949"}
     done = subprocess.run(command, capture_output=True, cwd=Path(__file__).resolve().parents[1], env=environment)
     assert done.returncode == 0 and b"1 unreadable" in done.stdout and done.stderr == b""
