@@ -102,7 +102,7 @@ def test_fresh_forgets_the_run(folder, smoke):
     open_course()
     for name in ("stage-2/model.pth", "results.json", "notebooks/02_old.ipynb"):
         (smoke / name).parent.mkdir(parents=True, exist_ok=True)
-        (smoke / name).write_text("old")
+        (smoke / name).write_text('{"stages": {}}')
     reproduce.main([])
     assert (smoke / "results.json").exists()
     reproduce.main(["--fresh"])
