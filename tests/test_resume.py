@@ -579,7 +579,7 @@ def test_seconds_are_those_of_an_epochs_own_steps(short, monkeypatch, every):
 
 @pytest.mark.parametrize(
     "seconds, expected",
-    [(50, [(0, 20), (1, 20), (2, 20), (3, 0)]), (15, [(1, 0), (2, 0), (3, 0)]), (1, [(3, 0)]), (130, None)],
+    [(50, [(0, 20), (1, 20), (2, 20), (3, 0)]), (15, [(2, 0), (3, 0)]), (1, [(3, 0)]), (130, None)],
 )
 def test_a_checkpoint_is_saved_every_two_minutes_and_rather_between_two_epochs(short, monkeypatch, seconds, expected):
     """With steps of so many seconds, three per epoch: the positions saved."""

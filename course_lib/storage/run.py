@@ -101,7 +101,7 @@ class Run:
             tqdm.write(f"fp16 overflowed: {self.skipped} steps of this epoch were skipped.")
         self.sums.zero_()
         self.epoch, self.seen, self.skipped, self.seconds = self.epoch + 1, 0, 0, 0.0
-        self._save_after(checkpoints.EVERY_SECONDS / 4)  # between two epochs rather than in the middle of the next
+        self._save_after(checkpoints.EVERY_SECONDS / 2)  # between two epochs rather than in the middle of the next
 
     def finish(self):
         """Leave a checkpoint and `model.pth`; returns the history, one dict per epoch."""
