@@ -68,7 +68,7 @@ class Run:
             yield images, labels
             self.seconds += time.monotonic() - start
             self.bar.update(len(labels))
-            self.live.step(self.history, self._entry)
+            self.live.show(self.history, self._entry)
             if self.course.drive:
                 self.course.drive.tell()
             self._stop_if_interrupted()
@@ -107,7 +107,7 @@ class Run:
         self.epoch += 1
         entry = self._entry(heldout) | {"epoch": self.epoch}
         self.history.append(entry)
-        self.live.epoch(self.history)
+        self.live.show(self.history)
         self.bar.set_postfix_str(f"{entry['train_accuracy']:.0%} right")
         if self.skipped:
             tqdm.write(f"fp16 overflowed: {self.skipped} steps of this epoch were skipped.")
@@ -122,7 +122,7 @@ class Run:
         self.save()
         checkpoints.write_model(self.stage.model_path, self.model)
         if self.history:  # a model from elsewhere may have come without one
-            self.live.finish(self.history)
+            self.live.show(self.history, finished=True)
         return self.history
 
     def adopt(self, epochs, history, origin):
@@ -170,7 +170,7 @@ class Run:
         if self.epoch >= self.stage.epochs and not self.seen:
             print(f"Stage {number}: all {self.epoch} epochs are done; loaded from the checkpoint.")
             return
-        self.live.epoch(self.history)
+        self.live.show(self.history)
         print(f"Resuming stage {number} in epoch {self.epoch + 1}, after {self.seen:,} of its images.")
         before, now = state["made_on"], made_on(course)
         if changed := [f"{name} {now[name]} instead of {before[name]}" for name in now if now[name] != before[name]]:
@@ -207,11 +207,8 @@ class EpochLines:
     def __init__(self, stage):
         self.stage, self.printed = stage, 0
 
-    def step(self, history, entry):
-        """A step was made. history: the finished epochs; entry(): the one in progress, its number a fraction."""
-
-    def epoch(self, history):
-        """An epoch was finished, or an interrupted stage is resumed: print the lines of what's new."""
+    def show(self, history, running=None, finished=False):
+        """Print the lines of the epochs that are new."""
         for entry in history[self.printed :]:
             heldout = entry["heldout_accuracy"]
             tqdm.write(
@@ -221,9 +218,6 @@ class EpochLines:
                 + f", {entry['images_per_second']:.0f} images/s"
             )
         self.printed = len(history)
-
-    def finish(self, history):
-        """The stage is finished, perhaps long ago."""
 
 
 def made_on(course):
