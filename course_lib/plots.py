@@ -37,10 +37,11 @@ warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # else 
 class Picture:
     """A matplotlib figure that a notebook shows as a small PNG, and its content in words (`alt`)."""
 
-    def __init__(self, **options):
+    def __init__(self, figsize, title=None, alt=""):
         from matplotlib.figure import Figure  # here, so that `import course_lib` doesn't wait for it
 
-        self.figure, self.alt = Figure(**options), ""
+        self.figure, self.alt = Figure(figsize), alt
+        self.figure.suptitle(title)
 
     def __getattr__(self, name):
         return getattr(self.figure, name)  # it draws as that figure does
@@ -98,7 +99,9 @@ def plot_history(histories, stored=None, title=None):
 
     stored: histories of another run, drawn in grey behind these.
     """
-    figure = Picture(figsize=(WIDTH, 8))
+    stages = ", ".join(f"{number} ({STAGES[number]})" for number in histories)
+    alt = f"{title or 'Curves'}: loss and accuracy per epoch in stage {stages}."
+    figure = Picture((WIDTH, 8), title, alt)
     grid = figure.subplots(2, len(histories), squeeze=False, sharey="row", sharex="col")
     for number, top, bottom in zip(sorted(histories), *grid):
         before, history = (stored or {}).get(number, []), histories[number]
@@ -113,10 +116,7 @@ def plot_history(histories, stored=None, title=None):
         bottom.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(-3, 103))
     for axis in figure.axes:
         axis.label_outer()
-    figure.suptitle(title)
     figure.legend(*bottom.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    stages = ", ".join(f"{number} ({STAGES[number]})" for number in histories)
-    figure.alt = f"{title or 'Curves'}: loss and accuracy per epoch in stage {stages}."
     return figure
 
 
@@ -127,11 +127,11 @@ def plot_runs(runs, quantity, title, x="epoch"):
     quantity: "loss", "train_accuracy" or "heldout_accuracy". Several seeds become their mean, in a band from the lowest
     to the highest. x: another entry of the histories, such as "step".
     """
-    figure = Picture(figsize=(10, 5.5))
+    figure = Picture((10, 5.5), title, f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}.")
     axis = figure.subplots()
     for label, run in runs.items():
         _line(axis, run if isinstance(run[0], list) else [run], quantity, x, label=label)
-    axis.set(title=title, xlabel=x, ylabel=QUANTITIES[quantity])
+    axis.set(xlabel=x, ylabel=QUANTITIES[quantity])
     if quantity == "loss":
         axis.set_yscale("log", subs=[])  # no minor ticks
         axis.yaxis.get_major_locator().set_params(subs=[1, 2, 5])
@@ -140,7 +140,6 @@ def plot_runs(runs, quantity, title, x="epoch"):
         high = axis.get_ylim()[1]
         axis.set_ylim(-0.03 * high, 1.03 * high)  # from 0 %, but the frame hides no line there
     figure.legend(loc="outside lower center", ncols=2)
-    figure.alt = f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}."
     return figure
 
 
@@ -151,7 +150,8 @@ def _line(axis, seeds, quantity, x="epoch", **style):
     if np.isnan(values).all():
         return
     values *= 1 if quantity == "loss" else 100
-    (line,) = axis.plot(position, values.mean(0), markevery=0.1, **style)  # in parts of the axes' diagonal
+    sparse = max(1, len(position) // 10)  # a marker on every epoch would hide the line
+    (line,) = axis.plot(position, values.mean(0), markevery=sparse, **style)
     axis.locator_params("x", nbins=6, integer=True, min_n_ticks=1)
     if len(seeds) > 1:
         axis.fill_between(position, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
@@ -164,15 +164,15 @@ def plot_images(images, captions, columns=6, title=None):
         images = ((images.permute(0, 2, 3, 1) + 1) * 127.5).round().clip(0, 255).byte()
     columns = min(columns, len(captions))
     rows, side, lines = -(-len(captions) // columns), WIDTH / max(6, columns), 1 + captions[0].count("\n")
-    figure = Picture(figsize=(side * columns, rows * (0.9 * side + 0.24 * lines) + (0.4 if title else 0)))
+    alt = f"{title or 'Images'}: " + "; ".join(dict.fromkeys(" ".join(caption.split()) for caption in captions))
+    height = rows * (0.9 * side + 0.24 * lines) + (0.4 if title else 0)
+    figure = Picture((side * columns, height), title, alt)
     figure.get_layout_engine().set(wspace=0.1, hspace=0.06)  # neighbouring frames don't touch
-    figure.suptitle(title)
     for number, (image, caption) in enumerate(zip(images.cpu().numpy(), captions), 1):
         axis = figure.add_subplot(rows, columns, number, xticks=[], yticks=[])
         axis.imshow(image)
         axis.set_title(caption, fontsize=13)
         axis.spines[:].set_visible(False)
-    figure.alt = f"{title or 'Images'}: " + "; ".join(dict.fromkeys(" ".join(caption.split()) for caption in captions))
     return figure
 
 
@@ -201,17 +201,17 @@ def plot_confusion(labels, predicted, names, title=None):
     count = len(names)
     matrix = (labels * count + predicted).bincount(minlength=count**2).reshape(count, count)
     shares = 100 * matrix / matrix.sum(1, keepdim=True).clamp(min=1)
-    figure = Picture(figsize=(10, 8.5))
+    alt = f"{title or 'Confusion matrix'}: true classes in rows, predicted classes in columns."
+    figure = Picture((10, 8.5), title, alt)
     axis = figure.subplots()
     picture = axis.imshow(shares.numpy(), "Greys", aspect="auto", vmin=0, vmax=100)
     ticks = range(0, count, -(-count // 20))  # 20 names at most
     shown = [short(names[i], 14) for i in ticks]
     axis.set_xticks(ticks, shown, rotation=90, fontsize=13)
     axis.set_yticks(ticks, shown, fontsize=13)
-    axis.set(title=title, xlabel="predicted class", ylabel="true class")
+    axis.set(xlabel="predicted class", ylabel="true class")
     axis.grid(False)
     figure.colorbar(picture, label="share of the true class's images (%)")
-    figure.alt = f"{title or 'Confusion matrix'}: true classes in rows, predicted classes in columns."
     return figure
 
 
@@ -221,13 +221,12 @@ def plot_classes(labels, predicted, names, title=None):
     counts, right = (some.bincount(minlength=len(names)) for some in (labels, labels[labels == predicted]))
     percent = 100 * right / counts
     order = [i for i in percent.argsort(stable=True).tolist() if counts[i]]
-    figure = Picture(figsize=(WIDTH, 5))
+    alt = f"{title or 'Accuracy by class'}: hardest {names[order[0]]}, easiest {names[order[-1]]}."
+    figure = Picture((WIDTH, 5), title, alt)
     for axis, some, about in zip(figure.subplots(1, 2), (order[:10], order[-10:]), ("hardest", "easiest")):
         axis.barh(range(len(some)), percent[some].numpy(), color=BLUE, edgecolor=BLUE)  # 0 % is a thin line
         axis.set_yticks(range(len(some)), [short(names[i]) for i in some])
         axis.set(title=f"the {len(some)} {about} classes", xlim=(-1, 101), xlabel="accuracy (%)")
-    figure.suptitle(title)
-    figure.alt = f"{title or 'Accuracy by class'}: hardest {names[order[0]]}, easiest {names[order[-1]]}."
     return figure
 
 

@@ -174,6 +174,14 @@ def test_no_point_lies_on_the_frame_and_ticks_stay_within_0_to_100(accuracies):
         assert all(tick == round(tick) for tick in axis.get_xticks() if tick <= len(accuracies))
 
 
+def test_the_first_point_of_a_run_is_seen():
+    figure = plot_history({2: history([0.5])})
+    picture = Image.open(io.BytesIO(figure.png())).convert("RGB")
+    for axis in figure.axes:
+        x, y = axis.transData.transform(axis.lines[0].get_xydata()[0])
+        assert sum(picture.getpixel((round(x), picture.height - round(y)))) < 400
+
+
 def test_runs_use_their_axis_and_may_count_steps():
     runs = {"a": history([0, 0.04]), "b": [entry | {"step": 10} for entry in history([0.02, 0.1])]}
     low, high = plot_runs(runs, "train_accuracy", "x").axes[0].get_ylim()
