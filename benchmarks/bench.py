@@ -31,8 +31,6 @@ from table import HEAD, interleaved, machine, rate, row
 
 from course_lib import MyModel, augment_batch, augmentations, get_model, loops, open_course, train, training_batches
 from course_lib.data.bank import open_data
-from course_lib.device import PRECISIONS
-from course_lib.storage import checkpoints
 
 WAYS = ("plain", "augmented")
 RECIPE, TORCH = "the report's recipe", "import torch, torchvision"
@@ -43,7 +41,7 @@ IMPORT = 1.15
 @dataclass(frozen=True)
 class Plan:
     """How much is measured. ours, report: batches per round, one number per size, after some that only warm up.
-    matrix: the side of the matrix product. stage_: the stage that is timed as a whole."""
+    stage_: the stage that is timed as a whole."""
 
     sizes: tuple = (64, 224)
     ours: tuple = (12, 6)
@@ -51,12 +49,11 @@ class Plan:
     batch: int = 32
     per_class: int = 20
     rounds: int = 4
-    matrix: int = 2048
     stage_images: int = 640  # as the lecture
     stage_epochs: int = 8
 
 
-QUICK = Plan((32,), (1,), (1,), batch=8, per_class=1, rounds=1, matrix=256, stage_images=16, stage_epochs=1)
+QUICK = Plan((32,), (1,), (1,), batch=8, per_class=1, rounds=1, stage_images=16, stage_epochs=1)
 
 
 class Place:
@@ -123,8 +120,7 @@ class Place:
 
 def training(place):
     """Whole batches, data and augmentation included."""
-    contestants = {"peak": partial(matrix_product, place)}  # between the report's last turn and our first
-    contestants |= {way: partial(place.ours, way) for way in WAYS} | {"bare": place.bare_steps}
+    contestants = {way: partial(place.ours, way) for way in WAYS} | {"bare": place.bare_steps}
     contestants |= {(way, workers): partial(place.report, way, workers) for way in WAYS for workers in (0, 2)}
     figures = interleaved(f"training, {place.size} px", place.plan.rounds, contestants)
     for way in WAYS:
@@ -133,9 +129,6 @@ def training(place):
         least = BARS.get(place.size) if augmented else None
         yield row(what, figures[way], f"{RECIPE}, {best} workers", figures[way, best], "{:.1f} images/s", least)
         yield row(what, figures[way], "bare steps", figures["bare"], "{:.1f} images/s", 0.97 if augmented else None)
-    ours = [rate * step_flop(place.size) / 1e9 for rate in figures["augmented"]]
-    against = f"{place.course.precision.name} matrix product"
-    yield row(f"arithmetic, {place.size} px, augmented", ours, against, figures["peak"], "{:.0f} GFLOP/s")
 
 
 def outside_the_steps(place):
@@ -145,24 +138,6 @@ def outside_the_steps(place):
     whole = place.seconds(lambda: history.extend(place.train("augmented", count, epochs, heldout)))
     steps = sum(entry["seconds"] for entry in history)
     yield row(f"stage of {epochs} epochs, {place.size} px", [whole], "its steps alone", [steps], "{:.2f} s", most=1.05)
-
-
-def step_flop(size):
-    """Floating-point operations of a training step per image: a multiplication and an addition, in three passes."""
-    model, products = get_model(MyModel).eval(), []
-    for layer in model.modules():
-        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
-            layer.register_forward_hook(lambda one, _, out: products.append(out.numel() * one.weight[0].numel()))
-    with torch.inference_mode():
-        model(torch.zeros(1, 3, size, size))
-    return 3 * 2 * sum(products)
-
-
-def matrix_product(place, number):
-    """GFLOP/s of a large matrix product in the precision that the course trains in, the best of eight."""
-    n, dtype = place.plan.matrix, PRECISIONS[place.course.precision.name] or torch.float32
-    a, b = (torch.randn(n, n, device=place.device).to(dtype) for _ in range(2))
-    return max(2 * n**3 / place.seconds(lambda: a @ b) / 1e9 for _ in range(8))
 
 
 def feeding(place):
@@ -216,20 +191,6 @@ def decoding(place):
     return duel(place, "decoding", count, ours, "the report's MyDataset, plain", theirs)
 
 
-def saving(place):
-    """Weights and momentum, forced onto the disk and read back; the report's torch.save does neither."""
-    weights, folder, bare = get_model(MyModel).state_dict(), place.home / "checkpoints", place.home / "model.pth"
-    state = {"model": weights, "optimizer": {name: torch.zeros_like(weight) for name, weight in weights.items()}}
-    size = sum(weight.nbytes for weight in weights.values()) / 1e6  # MB
-    contestants = {
-        "ours": lambda number: 2 * size / place.seconds(lambda: checkpoints.save(folder, state, number, 0)),
-        "report": lambda _: size / place.seconds(lambda: torch.save(weights, bare)),
-    }
-    rates = interleaved("saving", place.plan.rounds, contestants)
-    what = f"checkpoint of {2 * size:.0f} MB in {2 * size / median(rates['ours']):.2f} s"
-    yield row(what, rates["ours"], f"torch.save of {size:.0f} MB", rates["report"], "{:.0f} MB/s")
-
-
 def memory(place):
     """The peak of a process that only trains, augmented, as it reports at its end."""
 
@@ -270,11 +231,10 @@ def main():
     plan = QUICK if parser.parse_args().quick else Plan()
     with tempfile.TemporaryDirectory() as home:
         places = [Place(plan, size, report_recipe.files(Path(home), size, plan.per_class)) for size in plan.sizes]
-        peaks = [
-            line for place in places for line in memory(place)
-        ]  # first: on Linux a child's peak starts at its parent's
+        # First, since on Linux a child's peak starts at its parent's:
+        peaks = [line for place in places for line in memory(place)]
         rows = [line for measure in (training, augmentation, decoding) for place in places for line in measure(place)]
-        rows += [*outside_the_steps(places[0]), *feeding(places[-1]), *saving(places[-1]), *peaks, *importing(plan)]
+        rows += [*outside_the_steps(places[0]), *feeding(places[-1]), *peaks, *importing(plan)]
     print(f"{machine(plan.rounds, plan.batch, places[0].course.precision.name)}\n\n{HEAD}")
     print("\n".join(rows))
 

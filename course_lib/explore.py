@@ -37,19 +37,16 @@ class LiveCurve:
         self.stored = stages.get(str(stage.number), {"epochs": []})["epochs"]
         self.stage, self.handle, self.drawn_at, self.cost = stage, None, 0.0, 0.0  # the last two in seconds
 
-    def step(self, history, entry=None):
-        """Redraw if it's time: drawing may take a twentieth of the time, and a fifth while there's little to see."""
-        if (history or entry) and time.monotonic() - self.drawn_at > self.cost * (20 if history else 5):
-            self._draw(history, [entry()] if entry else [])
+    def show(self, history, running=None, finished=False):
+        """Redraw if it's time: drawing may take a twentieth of the time, and a fifth while there's little to see.
 
-    epoch = step
-
-    def finish(self, history):
-        """Draw the whole stage, trained now or earlier."""
-        self._draw(history, [])
-
-    def _draw(self, history, running):
-        self.drawn_at, entries, number = time.monotonic(), history + running, self.stage.number
+        history: a dict per finished epoch. running: a function that returns the one in progress. finished: draw anyway.
+        """
+        due = finished or time.monotonic() - self.drawn_at > self.cost * (20 if history else 5)
+        if not due or not (history or running):
+            return
+        self.drawn_at, number = time.monotonic(), self.stage.number
+        entries = [*history, running()] if running else history
         stored = {number: self.stored[: len(entries)]}  # no further, or it would give the outcome away
         figure = plot_history({number: entries}, stored, self._title(entries[-1], history))
         if self.handle:

@@ -6,13 +6,9 @@ import unicodedata
 import warnings
 from functools import cache, wraps
 from itertools import accumulate
-from statistics import mean
 
-import matplotlib
+import numpy as np
 from cycler import cycler
-from matplotlib import font_manager
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
 from .data.answers import CLASSES
@@ -27,20 +23,28 @@ QUANTITIES = {
     "train_accuracy": "accuracy on training images (%)",
     "heldout_accuracy": "accuracy on held-out images (%)",
 }
+GREY = {"color": "#b0b0b0", "linestyle": "-", "marker": "", "zorder": 1, "linewidth": 4}
 LINES = cycler(color=[BLUE, ORANGE, "#38761d", "#741b47"], linestyle=["-", "--", "-.", ":"], marker=list("os^D"))
 STYLE = {
-    "font.size": 15, "axes.titlesize": 15, "lines.linewidth": 2.5, "axes.prop_cycle": LINES, "axes.grid": True,
-    "grid.alpha": 0.3, "figure.constrained_layout.use": True, "figure.dpi": 100,
+    "font.size": 15, "axes.titlesize": 15, "figure.titlesize": 16, "figure.dpi": 100, "lines.linewidth": 2.5,
+    "axes.prop_cycle": LINES, "axes.grid": True, "grid.alpha": 0.3, "figure.constrained_layout.use": True,
     "text.parse_math": False,  # a $ in a class name is a $
 }  # fmt: skip
 CJK = ("Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")
 warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # else one line per letter that no font has
 
 
-class Picture(Figure):
-    """A figure that a notebook shows as a small PNG, with its content in words (`alt`) for whoever can't see it."""
+class Picture:
+    """A matplotlib figure that a notebook shows as a small PNG, and its content in words (`alt`)."""
 
-    alt = ""
+    def __init__(self, figsize, title=None, alt=""):
+        from matplotlib.figure import Figure  # here, so that `import course_lib` doesn't wait for it
+
+        self.figure, self.alt = Figure(figsize), alt
+        self.figure.suptitle(title)
+
+    def __getattr__(self, name):
+        return getattr(self.figure, name)  # it draws as that figure does
 
     def png(self):
         """The bytes of a PNG file, with as many colours as fit into 100 kB."""
@@ -68,6 +72,8 @@ def keep(figure, path):
 @cache
 def font_families():
     """DejaVu Sans, then the installed fonts for Korean, Japanese and Chinese names (Colab: apt-get, fonts-nanum)."""
+    from matplotlib import font_manager
+
     for path in font_manager.findSystemFonts():
         if "CJK" in path or "NanumGothic" in path:
             font_manager.fontManager.addfont(path)  # matplotlib's own list may be older than the font
@@ -79,7 +85,9 @@ def styled(plot):
 
     @wraps(plot)
     def styled(*args, **kwargs):
-        with matplotlib.rc_context({**STYLE, "font.family": font_families()}):
+        from matplotlib import rc_context
+
+        with rc_context({**STYLE, "font.family": font_families()}):
             return plot(*args, **kwargs)
 
     return styled
@@ -91,36 +99,25 @@ def plot_history(histories, stored=None, title=None):
 
     stored: histories of another run, drawn in grey behind these.
     """
-    figure, stored = Picture(figsize=(WIDTH, 8)), stored or {}
+    stages = ", ".join(f"{number} ({STAGES[number]})" for number in histories)
+    alt = f"{title or 'Curves'}: loss and accuracy per epoch in stage {stages}."
+    figure = Picture((WIDTH, 8), title, alt)
     grid = figure.subplots(2, len(histories), squeeze=False, sharey="row", sharex="col")
-    for (number, history), (top, bottom) in zip(sorted(histories.items()), grid.T):
-        if before := stored.get(number):
-            grey = {"color": "#b0b0b0", "marker": "", "zorder": 1, "linewidth": 4}
-            _line(top, before, "loss", linestyle="-", **grey)
-            _line(bottom, before, "train_accuracy", linestyle="-", **grey)
-            _line(bottom, before, "heldout_accuracy", "the stored run", linestyle="--", **grey)
-        _line(top, history, "loss")
-        _line(bottom, history, "train_accuracy", "training images (running average of the epoch)")
-        if any(entry["heldout_accuracy"] is not None for entry in history):
-            _line(bottom, history, "heldout_accuracy", "held-out images (plain)")
-        bottom.axhline(
-            1 / CLASSES, color="black", linestyle=(0, (1, 3)), marker="", label=f"chance ({1 / CLASSES:.2%})"
-        )
-        top.set(title=f"Stage {number}\n{STAGES[number]}", ylabel="mean loss (nats)")
-        _accuracy_axis(bottom, ylim=(-0.03, 1.03), xlabel="epoch", ylabel="accuracy (%)")
+    for number, top, bottom in zip(sorted(histories), *grid):
+        before, history = (stored or {}).get(number, []), histories[number]
+        _line(top, [before], "loss", **GREY)
+        _line(bottom, [before], "train_accuracy", label="the stored run", **GREY)
+        _line(bottom, [before], "heldout_accuracy", **GREY | {"linestyle": "--"})
+        _line(top, [history], "loss")
+        _line(bottom, [history], "train_accuracy", label="training images (running average of the epoch)")
+        _line(bottom, [history], "heldout_accuracy", label="held-out images (plain)")
+        bottom.axhline(100 / CLASSES, color="black", linestyle=(0, (1, 3)), label=f"chance ({1 / CLASSES:.2%})")
+        top.set(title=f"Stage {number}\n{STAGES[number]}", ylabel=QUANTITIES["loss"])
+        bottom.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(-3, 103))
     for axis in figure.axes:
         axis.label_outer()
-    figure.suptitle(title, fontsize=16)
     figure.legend(*bottom.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    stages = ", ".join(f"{number} ({STAGES[number]})" for number in histories)
-    figure.alt = (f"{title}. " if title else "") + f"Loss and accuracy per epoch in stage {stages}."
     return figure
-
-
-def _line(axis, history, key, label=None, **style):
-    points = [(entry["epoch"], entry[key]) for entry in history if entry[key] is not None]
-    sparse = max(1, len(points) // 10)  # a marker on every epoch would hide the line
-    axis.plot(*zip(*points), markevery=sparse, label=label, **style)
 
 
 @styled
@@ -130,77 +127,69 @@ def plot_runs(runs, quantity, title, x="epoch"):
     quantity: "loss", "train_accuracy" or "heldout_accuracy". Several seeds become their mean, in a band from the lowest
     to the highest. x: another entry of the histories, such as "step".
     """
-    figure = Picture(figsize=(10, 5.5))
+    figure = Picture((10, 5.5), title, f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}.")
     axis = figure.subplots()
     for label, run in runs.items():
-        seeds = run if isinstance(run[0], list) else [run]
-        values = list(zip(*([entry[quantity] for entry in history] for history in seeds)))
-        position = [entry[x] for entry in seeds[0]]
-        (line,) = axis.plot(position, list(map(mean, values)), markevery=max(1, len(position) // 10), label=label)
-        if len(seeds) > 1:
-            axis.fill_between(position, *zip(*((min(v), max(v)) for v in values)), color=line.get_color(), alpha=0.2)
+        _line(axis, run if isinstance(run[0], list) else [run], quantity, x, label=label)
+    axis.set(xlabel=x, ylabel=QUANTITIES[quantity])
     if quantity == "loss":
-        axis.set(title=title, xlabel=x, ylabel=QUANTITIES[quantity], yscale="log")
-        axis.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_yscale("log", subs=[])  # no minor ticks
+        axis.yaxis.get_major_locator().set_params(subs=[1, 2, 5])
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("")
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     else:
-        _accuracy_axis(axis, title=title, xlabel=x, ylabel=QUANTITIES[quantity])
+        high = axis.get_ylim()[1]
+        axis.set_ylim(-0.03 * high, 1.03 * high)  # from 0 %, but the frame hides no line there
     figure.legend(loc="outside lower center", ncols=2)
-    figure.alt = f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}."
     return figure
 
 
-def _accuracy_axis(axis, **properties):
-    axis.set(**properties)
-    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    low, high = axis.get_ylim()  # reaches below 0 % and above 100 %, so that the frame doesn't hide a line there
-    ticks = [tick for tick in axis.get_yticks() if max(0, low) <= round(tick, 9) <= min(1, high)]
-    axis.set_yticks(ticks, [f"{100 * tick:.3g}" for tick in ticks])
-    axis.set_ylim(low, high)
+def _line(axis, seeds, quantity, x="epoch", **style):
+    """Draw a quantity, an accuracy in percent, as its mean over the seeds' histories; nothing if it wasn't measured."""
+    position = [entry[x] for entry in seeds[0]]
+    values = np.array([[entry[quantity] for entry in history] for history in seeds], float)  # None becomes nan: a gap
+    if np.isnan(values).all():
+        return
+    values *= 1 if quantity == "loss" else 100
+    sparse = max(1, len(position) // 10)  # a marker on every epoch would hide the line
+    (line,) = axis.plot(position, values.mean(0), markevery=sparse, **style)
+    axis.locator_params("x", nbins=6, integer=True, min_n_ticks=1)
+    if len(seeds) > 1:
+        axis.fill_between(position, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
 
 
 @styled
 def plot_images(images, captions, columns=6, title=None):
     """Show images in a grid, each with a caption; images: uint8 (n, S, S, 3) or float (n, 3, S, S) in [-1, 1]."""
+    if images.is_floating_point():
+        images = ((images.permute(0, 2, 3, 1) + 1) * 127.5).round().clip(0, 255).byte()
     columns = min(columns, len(captions))
     rows, side, lines = -(-len(captions) // columns), WIDTH / max(6, columns), 1 + captions[0].count("\n")
-    figure = Picture(figsize=(side * columns, rows * (0.9 * side + 0.24 * lines) + (0.4 if title else 0)))
+    alt = f"{title or 'Images'}: " + "; ".join(dict.fromkeys(" ".join(caption.split()) for caption in captions))
+    height = rows * (0.9 * side + 0.24 * lines) + (0.4 if title else 0)
+    figure = Picture((side * columns, height), title, alt)
     figure.get_layout_engine().set(wspace=0.1, hspace=0.06)  # neighbouring frames don't touch
-    figure.suptitle(title, fontsize=16)
-    for number, (image, caption) in enumerate(zip(images, captions), 1):
-        axis = figure.add_subplot(rows, columns, number)
-        _show(axis, image)
+    for number, (image, caption) in enumerate(zip(images.cpu().numpy(), captions), 1):
+        axis = figure.add_subplot(rows, columns, number, xticks=[], yticks=[])
+        axis.imshow(image)
         axis.set_title(caption, fontsize=13)
-    figure.alt = f"{title or 'Images'}: " + "; ".join(dict.fromkeys(" ".join(caption.split()) for caption in captions))
+        axis.spines[:].set_visible(False)
     return figure
 
 
-def _show(axis, image):
-    if image.dtype.is_floating_point:
-        image = ((image.permute(1, 2, 0) + 1) * 127.5).round().clip(0, 255).byte()
-    axis.imshow(image.cpu().numpy(), interpolation="nearest" if len(image) < 128 else "auto")
-    axis.set(xticks=[], yticks=[])
-    axis.spines[:].set_visible(False)
-
-
-def plot_predictions(images, labels, probabilities, classes, columns=6, title=None, likeliest=1):
+def plot_predictions(images, labels, probabilities, classes, title=None, likeliest=1):
     """Show predictions: ✓ in a thin frame if right, ✗ in a thick dashed one, with the true class, if wrong.
 
     images: as in `plot_images`. labels: int64 (n,), −1 where unknown. probabilities: float (n, 80). likeliest: how many
     classes are named.
     """
-    marks, captions = [], []
-    length = 105 // max(6, columns) if likeliest == 1 else 80 // columns  # letters of a name that fit above an image
+    marks, captions, between = [], [], "\n" if likeliest == 1 else " "
+    length = 17 if likeliest == 1 else 13  # letters of a name that fit above an image
     for label, shares, best in zip(labels.tolist(), *(values.tolist() for values in probabilities.topk(likeliest))):
         marks.append("" if label < 0 else "✓ " if label == best[0] else "✗ ")
-        lines = [f"{short(classes[guess], length)}\n{share:.0%}" for guess, share in zip(best, shares)]
-        if likeliest > 1:
-            lines = [line.replace("\n", " ") for line in lines]
-        truth = f"is: {short(classes[label], length)}" if marks[-1] == "✗ " else ""
-        captions.append(marks[-1] + "\n".join([*lines, truth]))
-    figure = plot_images(images, captions, columns, title)
+        lines = [f"{short(classes[guess], length)}{between}{share:.0%}" for guess, share in zip(best, shares)]
+        lines.append(f"is: {short(classes[label], length)}" if marks[-1] == "✗ " else "")
+        captions.append(marks[-1] + "\n".join(lines))
+    figure = plot_images(images, captions, title=title)
     for axis, mark in zip(figure.axes, marks):
         axis.spines[:].set(visible=True, capstyle="butt", **FRAMES[mark])
     return figure
@@ -209,19 +198,20 @@ def plot_predictions(images, labels, probabilities, classes, columns=6, title=No
 @styled
 def plot_confusion(labels, predicted, names, title=None):
     """Plot how often each class (row) is taken for each other (column); labels, predicted: int64 (n,)."""
-    count, step = len(names), -(-len(names) // 20)  # 20 names at most
+    count = len(names)
     matrix = (labels * count + predicted).bincount(minlength=count**2).reshape(count, count)
-    figure = Picture(figsize=(10, 8.5))
+    shares = 100 * matrix / matrix.sum(1, keepdim=True).clamp(min=1)
+    alt = f"{title or 'Confusion matrix'}: true classes in rows, predicted classes in columns."
+    figure = Picture((10, 8.5), title, alt)
     axis = figure.subplots()
-    shares = (matrix / matrix.sum(1, keepdim=True).clamp(min=1)).numpy()
-    picture = axis.imshow(shares, "Greys", aspect="auto", vmin=0, vmax=1)
-    ticks, shown = range(0, count, step), [short(name, 14) for name in names[::step]]
+    picture = axis.imshow(shares.numpy(), "Greys", aspect="auto", vmin=0, vmax=100)
+    ticks = range(0, count, -(-count // 20))  # 20 names at most
+    shown = [short(names[i], 14) for i in ticks]
     axis.set_xticks(ticks, shown, rotation=90, fontsize=13)
     axis.set_yticks(ticks, shown, fontsize=13)
-    axis.set(title=title, xlabel="predicted class", ylabel="true class")
+    axis.set(xlabel="predicted class", ylabel="true class")
     axis.grid(False)
-    figure.colorbar(picture, format=PercentFormatter(1, symbol=""), label="share of the true class's images (%)")
-    figure.alt = f"{title or 'Confusion matrix'}: true classes in rows, predicted classes in columns."
+    figure.colorbar(picture, label="share of the true class's images (%)")
     return figure
 
 
@@ -229,16 +219,14 @@ def plot_confusion(labels, predicted, names, title=None):
 def plot_classes(labels, predicted, names, title=None):
     """Plot accuracy for the ten hardest and the ten easiest classes; labels, predicted: int64 (n,)."""
     counts, right = (some.bincount(minlength=len(names)) for some in (labels, labels[labels == predicted]))
-    order = [i for i in (right / counts).argsort(stable=True).tolist() if counts[i]]
-    figure = Picture(figsize=(WIDTH, 5))
-    axes = figure.subplots(1, 2)
-    for axis, some, about in zip(axes, (order[:10], order[-10:]), ("hardest", "easiest")):
-        axis.barh(range(len(some)), (right / counts)[some].numpy(), color=BLUE)
+    percent = 100 * right / counts
+    order = [i for i in percent.argsort(stable=True).tolist() if counts[i]]
+    alt = f"{title or 'Accuracy by class'}: hardest {names[order[0]]}, easiest {names[order[-1]]}."
+    figure = Picture((WIDTH, 5), title, alt)
+    for axis, some, about in zip(figure.subplots(1, 2), (order[:10], order[-10:]), ("hardest", "easiest")):
+        axis.barh(range(len(some)), percent[some].numpy(), color=BLUE, edgecolor=BLUE)  # 0 % is a thin line
         axis.set_yticks(range(len(some)), [short(names[i]) for i in some])
-        axis.set(title=f"the {len(some)} {about} classes", xlim=(0, 1), xlabel="accuracy (%)")
-        axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=""))
-    figure.suptitle(title, fontsize=16)
-    figure.alt = f"{title or 'Accuracy by class'}: hardest {names[order[0]]}, easiest {names[order[-1]]}."
+        axis.set(title=f"the {len(some)} {about} classes", xlim=(-1, 101), xlabel="accuracy (%)")
     return figure
 
 

@@ -68,19 +68,20 @@ def entry(epoch, accuracy, heldout=...):
 
 
 def lines(figure):
-    """The lines of a figure's accuracies: {label: their points}."""
-    return {line.get_label(): line.get_xydata().tolist() for line in figure.axes[1].lines}
+    """The lines of a figure's accuracies, in percent: {label: their points}; what wasn't measured is left out."""
+    points = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[1].lines}
+    return {label: [[x, y] for x, y in some if y == y] for label, some in points.items()}
 
 
 def test_the_figure_grows_in_place_with_the_epoch_in_progress(curve, shown):
-    curve.step([], lambda: entry(0.4, 0.1, None))
-    curve.step([entry(1, 0.5)], lambda: entry(1.4, 0.7, None))
-    curve.epoch([entry(1, 0.5), entry(2, 0.75)])
+    curve.show([], lambda: entry(0.4, 0.1, None))
+    curve.show([entry(1, 0.5)], lambda: entry(1.4, 0.7, None))
+    curve.show([entry(1, 0.5), entry(2, 0.75)])
     (first, _), (script, _), (second, in_place), (third, again) = shown
     assert isinstance(script, Javascript) and in_place and again
-    assert lines(first)[TRAINING] == [[0.4, 0.1]] and HELDOUT not in lines(first)
-    assert lines(second)[TRAINING] == [[1, 0.5], [1.4, 0.7]] and lines(second)[HELDOUT] == [[1, 0.25]]
-    assert lines(third)[TRAINING] == [[1, 0.5], [2, 0.75]]
+    assert lines(first)[TRAINING] == [[0.4, 10]] and HELDOUT not in lines(first)
+    assert lines(second)[TRAINING] == [[1, 50], [1.4, 70]] and lines(second)[HELDOUT] == [[1, 25]]
+    assert lines(third)[TRAINING] == [[1, 50], [2, 75]]
     titles = [figure.get_suptitle() for figure in (first, second, third)]
     assert titles[0] == "Epoch 1 of 3: 10% of training images right"
     assert titles[1].startswith("Epoch 2 of 3: 70% of training and 25% of held-out images right")
@@ -88,12 +89,12 @@ def test_the_figure_grows_in_place_with_the_epoch_in_progress(curve, shown):
 
 
 def test_the_stored_run_is_drawn_behind_and_the_distance_is_in_the_title(curve, shown):
-    curve.epoch([entry(1, 0.5)])
-    curve.epoch([entry(1, 0.5), entry(2, 0.3)])
-    curve.epoch([entry(1, 0.5), entry(2, 0.3), entry(3, 0.3)])  # the stored run has no third epoch
+    curve.show([entry(1, 0.5)])
+    curve.show([entry(1, 0.5), entry(2, 0.3)])
+    curve.show([entry(1, 0.5), entry(2, 0.3), entry(3, 0.3)])  # the stored run has no third epoch
     figures = [figure for figure, _ in shown if isinstance(figure, Picture)]
     for number, figure in enumerate(figures, 1):  # no further than this run, or it would give the outcome away
-        assert lines(figure)["the stored run"] == [[1, 0.125], [2, 0.25]][:number]  # held-out accuracy
+        assert lines(figure)["the stored run"] == [[1, 25], [2, 50]][:number]
         grey = [line for line in figure.axes[1].lines if line.get_color() == "#b0b0b0"]
         assert len(grey) == 2 and all(line.get_zorder() < 2 for line in grey)
     points = [re.search(r"\((.*) points from the stored run\)", figure.get_suptitle()) for figure in figures]
@@ -102,7 +103,7 @@ def test_the_stored_run_is_drawn_behind_and_the_distance_is_in_the_title(curve, 
 
 def test_without_a_stored_run_there_is_no_grey_and_no_distance(short, shown, monkeypatch):
     monkeypatch.setattr(explore, "stored", lambda course: None)
-    explore.LiveCurve(short.stage(2)).epoch([entry(1, 0.5)])
+    explore.LiveCurve(short.stage(2)).show([entry(1, 0.5)])
     figure = shown[0][0]
     assert "the stored run" not in lines(figure) and "stored" not in figure.get_suptitle()
 
@@ -119,7 +120,7 @@ def test_drawing_takes_a_small_part_of_the_time(short, shown, monkeypatch):
     monkeypatch.setattr(explore, "plot_history", in_a_second)
     curve = explore.LiveCurve(short.stage(2))
     for _ in range(600):  # ten minutes of training, a step per second
-        curve.step([entry(1, 0.5)], lambda: entry(1.5, 0.5, None))
+        curve.show([entry(1, 0.5)], lambda: entry(1.5, 0.5, None))
         now[0] += 1
     assert 20 <= len(shown) <= 35
 
@@ -244,9 +245,8 @@ def test_predictions_are_filtered_by_outcome_class_and_confidence(predictions):
 def test_three_likeliest_classes_are_named(predictions):
     *_, picture, seen = predictions
     images = noise_images(30, side=8)
-    figure = explore.plot_predictions(
-        images.pixels[:1], torch.tensor([0]), torch.eye(80)[:1], images.classes, 4, None, 3
-    )
+    labels, probabilities = torch.tensor([0]), torch.eye(80)[:1]
+    figure = explore.plot_predictions(images.pixels[:1], labels, probabilities, images.classes, likeliest=3)
     assert figure.axes[0].get_title().count("class") >= 3
     assert size_of(picture) > 600
 
