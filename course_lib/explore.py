@@ -128,11 +128,8 @@ def browse_augmentation(images, course):
 
     def show(change=None):
         one = images.subset([number.value] * PAGE)
-        limited = uniforms.copy()
-        limited[:, :40:4] = (area.value / 100 + (1 - area.value / 100) * uniforms[:, :40:4] - 0.08) / 0.92
-        limited[:, 40:42] += 0 if flips.value else 1  # from ½ on, nothing is flipped
-        limited[:, 42] = 0.5 + (uniforms[:, 42] - 0.5) * angle.value / 90
-        table = send(draw_augmentations(limited, one.widths[1:], one.heights[1:]), course.device)
+        how = {"crop": area.value / 100, "flips": (0.5, 0.5) if flips.value else (0, 0), "degrees": angle.value}
+        table = send(draw_augmentations(uniforms, one.widths[1:], one.heights[1:], **how), course.device)
         pixels = send(one.batch(range(1, PAGE)), course.device)
         drawn = augment_batch(pixels, table, course.settings.size)
         both = torch.cat([plain_batch(one.batch([0]), course.settings.size), drawn.cpu()])
