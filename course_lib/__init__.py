@@ -5,7 +5,7 @@ from .datasets import MyDataset, MyDatasett
 from .errors import CheckpointError, CourseError, DataError, DiskError, DivergedError, SettingsError, Stopped
 from .experiment import open_course
 from .explore import browse_augmentation, browse_classes, browse_predictions, draw_block, draw_model, live_curve
-from .loops import adopt_model, evaluate, few_heldout, predict, test, train, trained_model
+from .loops import evaluate, few_heldout, predict, test, train, trained_model
 from .model import MyModel, get_model, res_block
 from .plots import keep, plot_classes, plot_confusion, plot_history, plot_images, plot_predictions, plot_runs
 from .results import measure, read_results, record, stored, table, trial

@@ -6,7 +6,6 @@ step goes is a setting; the defaults are the report's, which are torchvision's.
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from torchvision import transforms
 from .data import draws
 from .device import send
 from .storage.distributed import batch_end, share
-from .storage.files import in_order
 
 EVALUATION_BATCH = 256
 DRAWS = 44  # random numbers per image: 10 tries of (area, ratio, top, left), 2 flips, 1 angle, 1 for staying plain
@@ -121,51 +119,35 @@ def crop_boxes(u, widths, heights, smallest=0.08):
 def training_batches(images, stage, epoch, augmented, first=0):
     """The batches of one epoch, from its image number `first` on, on the model's device.
 
-    images: Images. epoch: from 1. augmented: the report's augmentation, or resize only. Yields float32 (B, 3, S, S) in
+    images: Images. epoch: from 1. augmented: as the settings say, or resize only. Yields float32 (B, 3, S, S) in
     [-1, 1] and int64 (B,); of several processes, each gets its share. Order and augmentation depend on (seed, stage,
     epoch, image) alone, so a run that resumes sees what it would have seen.
     """
-    course, settings, batches = stage.course, stage.course.settings, []
+    course, settings = stage.course, stage.course.settings
     order = torch.from_numpy(draws.order(settings.seed, stage.number, epoch, len(images)))
     while first < len(images):
         end = batch_end(first, settings.batch_size, len(images))
-        batches.append(share(order[first:end]))
+        yield _batch(images, share(order[first:end]), course, (stage.number, epoch) if augmented else None)
         first = end
-    return _batches(images, batches, course, (stage.number, epoch) if augmented else None)
 
 
 def evaluation_batches(images, course, augmented=False):
     """All images in order, in large batches. Augmented: always the same draws, which training never uses (epoch 0)."""
-    batches = share(torch.arange(len(images))).split(EVALUATION_BATCH)
-    return _batches(images, batches, course, (0, 0) if augmented else None)
+    for indices in share(torch.arange(len(images))).split(EVALUATION_BATCH):
+        yield _batch(images, indices, course, (0, 0) if augmented else None)
+
+
+def _batch(images, indices, course, draw):
+    """One batch. draw: stage and epoch of its augmentation, or None."""
+    pixels, labels = send(images.batch(indices), course.device), send(images.labels[indices], course.device)
+    if draw is None:
+        return plain_batch(pixels, course.settings.size), labels
+    return augment_batch(pixels, augmentations(images, indices, course, *draw), course.settings.size), labels
 
 
 def augmentations(images, indices, course, stage_number=0, epoch=0):
-    """The augmentations of the images at `indices` in this epoch: float32 (B, 10), on the course's device.
-
-    Stage 0 and epoch 0 are never trained on: use them to look at examples.
-    """
+    """An epoch's augmentations of images by their `indices`: float32 (B, 10) on the device; epoch 0: examples."""
     indices, how = np.asarray(indices), course.settings
     uniforms = draws.uniforms(how.seed, stage_number, epoch, indices, DRAWS)
     sides = images.widths[indices], images.heights[indices]
     return send(draw_augmentations(uniforms, *sides, how.crop, how.flips, how.degrees, how.plain), course.device)
-
-
-def _batches(images, batches, course, draw):
-    """(images, labels) for each batch of indices. draw: stage and epoch of the augmentation, or None.
-
-    If the pixels are in a memory-mapped file, a thread reads up to three batches ahead, so nothing waits for the disk.
-    """
-
-    def read(indices):
-        return send(images.batch(indices), course.device)
-
-    with ThreadPoolExecutor(1) as reader:
-        resident = images.pixels.device.type == course.device.type
-        pixels_of_batches = map(read, batches) if resident else in_order(reader, read, batches, ahead=3)
-        for indices, pixels in zip(batches, pixels_of_batches):
-            labels = send(images.labels[indices], course.device)
-            if draw:
-                yield augment_batch(pixels, augmentations(images, indices, course, *draw), course.settings.size), labels
-            else:
-                yield plain_batch(pixels, course.settings.size), labels

@@ -2,8 +2,7 @@
 
 import csv
 import math
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections import namedtuple
 
 import numpy as np
 import torch
@@ -13,9 +12,8 @@ from tqdm.auto import tqdm
 from .augment import evaluation_batches, training_batches
 from .data import draws
 from .data.answers import natural_order
-from .errors import CheckpointError, DataError
+from .errors import DataError
 from .model import MyModel, get_model
-from .storage import checkpoints
 from .storage.distributed import agree, gather, parallel
 from .storage.files import replacing
 from .storage.run import Run
@@ -28,10 +26,10 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
     that are never trained on; accuracy on them is measured after each epoch, without augmentation, in eval mode. live:
     a `live_curve` that shows the progress; by default, each epoch is a line of text.
 
-    A checkpoint is saved every two minutes. ■ saves, too, and raises Stopped. After ■, a kill or a lost runtime, call
-    `train` again to continue from the newest checkpoint, in the same epoch; a finished stage is loaded. History: epoch
-    (from 1), loss (nats) and train_accuracy (both in train mode, while the epoch was running), heldout_accuracy,
-    seconds, images_per_second; accuracies are shares in [0, 1]. Raises DataError, CheckpointError, DivergedError.
+    A checkpoint is saved every two minutes, and by ■, which raises Stopped. Call `train` again to continue from the
+    newest one, in the same epoch; a finished stage is loaded. History: epoch (from 1), loss (nats) and train_accuracy
+    (both in train mode, while the epoch was running), heldout_accuracy, seconds, images_per_second; accuracies are
+    shares in [0, 1]. Raises DataError, CheckpointError, DivergedError.
     """
     _require_labels(images, at_least=2)
     course, settings = stage.course, stage.course.settings
@@ -63,10 +61,9 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
 
 
 def learning_rate(settings, progress):
-    """The learning rate of the next step. progress: the share of the stage that is done, in [0, 1).
+    """The rate of the next step: `lr`, or for "one-cycle" up to it in the first quarter, then down half a cosine to 0.
 
-    "constant", as in the report: always `lr`. "one-cycle": rises to `lr` in the first quarter, then falls to 0 along
-    half a cosine.
+    progress: the share of the stage that is done, in [0, 1].
     """
     if settings.schedule == "constant":
         return settings.lr
@@ -76,10 +73,7 @@ def learning_rate(settings, progress):
 
 
 def trained_model(course, stage_number):
-    """The model that stage 2 or 3 ends with; stages that aren't finished are trained first.
-
-    Stage 2 starts from a new model, stage 3 from the model of stage 2 (report 3.2, 3.3).
-    """
+    """The model that stage 2 (from a new one) or 3 (from stage 2's) ends with, trained first if need be (report 3)."""
     before = course.stage(2).model_path
     if stage_number == 2 and course.stage(3).state and before.exists():
         return get_model(MyModel, before)  # however many epochs are asked for now: stage 3 continues from this one
@@ -87,29 +81,6 @@ def trained_model(course, stage_number):
     stage, few = course.stage(stage_number), few_heldout(course)
     train(model, course.data.train, stage, augmented=stage_number == 3, heldout=few)
     return model
-
-
-def adopt_model(course, path, history=(), stage_number=2):
-    """Take a `model.pth` from elsewhere as the finished stage 2, or stage 3, so that the experiment continues from it.
-
-    history: its epochs, as `train` returns them, if you have them. A stage 3 must have started from this course's
-    stage 2, which can't be checked. The file's name and digest are kept in `results.json`. Raises CheckpointError if
-    the weights don't fit, if the stage has begun here, or if stage 3 comes before stage 2.
-    """
-    stage, path = course.stage(stage_number), Path(path)
-    origin, adopted = f"{path.name}, SHA-256 {checkpoints.digest_of(path.read_bytes())}…", get_model(MyModel, path)
-    if stage.state:
-        advice = f"To replace it, run course.stage({stage_number}).start_over() first."
-        raise CheckpointError(f"Stage {stage_number} has begun here. {advice}")
-    if stage_number == 3 and course.stage(2).state != "finished":
-        raise CheckpointError("Stage 2 isn't finished here. First adopt the stage 2 that this stage 3 started from.")
-    model = trained_model(course, 2) if stage_number == 3 else adopted
-    # A stage of no epochs leaves the checkpoint that training would start from; it becomes the one that ends it.
-    train(model, course.data.train, replace(stage, epochs=0), augmented=stage_number == 3)
-    state = checkpoints.load(checkpoints.newest_good(stage.folder)) | {"model": adopted.state_dict()}
-    state["position"] |= {"epoch": stage.epochs, "history": list(history), "origin": origin}
-    checkpoints.save(stage.folder, state, stage.epochs, 0)
-    checkpoints.write_model(stage.model_path, adopted)
 
 
 def few_heldout(course):
@@ -125,13 +96,8 @@ def few_heldout(course):
     return heldout.subset(np.concatenate([shuffled[labels == category][:each] for category in classes]))
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The result of an evaluation: mean loss in nats, accuracy as a share in [0, 1], number of images."""
-
-    loss: float
-    accuracy: float
-    images: int
+# The result of an evaluation: mean loss in nats, accuracy as a share in [0, 1], number of images.
+Measured = namedtuple("Measured", "loss accuracy images")
 
 
 def evaluate(model, images, course, augmented=False):

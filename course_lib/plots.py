@@ -95,10 +95,7 @@ def styled(plot):
 
 @styled
 def plot_history(histories, stored=None, title=None):
-    """Plot loss (top) and accuracy (bottom) per epoch, one column per stage; histories: {stage number: history}.
-
-    stored: histories of another run, drawn in grey behind these.
-    """
+    """Plot loss (top) and accuracy of {stage number: history}, a column each; stored: another run's, in grey."""
     stages = ", ".join(f"{number} ({STAGES[number]})" for number in histories)
     alt = f"{title or 'Curves'}: loss and accuracy per epoch in stage {stages}."
     figure = Picture((WIDTH, 8), title, alt)

@@ -4,7 +4,7 @@ import io
 import json
 import platform
 import subprocess
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,10 +69,7 @@ def record(stage, model, history, final):
 
 
 def read_results(course, measured=None):
-    """The content of `results.json`; stages that were trained further since, or from another stage 2, are left out.
-
-    measured: stages that were measured just now, {"2": …}.
-    """
+    """`results.json` without stages trained further since, or from another stage 2. measured: new ones, {"2": …}."""
     data, path, stages = course.data, course.folder / "results.json", {}
     known = json.loads(path.read_bytes())["stages"] if path.exists() else {}
     for number, stage in sorted((known | (measured or {})).items()):
@@ -145,11 +142,9 @@ def table(results):
 
 def _commit():
     """The checkout's commit, or None outside a checkout."""
-    command = ["git", "-C", CHECKOUT, "rev-parse", "HEAD"]
-    try:
+    with suppress(OSError, subprocess.CalledProcessError):
+        command = ["git", "-C", CHECKOUT, "rev-parse", "HEAD"]
         return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _write(path, value):

@@ -1,7 +1,6 @@
 """The fused augmentation against torchvision, step by step as the report has them (1.E), on the same draws."""
 
 import math
-import threading
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -245,16 +244,12 @@ def test_an_epoch_shows_every_image_once_with_its_label(course, augmented):
 
 @pytest.mark.parametrize("augmented", [False, True])
 def test_a_device_that_does_not_hold_the_bank_is_sent_the_same_batches(course, augmented):
-    """Read ahead by a thread, in order, from any image on; PyTorch's `meta` device knows the shapes only."""
+    """In order, from any image on; PyTorch's `meta` device knows the shapes only."""
     meta, images = replace(course, device=torch.device("meta")), noise_images(75)
     for first in (0, 64, 75):
         here, there = (batches_of(one, images, augmented=augmented, first=first) for one in (course, meta))
         assert [[part.shape for part in pair] for pair in there] == [[part.shape for part in pair] for pair in here]
         assert all(batch.is_meta and labels.is_meta for batch, labels in there)
-    stopped = training_batches(images, meta.stage(2), 1, augmented)
-    next(stopped)
-    stopped.close()  # as ■ does: the thread ends
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
 def test_the_augmentations_of_examples_are_the_ones_that_are_trained_on_if_you_name_their_epoch(course):

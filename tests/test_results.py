@@ -13,7 +13,6 @@ from tiny import at_step, conv_model, crash, elsewhere, linear_model, noise_imag
 from course_lib import (
     CheckpointError,
     Stopped,
-    adopt_model,
     evaluate,
     loops,
     measure,
@@ -25,6 +24,8 @@ from course_lib import (
     trained_model,
     trial,
 )
+from tools import adopt
+from tools.adopt import adopt_model
 
 FINAL = ["train_plain", "train_augmented", "heldout_plain"]
 
@@ -35,7 +36,8 @@ def course(course):
     train, heldout = noise_images(40), noise_images(12, seed=1)
     data = replace(course.data, train=train, heldout=heldout, test=heldout, split="12 of noise")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loops, "MyModel", lambda block: conv_model())
+        for module in (loops, adopt):
+            patch.setattr(module, "MyModel", lambda block: conv_model())
         yield replace(course, data=data)
 
 

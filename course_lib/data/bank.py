@@ -12,6 +12,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..errors import DataError
-from ..storage.files import drive_root, in_order, replacing, sweep
+from ..storage.files import drive_root, replacing
 from . import draws
 from .archives import Files, fingerprint
 from .images import upright_rgb
@@ -91,7 +92,6 @@ def open_data(data, settings, home):
     mark = fingerprint(path)
     with suppress(Exception):  # it's missing, damaged, or out of date
         return _read(file, mark, name, settings.seed)
-    sweep(file.parent)
     if path.is_dir() and drive_root(path):
         print(f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.", flush=True)
     with Files(path) as files:
@@ -123,7 +123,8 @@ def build_bank(source, side, path, mark=""):
     with ThreadPoolExecutor(16) as pool, replacing(path) as file:  # more than cores: on Drive, threads mostly wait
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), side, side, 3)}
         np.lib.format.write_array_header_1_0(file, header)
-        decoded = in_order(pool, decode, rows)  # Pillow decodes outside the interpreter's lock
+        parts = (pool.map(decode, rows[first : first + 64]) for first in range(0, len(rows), 64))  # memory stays flat
+        decoded = chain.from_iterable(parts)  # Pillow decodes outside the interpreter's lock
         for pixels, label_and_size, line in tqdm(decoded, "decoding", len(rows), unit=" images", leave=False):
             file.write(pixels)
             numbers.append(label_and_size)

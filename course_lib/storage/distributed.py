@@ -49,10 +49,7 @@ def share(indices):
 
 
 def batch_end(first, size, count):
-    """Where the batch that begins at image `first` of an epoch of `count` images ends.
-
-    BatchNorm can't normalise a single image, so a rest of fewer than two per process goes to the batch before it.
-    """
+    """Where the batch from `first` on ends, of `count` images; a rest too small for BatchNorm joins the one before."""
     end = first + size
     return count if count - end < 2 * ranks() else end
 

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ..errors import SettingsError
 from .checkpoints import PATTERN, delete_older, newest_good, position
-from .files import remove, require_mounted, sweep, write_bytes
+from .files import remove, require_mounted, write_bytes
 from .identity import read_run
 
 EVERY_SECONDS = 10  # how often to look for changes, and to retry
@@ -49,10 +49,7 @@ class Drive:
         Drive.opened.append(self)
 
     def restore(self):
-        """Copy from Drive what is missing here, and any stage that has got further there.
-
-        Raises DiskError, CheckpointError if Drive holds another run, or OSError if it can't be read.
-        """
+        """Copy what Drive alone has, or has got further. Raises DiskError, OSError, CheckpointError (another run's)."""
         with self._lock:
             self._compare()
             files, further = _files(self.remote), set()
@@ -102,7 +99,6 @@ class Drive:
             now = (path, path.stat().st_size, path.stat().st_mtime_ns)
             if now not in self._copied:
                 there = self.remote / path.relative_to(self.local)
-                sweep(there.parent)
                 write_bytes(there, path.read_bytes())
                 if there.match(PATTERN):
                     delete_older(there.parent)

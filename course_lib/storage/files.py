@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import deque
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,6 +31,10 @@ def replacing(path, mode="wb", expected=None, **options):
         for folder in reversed(path.parents):
             if folder.name not in DRIVE_FOLDERS and not folder.exists():  # Drive may be unmounted right now
                 folder.mkdir(exist_ok=True)
+        for leftover in path.parent.glob(".*.tmp"):
+            with suppress(FileNotFoundError):  # it has just been completed
+                if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+                    leftover.unlink()
         with open(temporary, mode, **options) as file:
             yield file
             file.flush()
@@ -66,14 +69,6 @@ def remove(path):
         os.unlink(path)
 
 
-def sweep(folder):
-    """Delete the half-written files that killed processes left in `folder`, but none that is still being written."""
-    for path in Path(folder).glob(".*.tmp"):
-        with suppress(FileNotFoundError):  # it has just been completed
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink()
-
-
 def drive_root(path):
     """The folder of a Google Drive (`…/MyDrive`) that `path` lies in, mounted or not; None if it lies elsewhere."""
     path = Path(os.path.abspath(path))
@@ -85,14 +80,3 @@ def require_mounted(path):
     root = drive_root(path)
     if root and not os.path.isdir(root):  # also if it dropped out
         raise DiskError(f"Google Drive isn't mounted: there is no {root}. Mount Drive, then run the cell again.")
-
-
-def in_order(pool, function, items, ahead=64):
-    """Like `pool.map`, but never more than `ahead` items ahead of its reader, so that memory stays flat."""
-    waiting = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

@@ -10,17 +10,15 @@ from tqdm.auto import tqdm
 from ..errors import DivergedError, Stopped
 from . import checkpoints
 from .distributed import add_up, agree, batch_end, rank, ranks
-from .files import sweep
 from .identity import require_same, stage_identity, weights_digest
 
 _MOST_THREADS = torch.get_num_threads()
 
 
 class Run:
-    """Trains a stage from its newest good checkpoint to its last epoch.
+    """Trains a stage from its newest good checkpoint, which holds all that the next step depends on, to its last epoch.
 
-    A checkpoint holds everything the next step depends on: weights, optimizer, scaler, position, the sums of the epoch
-    so far, and the identity of the run. Raises CheckpointError if a checkpoint belongs to another run.
+    Raises CheckpointError if the checkpoint belongs to another run.
     """
 
     def __init__(self, stage, model, optimizer, scaler, images, augmented, live=None):
@@ -83,10 +81,7 @@ class Run:
         self.seconds += time.monotonic() - start
 
     def count(self, loss, logits, labels):
-        """Add a batch to the epoch's sums, on the device and without waiting for it.
-
-        loss: the batch's mean, (); logits: (B, classes); labels: int64 (B,). A smaller last batch weighs less.
-        """
+        """Add a batch to the epoch's sums, on the device. loss: its mean, (); logits: (B, 80); labels: int64 (B,)."""
         loss = loss.detach().float()
         if self.scaler.is_enabled():
             loss = self._forget_overflow(loss)
@@ -145,7 +140,6 @@ class Run:
         if course.drive and not (course.folder / "run.json").exists():  # deleted while the kernel lives
             course.drive.restore()
         course.claim()
-        sweep(self.stage.folder)
         path = checkpoints.newest_good(self.stage.folder)
         if path is None:
             return choose_threads(course.device, _MOST_THREADS)
