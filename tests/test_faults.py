@@ -3,6 +3,7 @@
 import itertools
 import os
 import time
+from dataclasses import replace
 
 import pytest
 from faults import CHANGES, Death, Died, Full, total_size, watched
