@@ -54,8 +54,6 @@ class Settings:
             raise SettingsError(f"COURSE_SIZE is {self.size}: the model halves images five times, so use at least 32.")
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"COURSE_SEED is {self.seed}: use a whole number from 0 to 2⁶³ − 1.")
-        if self.schedule not in ("constant", "one-cycle"):
-            raise SettingsError(f'The schedule is {self.schedule!r}; it can be "constant" or "one-cycle".')
 
 
 # Settings, and the epochs of each stage. These aren't part of the identity: a finished stage can be trained further.

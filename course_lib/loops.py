@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from .augment import evaluation_batches, training_batches
 from .data import draws
 from .data.answers import natural_order
-from .errors import DataError
+from .errors import DataError, SettingsError
 from .model import MyModel, get_model
 from .storage.distributed import agree, gather, parallel
 from .storage.files import replacing
@@ -22,14 +22,15 @@ from .storage.run import Run
 def train(model, images, stage, *, augmented, heldout=None, live=None):
     """Train `model` on `images` for a stage; returns the history, one dict per epoch (report 1.E).
 
-    images: at least two Images with labels. augmented: with the settings' augmentation, or resize only. heldout: Images
-    that are never trained on; accuracy on them is measured after each epoch, without augmentation, in eval mode. live:
-    a `live_curve` that shows the progress; by default, each epoch is a line of text.
+    images: Images with labels, two or more. augmented: with the settings' augmentation, or resize only. heldout: Images
+    that are never trained on; accuracy on them is measured after each epoch, plain, in eval mode. live: a `live_curve`
+    that shows the progress; by default, each epoch is a line of text.
 
-    A checkpoint is saved every two minutes, and by ■, which raises Stopped. Call `train` again to continue from the
-    newest one, in the same epoch; a finished stage is loaded. History: epoch (from 1), loss (nats) and train_accuracy
-    (both in train mode, while the epoch was running), heldout_accuracy, seconds, images_per_second; accuracies are
-    shares in [0, 1]. Raises DataError, CheckpointError, DivergedError.
+    Every two minutes, and when you press ■, all that the next step depends on is saved: weights, momentum, how many
+    images of the epoch are done, and its sums so far. After ■ (which raises Stopped) or a kill, call `train` again to
+    continue with the next image after the newest checkpoint; a finished stage is loaded. History: epoch (from 1), loss
+    (nats) and train_accuracy (while the epoch was running, in train mode), heldout_accuracy, seconds,
+    images_per_second; accuracies are shares in [0, 1]. Raises DataError, CheckpointError, DivergedError.
     """
     _require_labels(images, at_least=2)
     course, settings = stage.course, stage.course.settings
@@ -52,7 +53,7 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
                     logits = network(batch)  # (B, 80)
                     loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
                 optimizer.zero_grad()
-                scaler.scale(loss * run.weight).backward()
+                scaler.scale(loss * run.weight).backward()  # 1, unless processes share a batch unevenly
                 scaler.step(optimizer)
                 scaler.update()
                 run.count(loss, logits, labels)
@@ -63,10 +64,12 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
 def learning_rate(settings, progress):
     """The rate of the next step: `lr`, or for "one-cycle" up to it in the first quarter, then down half a cosine to 0.
 
-    progress: the share of the stage that is done, in [0, 1].
+    progress: the share of the stage that is done, in [0, 1]. Raises SettingsError for another schedule.
     """
     if settings.schedule == "constant":
         return settings.lr
+    if settings.schedule != "one-cycle":
+        raise SettingsError(f'The schedule is {settings.schedule!r}; it can be "constant" or "one-cycle".')
     if progress < 0.25:
         return settings.lr * max(progress / 0.25, 0.01)
     return settings.lr * (1 + math.cos(math.pi * (progress - 0.25) / 0.75)) / 2

@@ -208,7 +208,7 @@ my_prediction = ...
 checks.no_shortcut(my_block, my_prediction, course)
 
 # %% [markdown]
-# ## What five batches can't tell
+# ## What five batches can't tell you
 # - **Nothing about wrong labels.** They're memorised, too.
 # - **Nothing about new images.** Memorising 160 images says nothing about the 161st.
 # - **Little about settings for the real run.** The best learning rate for 20 passes over 160 images needn't be the best

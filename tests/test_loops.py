@@ -16,7 +16,7 @@ from tiny import BATCH, EPOCHS, IMAGES, conv_model, elsewhere, linear_model, noi
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import course_lib
-from course_lib import DataError, DiskError, MyModel, evaluate, few_heldout, get_model, predict, train
+from course_lib import DataError, DiskError, MyModel, SettingsError, evaluate, few_heldout, get_model, predict, train
 from course_lib.augment import training_batches
 from course_lib.device import Precision
 from course_lib.loops import learning_rate
@@ -119,6 +119,13 @@ def test_a_recipe_is_pytorchs_weight_decay_label_smoothing_and_schedule(short):
             optimizer.step()
             seen += len(labels)
     assert same_weights(ours, model)
+
+
+def test_an_unknown_schedule_is_refused_before_anything_is_trained(short):
+    stage, model = elsewhere(short, schedule="cosine").stage(2), linear_model()
+    with pytest.raises(SettingsError, match="cosine"):
+        train(model, noise_images(), stage, augmented=False)
+    assert stage.state is None and same_weights(model, linear_model())
 
 
 @given(progress=st.floats(0, 1))

@@ -14,6 +14,7 @@ import torch
 from .files import remove, write_bytes
 
 PATTERN = "checkpoint-*.pt"
+KEPT = 2  # how many there are: if the newest one is damaged, there is the one before
 EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs at most
 
 
@@ -27,9 +28,9 @@ def save(folder, state, epoch, images):
 
 
 def delete_older(folder):
-    """Keep only two checkpoints in `folder`, the furthest good ones."""
+    """Keep only the furthest good checkpoints in `folder`, KEPT of them."""
     paths = newest_first(folder)
-    kept = [path for path in paths if is_good(path)][:2]
+    kept = [path for path in paths if is_good(path)][:KEPT]
     for path in paths:
         if path not in kept:
             remove(path)
