@@ -312,6 +312,14 @@ def test_a_stage_3_from_elsewhere_belongs_to_the_stage_2_it_started_from(course,
     assert "3" not in record(course.stage(2), trained_model(course, 2), [], {})["stages"]
 
 
+def test_a_model_from_elsewhere_is_adopted_into_a_run_with_a_schedule(course, tmp_path):
+    """It's taken as the outcome of all epochs that the stage is scheduled for."""
+    course = elsewhere(course, epochs=3, schedule="one-cycle")
+    torch.save(conv_model(seed=7).state_dict(), tmp_path / "two.pth")
+    adopt_model(course, tmp_path / "two.pth")
+    assert same_weights(trained_model(course, 2), conv_model(seed=7))
+
+
 @pytest.mark.parametrize("operation", range(1, 17))
 def test_an_adoption_that_is_cut_short_leaves_a_stage_that_has_not_begun(course, tmp_path, operation):
     """It can be trained, or another model can be adopted: the first one's weights don't survive under its name."""
