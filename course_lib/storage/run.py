@@ -163,7 +163,7 @@ class Run:
         self.saved = (self.epoch, self.seen)
         before = state["made_on"]
         choose_threads(course.device, min(_MOST_THREADS, before["threads"]))
-        if self.stage.state == "finished":
+        if self.epoch >= self.stage.epochs and not self.seen:
             print(f"Stage {number}: all {self.epoch} epochs are done; loaded from the checkpoint.")
             return
         self.live.show(self.history)
