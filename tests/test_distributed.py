@@ -34,6 +34,14 @@ def launch(course, monkeypatch):
     return launch
 
 
+def two_machines():
+    """torchrun's options on each of two machines."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    return "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"
+
+
 def trained(stage):
     """The newest checkpoint of a stage."""
     return checkpoints.load(checkpoints.newest_good(stage.folder))
@@ -62,10 +70,7 @@ def test_a_killed_process_ends_all_and_two_machines_or_one_process_resume_as_if_
     assert killed.returncode and "epoch 2 of 3" in stage.state
     shutil.copytree(stage.folder, stage.folder.with_name("copy"))
 
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    meet = ("--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}")
+    meet = two_machines()
     machines = [launch(meet, HERE / "ranks.py") for _ in range(2)]
     outputs = [machine.communicate(timeout=300) for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], outputs
@@ -78,6 +83,21 @@ def test_a_killed_process_ends_all_and_two_machines_or_one_process_resume_as_if_
     ranks.fit(stage, ranks.model())
     assert trained(stage)["made_on"]["processes"] == 1
     assert_close(trained(stage), expected)
+
+
+def test_machines_with_a_home_each_are_told_to_share_one(launch, environment, tmp_path):
+    """If one of them resumed in another epoch, they'd train on other images than the course says."""
+    stage, meet, machines = ranks.stage(epochs=1), two_machines(), []
+    ranks.fit(stage, ranks.model())
+    before = trained(stage)["position"]
+    for home in (stage.course.home, tmp_path / "other"):
+        environment(HOME=home)
+        ranks.stage()
+        machines.append(launch(meet, HERE / "ranks.py"))
+    for machine in machines:
+        _, errors = machine.communicate(timeout=300)
+        assert machine.returncode and errors.count("errors.SettingsError: ") == 1, errors
+    assert trained(stage)["position"] == before
 
 
 def test_an_error_in_one_process_ends_all_and_is_shown_once(launch):

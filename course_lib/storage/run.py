@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from ..errors import DivergedError, Stopped
 from . import checkpoints
-from .distributed import add_up, agree, batch_end, rank, ranks
+from .distributed import add_up, agree, batch_end, rank, ranks, require_agreement
 from .files import sweep
 from .identity import require_same, stage_identity, weights_digest
 
@@ -34,6 +34,7 @@ class Run:
         self._resume()
         # An epoch that has begun is finished, even if fewer epochs are asked for now.
         self.last_epoch = max(stage.epochs, self.epoch + (self.seen > 0))
+        require_agreement((self.course.identity, self.epoch, self.seen, self.last_epoch), self.course.device)
         self._scale = scaler.get_scale()
         self._statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]  # BatchNorm's
         self._last_statistics = [buffer.clone() for buffer in self._statistics]
