@@ -120,10 +120,11 @@ class Course:
 
     def forget(self, folder):
         """Delete a folder of this run, here and on Drive."""
-        if self.drive:
-            self.drive.forget(folder)
-        elif folder.exists():
-            shutil.rmtree(folder)
+        with rank_0_first():
+            if self.drive:
+                self.drive.forget(folder)
+            elif folder.exists() and not rank():
+                shutil.rmtree(folder)
 
     def leave_drive(self):
         """Wait until Drive has everything, of experiments too, then unmount it, before you close the runtime."""

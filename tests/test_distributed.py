@@ -100,6 +100,12 @@ def test_machines_with_a_home_each_are_told_to_share_one(launch, environment, tm
     assert trained(stage)["position"] == before
 
 
+def test_each_process_finds_what_the_first_one_has_written_and_nothing_that_it_has_deleted(launch):
+    toured = launch(("--standalone", "--nproc-per-node=4"), HERE / "ranks.py", "tour")
+    output, errors = toured.communicate(timeout=300)
+    assert not toured.returncode and "The tour is over." in output, errors
+
+
 def test_an_error_in_one_process_ends_all_and_is_shown_once(launch):
     failed = launch(TWO, HERE / "ranks.py", "1", "2", "raise")
     _, errors = failed.communicate(timeout=300)

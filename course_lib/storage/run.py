@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from ..errors import DivergedError, Stopped
 from . import checkpoints
-from .distributed import add_up, agree, batch_end, rank, ranks, require_agreement
+from .distributed import add_up, agree, batch_end, rank, rank_0_first, ranks, require_agreement
 from .files import sweep
 from .identity import require_same, stage_identity, weights_digest
 
@@ -31,7 +31,8 @@ class Run:
         self.epoch, self.seen, self.skipped, self.seconds, self.history, self.origin = 0, 0, 0, 0.0, [], None
         self.sums = torch.zeros(2, device=self.course.device)  # of the epoch so far: losses (nats), right answers
         self.saved, self.saved_at, self.interrupted = None, time.monotonic(), False
-        self._resume()
+        with rank_0_first():  # whatever it has written until now is there
+            self._resume()
         # An epoch that has begun is finished, even if fewer epochs are asked for now.
         self.last_epoch = max(stage.epochs, self.epoch + (self.seen > 0))
         require_agreement((self.course.identity, self.epoch, self.seen, self.last_epoch), self.course.device)
