@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import elsewhere, noise_images
 
+from course_lib import SettingsError
 from course_lib.augment import training_batches
 from course_lib.storage import checkpoints, distributed
 
@@ -116,6 +117,16 @@ def test_an_error_in_all_processes_is_shown_once_and_batches_must_be_shared_even
     failed = launch(("--standalone", "--nproc-per-node=3"), HERE / "ranks.py")
     _, errors = failed.communicate(timeout=300)
     assert failed.returncode and errors.count("errors.SettingsError: ") == 1
+
+
+def test_more_processes_than_gpus_say_so(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "any", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(SettingsError, match="1"):
+        distributed.join(batch_size=32)
 
 
 @contextmanager

@@ -20,14 +20,16 @@ from ..errors import CourseError, SettingsError
 
 
 def join(batch_size):
-    """Join the other processes, if torchrun started any. Raises SettingsError if they can't share a batch evenly."""
+    """Join the other processes, if torchrun started any. Raises SettingsError if they are too many."""
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         return
+    sys.excepthook = _show_once
     if cuda := torch.cuda.is_available():
+        if int(os.environ["LOCAL_WORLD_SIZE"]) > torch.cuda.device_count():
+            raise SettingsError(f"Each process needs its own GPU: use --nproc-per-node={torch.cuda.device_count()}.")
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=1))  # rank 0 may have to decode images
     atexit.register(dist.destroy_process_group)
-    sys.excepthook = _show_once
     if rank():
         sys.stdout = sys.stderr = open(os.devnull, "w")
     if batch_size % ranks():
