@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from .data.bank import Bank, open_data
@@ -48,8 +49,8 @@ class Settings:
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            if hasattr(value, "item"):  # a number of NumPy's: a checkpoint with one in it couldn't be loaded
-                object.__setattr__(self, name, value.item())
+            plain = np.asarray(value).tolist()  # a checkpoint with a number of NumPy's in it couldn't be loaded
+            object.__setattr__(self, name, tuple(plain) if isinstance(plain, list) else plain)
         if self.size < 32:
             raise SettingsError(f"COURSE_SIZE is {self.size}: the model halves images five times, so use at least 32.")
         if not 0 <= self.seed < 2**63:
@@ -117,10 +118,11 @@ class Course:
 
     def forget(self, folder):
         """Delete a folder of this run, here and on Drive."""
-        if self.drive:
-            self.drive.forget(folder)
-        elif folder.exists():
-            shutil.rmtree(folder)
+        with rank_0_first():
+            if self.drive:
+                self.drive.forget(folder)
+            elif folder.exists() and not rank():
+                shutil.rmtree(folder)
 
     def leave_drive(self):
         """Wait until Drive has everything, of experiments too, then unmount it, before you close the runtime."""

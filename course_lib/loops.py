@@ -14,7 +14,7 @@ from .data import draws
 from .data.answers import natural_order
 from .errors import DataError, SettingsError
 from .model import MyModel, get_model
-from .storage.distributed import agree, gather, parallel
+from .storage.distributed import agree, gather, parallel, rank_0_first
 from .storage.files import replacing
 from .storage.run import Run
 
@@ -127,7 +127,7 @@ def test(model, images, course, result_path):
     """
     probabilities = predict(model, images, course)
     rows = sorted(zip(images.names, probabilities.argmax(1).tolist()), key=lambda row: natural_order(row[0]))
-    with replacing(result_path, "w", encoding="utf-8", newline="") as file:
+    with rank_0_first(), replacing(result_path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("filename", "class"), *rows])
     return probabilities
 

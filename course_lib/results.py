@@ -18,6 +18,7 @@ from .experiment import CHECKOUT
 from .loops import evaluate, train
 from .model import MyModel, get_model
 from .storage.checkpoints import digest_of, load, newest_first, newest_good
+from .storage.distributed import rank_0_first
 from .storage.files import write_text
 from .storage.identity import code_digest, images_digest, model_identity, weights_digest
 
@@ -114,7 +115,8 @@ def trial(course, images, *, epochs, model=None, augmented=False, heldout=None, 
     with TemporaryDirectory() as scratch, redirect_stdout(io.StringIO()):  # a line per epoch would bury the figure
         stage = replace(attempt, folder=Path(scratch)).stage(1)
         history = train(model, images, stage, augmented=augmented, heldout=heldout)
-    _write(path, history)
+    with rank_0_first():  # or the others wouldn't find it the next time
+        _write(path, history)
     return history
 
 

@@ -114,7 +114,7 @@ import sys
 
 from course_lib.experiment import CHECKOUT
 
-processes = max(2, torch.cuda.device_count())
+processes = torch.cuda.device_count() or 2
 script = CHECKOUT / "notebooks" / "03_without_augmentation.py"
 home = course.home / f"{processes}-processes"
 settings = {"COURSE_DATA": course.source, "COURSE_PRESET": course.preset, "COURSE_HOME": str(home)}

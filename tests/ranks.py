@@ -7,7 +7,7 @@ import sys
 from tiny import at_step, linear_model, noise_images
 from torch import nn
 
-from course_lib import open_course, train
+from course_lib import evaluate, open_course, test, train, trial
 from course_lib.storage import checkpoints
 
 IMAGES = 21  # in batches of 8: the last one has 5, so two processes get 3 and 2
@@ -42,7 +42,26 @@ def fit(stage, model):
     return train(model, noise_images(IMAGES), stage, augmented=True, heldout=noise_images(9, seed=1))
 
 
+def tour(stage):
+    """What else processes do together, with files that rank 0 alone writes or deletes; each of them must find them."""
+    course, result = stage.course, stage.course.folder / "result.csv"
+    for count in (8, 9):
+        for _ in range(2):
+            trial(course, noise_images(count), epochs=1, model=model())
+        trained = model()
+        fit(stage, trained)
+        test(trained, noise_images(count), course, result)
+        assert len(result.read_text(encoding="utf-8").splitlines()) == count + 1
+        evaluate(trained, noise_images(count), course)
+        stage.start_over()
+        fit(stage, model())
+        course.start_over()
+    print("The tour is over.")
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["tour"]:
+        sys.exit(tour(stage(epochs=1)))
     checkpoints.EVERY_SECONDS = -1  # a checkpoint after every step
     trained, (rank, step, how) = model(), (*sys.argv[1:], None, None, None)[:3]
     if rank == os.environ["RANK"]:

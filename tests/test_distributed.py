@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import elsewhere, noise_images
 
+from course_lib import SettingsError
 from course_lib.augment import training_batches
 from course_lib.storage import checkpoints, distributed
 
@@ -32,6 +33,14 @@ def launch(course, monkeypatch):
         return subprocess.Popen(command, text=True, encoding="utf-8", cwd=HERE.parent, **pipes)
 
     return launch
+
+
+def two_machines():
+    """torchrun's options on each of two machines."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    return "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"
 
 
 def trained(stage):
@@ -62,10 +71,7 @@ def test_a_killed_process_ends_all_and_two_machines_or_one_process_resume_as_if_
     assert killed.returncode and "epoch 2 of 3" in stage.state
     shutil.copytree(stage.folder, stage.folder.with_name("copy"))
 
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    meet = ("--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}")
+    meet = two_machines()
     machines = [launch(meet, HERE / "ranks.py") for _ in range(2)]
     outputs = [machine.communicate(timeout=300) for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], outputs
@@ -80,6 +86,27 @@ def test_a_killed_process_ends_all_and_two_machines_or_one_process_resume_as_if_
     assert_close(trained(stage), expected)
 
 
+def test_machines_with_a_home_each_are_told_to_share_one(launch, environment, tmp_path):
+    """If one of them resumed in another epoch, they'd train on other images than the course says."""
+    stage, meet, machines = ranks.stage(epochs=1), two_machines(), []
+    ranks.fit(stage, ranks.model())
+    before = trained(stage)["position"]
+    for home in (stage.course.home, tmp_path / "other"):
+        environment(HOME=home)
+        ranks.stage()
+        machines.append(launch(meet, HERE / "ranks.py"))
+    for machine in machines:
+        _, errors = machine.communicate(timeout=300)
+        assert machine.returncode and errors.count("errors.SettingsError: ") == 1, errors
+    assert trained(stage)["position"] == before
+
+
+def test_each_process_finds_what_the_first_one_has_written_and_nothing_that_it_has_deleted(launch):
+    toured = launch(("--standalone", "--nproc-per-node=4"), HERE / "ranks.py", "tour")
+    output, errors = toured.communicate(timeout=300)
+    assert not toured.returncode and "The tour is over." in output, errors
+
+
 def test_an_error_in_one_process_ends_all_and_is_shown_once(launch):
     failed = launch(TWO, HERE / "ranks.py", "1", "2", "raise")
     _, errors = failed.communicate(timeout=300)
@@ -90,6 +117,16 @@ def test_an_error_in_all_processes_is_shown_once_and_batches_must_be_shared_even
     failed = launch(("--standalone", "--nproc-per-node=3"), HERE / "ranks.py")
     _, errors = failed.communicate(timeout=300)
     assert failed.returncode and errors.count("errors.SettingsError: ") == 1
+
+
+def test_more_processes_than_gpus_say_so(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "any", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(SettingsError, match="1"):
+        distributed.join(batch_size=32)
 
 
 @contextmanager

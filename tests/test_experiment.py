@@ -114,12 +114,16 @@ def test_an_experiment_of_your_own_changes_a_copy_only_and_has_its_own_folder(co
         course.experiment("misspelled", learning_rate=0.1)
 
 
-@pytest.mark.parametrize("number", [np.float64(0.1), torch.tensor(0.5)])
-def test_a_number_of_numpys_is_as_good_as_one_of_pythons(course, number):
-    changed = course.experiment("lr", lr=number)
-    for _ in range(2):  # the second call loads the checkpoint
-        history = train(linear_model(), noise_images(), changed.stage(1), augmented=False)
-    assert len(history) == 2 and course.experiment("lr", lr=number.item()).stage(1).state == "finished"
+PYTHONS = [{"lr": 0.1}, {"lr": 0.5}, {"flips": (0.5, 0.0)}]
+OTHERS = [{"lr": np.float64(0.1)}, {"lr": torch.tensor(0.5)}, {"flips": tuple(np.linspace(0.5, 0, 2))}]
+
+
+@pytest.mark.parametrize("pythons, others", list(zip([*PYTHONS, PYTHONS[-1]], [*OTHERS, {"flips": [0.5, 0]}])))
+def test_a_number_of_numpys_is_as_good_as_one_of_pythons(course, pythons, others):
+    """And a list is as good as a tuple: the checkpoint can be loaded, and is the same run's."""
+    for changes in (others, pythons):
+        stage = course.experiment("changed", **changes).stage(1)
+        assert len(train(linear_model(), noise_images(), stage, augmented=False)) == 2
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "/x"])

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 import torchvision
-from tiny import at_step, conv_model, crash, elsewhere, linear_model, noise_images, press_stop
+from faults import Death, Died, watched
+from tiny import at_step, conv_model, crash, elsewhere, linear_model, noise_images, press_stop, same_weights
 
 from course_lib import (
     CheckpointError,
@@ -310,3 +312,30 @@ def test_a_stage_3_from_elsewhere_belongs_to_the_stage_2_it_started_from(course,
     course.stage(2).start_over()
     adopt_model(course, tmp_path / "three.pth")  # as another stage 2
     assert "3" not in record(course.stage(2), trained_model(course, 2), [], {})["stages"]
+
+
+def test_a_model_from_elsewhere_is_adopted_into_a_run_with_a_schedule(course, tmp_path):
+    """It's taken as the outcome of all epochs that the stage is scheduled for."""
+    course = elsewhere(course, epochs=3, schedule="one-cycle")
+    torch.save(conv_model(seed=7).state_dict(), tmp_path / "two.pth")
+    adopt_model(course, tmp_path / "two.pth")
+    assert same_weights(trained_model(course, 2), conv_model(seed=7))
+
+
+@pytest.mark.parametrize("operation", range(1, 17))
+def test_an_adoption_that_is_cut_short_leaves_a_stage_that_has_not_begun(course, tmp_path, operation):
+    """It can be trained, or another model can be adopted: the first one's weights don't survive under its name."""
+    for seed in (7, 8):
+        torch.save(conv_model(seed).state_dict(), tmp_path / f"{seed}.pth")
+    with watched(course.folder, Death(operation)), suppress(Died):
+        adopt_model(course, tmp_path / "7.pth")
+    stage = course.stage(2)
+    if stage.state == "finished":
+        expected = conv_model(seed=7)
+        assert same_weights(loops.get_model(loops.MyModel, stage.model_path), expected)
+    elif operation % 2:
+        expected = trained_model(elsewhere(course), 2)
+    else:
+        adopt_model(course, tmp_path / "8.pth")
+        expected = conv_model(seed=8)
+    assert same_weights(trained_model(course, 2), expected)

@@ -23,13 +23,13 @@ def adopt_model(course, path, history=(), stage_number=2):
         raise CheckpointError(f"Stage {stage_number} has begun here. {advice}")
     if stage_number == 3 and course.stage(2).state != "finished":
         raise CheckpointError("Stage 2 isn't finished here. First adopt the stage 2 that this stage 3 started from.")
-    model = trained_model(course, 2) if stage_number == 3 else adopted
+    model = trained_model(course, 2) if stage_number == 3 else get_model(MyModel, seed=course.settings.seed)
     # A stage of no epochs leaves the checkpoint that training would start from; it becomes the one that ends it.
     train(model, course.data.train, replace(stage, epochs=0), augmented=stage_number == 3)
     state = checkpoints.load(checkpoints.newest_good(stage.folder)) | {"model": adopted.state_dict()}
     state["position"] |= {"epoch": stage.epochs, "history": list(history), "origin": origin}
-    checkpoints.save(stage.folder, state, stage.epochs, 0)
     checkpoints.write_model(stage.model_path, adopted)
+    checkpoints.save(stage.folder, state, stage.epochs, 0)
 
 
 def main(arguments):

@@ -7,6 +7,7 @@ progress. Without torchrun, there is one process, and nothing here does anything
 import atexit
 import os
 import sys
+import zlib
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -19,14 +20,16 @@ from ..errors import CourseError, SettingsError
 
 
 def join(batch_size):
-    """Join the other processes, if torchrun started any. Raises SettingsError if they can't share a batch evenly."""
+    """Join the other processes, if torchrun started any. Raises SettingsError if they are too many."""
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         return
+    sys.excepthook = _show_once
     if cuda := torch.cuda.is_available():
+        if int(os.environ["LOCAL_WORLD_SIZE"]) > torch.cuda.device_count():
+            raise SettingsError(f"Each process needs its own GPU: use --nproc-per-node={torch.cuda.device_count()}.")
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=1))  # rank 0 may have to decode images
     atexit.register(dist.destroy_process_group)
-    sys.excepthook = _show_once
     if rank():
         sys.stdout = sys.stderr = open(os.devnull, "w")
     if batch_size % ranks():
@@ -61,6 +64,16 @@ def add_up(tensor):
     return tensor
 
 
+def require_agreement(value, device):
+    """Raise SettingsError unless all processes have the same `value`."""
+    digest = zlib.crc32(repr(value).encode())
+    if add_up(torch.tensor(digest, device=device)) != ranks() * digest:
+        raise SettingsError(
+            "The processes disagree about the data, the settings, or how far the stage is. Give all computers the same "
+            "COURSE_ variables, with a COURSE_HOME on a disk that they share."
+        )
+
+
 def gather(rows, count):
     """Put together what each process computed for its `share` of `count` images: (count, …), in order."""
     everyone = rows.new_zeros(count, *rows.shape[1:])
@@ -92,7 +105,7 @@ def rank_0_first():
 
 
 def _show_once(kind, error, traceback):
-    """Show what ends a process, but not a lost connection, nor, unless it's rank 0, an error that all of them raise."""
-    if "gloo" not in str(error).lower() and not (rank() and isinstance(error, CourseError)):
+    """Show what ends a process, but not a lost connection, and once per computer what ends all of them."""
+    if "gloo" not in str(error).lower() and not (int(os.environ["LOCAL_RANK"]) and isinstance(error, CourseError)):
         sys.stderr = sys.__stderr__
         sys.__excepthook__(kind, error, traceback)

@@ -26,7 +26,7 @@ def stage_identity(stage, model, optimizer, images, augmented):
         "optimizer": {"name": type(optimizer).__name__} | groups,
         "images": images_digest(images),
         "augmented": augmented,
-        "scheduled for": None if course.settings.schedule == "constant" else f"{stage.epochs} epochs",
+        "scheduled for": None if course.settings.schedule == "constant" else f"{course.epochs[stage.number]} epochs",
     }
 
 

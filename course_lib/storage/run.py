@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from ..errors import DivergedError, Stopped
 from . import checkpoints
-from .distributed import add_up, agree, batch_end, rank, ranks
+from .distributed import add_up, agree, batch_end, rank, rank_0_first, ranks, require_agreement
 from .identity import require_same, stage_identity, weights_digest
 
 _MOST_THREADS = torch.get_num_threads()
@@ -29,9 +29,11 @@ class Run:
         self.epoch, self.seen, self.skipped, self.seconds, self.history, self.origin = 0, 0, 0, 0.0, [], None
         self.sums = torch.zeros(2, device=self.course.device)  # of the epoch so far: losses (nats), right answers
         self.saved, self.saved_at, self.interrupted = None, time.monotonic(), False
-        self._resume()
+        with rank_0_first():  # whatever it has written until now is there
+            self._resume()
         # An epoch that has begun is finished, even if fewer epochs are asked for now.
         self.last_epoch = max(stage.epochs, self.epoch + (self.seen > 0))
+        require_agreement((self.course.identity, self.epoch, self.seen, self.last_epoch), self.course.device)
         self._scale = scaler.get_scale()
         self._statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]  # BatchNorm's
         self._last_statistics = [buffer.clone() for buffer in self._statistics]
@@ -157,7 +159,7 @@ class Run:
         self.saved = (self.epoch, self.seen)
         before = state["made_on"]
         choose_threads(course.device, min(_MOST_THREADS, before["threads"]))
-        if self.stage.state == "finished":
+        if self.epoch >= self.stage.epochs and not self.seen:
             print(f"Stage {number}: all {self.epoch} epochs are done; loaded from the checkpoint.")
             return
         self.live.show(self.history)
