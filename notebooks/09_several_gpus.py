@@ -25,8 +25,8 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes, of which about 5 are computing on two CPU cores. You'll split a batch between two processes, find out
-# which layer notices, and train stage 2 on as many GPUs as there are.*
+# *10 minutes, of which about 2 are computing on two CPU cores. You'll split a batch between two processes, find out
+# which layer notices, and train on as many GPUs as there are.*
 #
 # If one GPU isn't enough, several can share the work. Each holds a copy of the network and computes the gradient of its
 # part of every batch; the gradients are averaged, and every copy takes the same step. **The question: is that the same
@@ -102,10 +102,11 @@ if apart["training"] > 1000 * apart["eval"]:
 # ## The same notebook, several processes
 #
 # PyTorch's `torchrun` starts a script several times, and `DistributedDataParallel` averages the gradients. Our
-# notebooks are scripts, too, so the next cell trains stage 2 with notebook 03: on all GPUs (Kaggle has two), or with
-# two processes on the CPU. Together, they see the same images in the same order as one process would, with the same
-# augmentation; the first one writes the files and shows the progress. It's a run of its own, in a folder of its own.
-# ■ saves and stops it; then, or if a process dies, the same cell resumes, with as many processes as you like.
+# notebooks are scripts, too, so the next cell trains the first epochs of stage 2 with notebook 03: on all GPUs (Kaggle
+# has two), or with two processes on the CPU. Together, they see the same images in the same order as one process would;
+# the first one writes the files and shows the progress. It's a run of its own, in a folder of its own. ■ saves it and
+# stops it; then, or if a process dies, the same cell resumes, with as many processes as you like. **Predict:** will the
+# loss of the first epoch be the same as with one process?
 
 # %%
 import os
@@ -117,40 +118,39 @@ from course_lib.experiment import CHECKOUT
 processes = torch.cuda.device_count() or 2
 script = CHECKOUT / "notebooks" / "03_without_augmentation.py"
 home = course.home / f"{processes}-processes"
-settings = {"COURSE_DATA": course.source, "COURSE_PRESET": course.preset, "COURSE_HOME": str(home)}
+epochs = 4  # `course.epochs[2]` trains the whole stage
+settings = {"DATA": course.source, "PRESET": course.preset, "HOME": home, "EPOCHS": epochs}
 command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
-environment = os.environ | settings | {"TQDM_DISABLE": "1", "MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}
+environment = os.environ | {f"COURSE_{name}": str(value) for name, value in settings.items()}
+environment |= {"MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}
 with subprocess.Popen(
     command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
 ) as job:
     for line in job.stdout:
-        print(line, end="", flush=True)
+        if line.strip() and "images/s]" not in line:  # which is a progress bar
+            print(line, end="", flush=True)
 if job.returncode:
     raise RuntimeError("The training failed; the reason is above. Run this cell again to resume.")
 
 # %% [markdown]
-# Was it the same training? Here is the same stage, trained by one process, if you've run notebook 03 here:
+# Here are the same epochs, trained by one process: your own, if you've run notebook 03, or else those of the run that's
+# stored with the course.
 
 # %%
 import json
 
-from course_lib import read_results
+from course_lib import read_results, stored
 
-alone = read_results(course)["stages"].get("2")
-results = json.loads((home / course.folder.name / "results.json").read_text(encoding="utf-8"))
-for who, stage in {"one process": alone, f"{processes} processes": results["stages"]["2"]}.items():
+alone = read_results(course)["stages"].get("2") or (stored(course) or {"stages": {}})["stages"].get("2")
+together = json.loads((home / course.folder.name / "results.json").read_text(encoding="utf-8"))["stages"]["2"]
+for who, stage in {"one process": alone, f"{processes} processes": together}.items():
     if stage:
-        first, last, final = stage["epochs"][0], stage["epochs"][-1], stage["final"]
-        print(f"{who}: loss {first['loss']:.3f} in the first epoch, {last['loss']:.3f} in the last;")
-        print(
-            f"    {final['train_plain']:.1%} of training images, {final['heldout_plain']:.1%} of held-out images right;"
-        )
-        print(f"    {last['images_per_second']:.0f} images/s in the last epoch")
+        losses = ", ".join(f"{entry['loss']:.3f}" for entry in stage["epochs"][:epochs])
+        print(f"{who}: mean loss of the first epochs {losses} nats")
 
 # %% [markdown]
-# Two runs of one seed can't tell whether the accuracies differ by more than chance.
-# [benchmarks/README.md](../benchmarks/README.md#several-processes) has three seeds of each. Two processes on one CPU
-# needn't be faster than one: they share its cores.
+# Close, but not the same: other batch statistics, other gradients. Does it matter in the end? One run can't tell;
+# [benchmarks/README.md](../benchmarks/README.md#several-processes) has three seeds of each.
 #
 # ## Several computers
 #

@@ -118,7 +118,7 @@ def test_the_notebooks_run_as_scripts(reproduced):
     assert done.returncode == 0, done.stderr.decode("cp1252")
     assert before and all(path.stat().st_mtime_ns > then for path, then in before.items())  # figures are written
     printed = done.stdout.decode("cp1252")
-    assert "2 processes: loss" in printed and printed.count("stage 2, epoch  1/1") == 1  # only rank 0 tells
+    assert "2 processes: mean loss" in printed and printed.count("stage 2, epoch  1/4") == 1  # only rank 0 tells
 
 
 def test_reproduce_prints_the_table_and_is_quick_the_second_time(reproduced):
