@@ -122,13 +122,12 @@ epochs = 4  # `course.epochs[2]` trains the whole stage
 settings = {"DATA": course.source, "PRESET": course.preset, "HOME": home, "EPOCHS": epochs}
 command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
 environment = os.environ | {f"COURSE_{name}": str(value) for name, value in settings.items()}
-environment |= {"MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1"}
+environment |= {"TQDM_DISABLE": "1", "MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
 with subprocess.Popen(
     command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
 ) as job:
     for line in job.stdout:
-        if line.strip() and "images/s]" not in line:  # which is a progress bar
-            print(line, end="", flush=True)
+        print(line, end="", flush=True)
 if job.returncode:
     raise RuntimeError("The training failed; the reason is above. Run this cell again to resume.")
 

@@ -40,7 +40,7 @@ class Run:
 
     def __enter__(self):
         done, total = self.epoch * self.images + self.seen, self.last_epoch * self.images
-        self.bar = tqdm(initial=done, total=total, unit=" images", leave=False, disable=done == total)
+        self.bar = tqdm(initial=done, total=total, unit=" images", leave=False)
         self._handler = signal.signal(signal.SIGINT, lambda *_: setattr(self, "interrupted", rank() == 0))
         return self
 
