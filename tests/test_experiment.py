@@ -114,14 +114,18 @@ def test_an_experiment_of_your_own_changes_a_copy_only_and_has_its_own_folder(co
         course.experiment("misspelled", learning_rate=0.1)
 
 
-PYTHONS = [{"lr": 0.1}, {"lr": 0.5}, {"flips": (0.5, 0.0)}]
-OTHERS = [{"lr": np.float64(0.1)}, {"lr": torch.tensor(0.5)}, {"flips": tuple(np.linspace(0.5, 0, 2))}]
-
-
-@pytest.mark.parametrize("pythons, others", list(zip([*PYTHONS, PYTHONS[-1]], [*OTHERS, {"flips": [0.5, 0]}])))
-def test_a_number_of_numpys_is_as_good_as_one_of_pythons(course, pythons, others):
+@pytest.mark.parametrize(
+    "pythons, other",
+    [
+        ({"lr": 0.1}, {"lr": np.float64(0.1)}),
+        ({"lr": 0.5}, {"lr": torch.tensor(0.5)}),
+        ({"flips": (0.5, 0.0)}, {"flips": tuple(np.linspace(0.5, 0, 2))}),
+        ({"flips": (0.5, 0.0)}, {"flips": [0.5, 0]}),
+    ],
+)
+def test_a_number_of_numpys_is_as_good_as_one_of_pythons(course, pythons, other):
     """And a list is as good as a tuple: the checkpoint can be loaded, and is the same run's."""
-    for changes in (others, pythons):
+    for changes in (other, pythons):
         stage = course.experiment("changed", **changes).stage(1)
         assert len(train(linear_model(), noise_images(), stage, augmented=False)) == 2
 
