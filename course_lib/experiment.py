@@ -55,6 +55,8 @@ class Settings:
             raise SettingsError(f"COURSE_SIZE is {self.size}: the model halves images five times, so use at least 32.")
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"COURSE_SEED is {self.seed}: use a whole number from 0 to 2⁶³ − 1.")
+        if self.batch_size < 1:
+            raise SettingsError(f"The batch size is {self.batch_size}: use at least 1.")
 
 
 # Settings, and the epochs of each stage. These aren't part of the identity: a finished stage can be trained further.

@@ -108,8 +108,9 @@ def test_an_experiment_of_your_own_changes_a_copy_only_and_has_its_own_folder(co
     assert changed.epochs == {1: 7, 2: 7, 3: 7} and changed.folder == course.home / "shapes-smoke-fp32-lr-0.1"
     assert course.experiment("bf16", precision="bf16").precision.name == "bf16" != course.precision.name
     assert len(course.experiment("large", size=48).data.train.pixels[0]) == 48
-    with pytest.raises(SettingsError, match="8"):
-        course.experiment("small", size=8)
+    for name in ("size", "batch_size"):
+        with pytest.raises(SettingsError, match="-8"):
+            course.experiment("small", **{name: -8})
     with pytest.raises(TypeError, match="learning_rate"):
         course.experiment("misspelled", learning_rate=0.1)
 
