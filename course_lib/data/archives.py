@@ -17,7 +17,8 @@ from ..errors import DataError
 from ..storage.files import drive_root
 from .answers import data_error, is_safe
 
-CLUTTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}  # left in folders and archives by operating systems
+# What operating systems leave in folders and archives; besides, for any file, a Mac's tar adds a `._file`.
+CLUTTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
 MAX_FILE = 200_000_000  # bytes; a bigger file in a data set counts as a decompression bomb
 
 
@@ -36,7 +37,7 @@ class Files(ExitStack):
                 name = unicodedata.normalize("NFC", name.removeprefix("./"))
                 if not ordinary or not is_safe(name) or name in files:
                     raise ValueError(f"remove {name!r}: it's a link, leads out of the data folder, or is in it twice")
-                if CLUTTER.isdisjoint(name.split("/")):
+                if not any(part in CLUTTER or part.startswith("._") for part in name.split("/")):
                     files[name] = file
         top = next(iter(files), "").partition("/")[0] + "/"
         enclosed = all(name.startswith(top) for name in files)
