@@ -32,11 +32,12 @@ class Files(ExitStack):
         super().__init__()
         self.path, files = path, {}
         folder = ((name, S_ISREG(stat.st_mode), stat.st_size, (path / name).read_bytes) for name, stat in _walk(path))
-        with data_error(f"{path.name} can't be used as a folder, .zip, .tar or .tar.gz", "Copy it here again."):
+        advice = "Copy it here again; if the disk is full, free some space first."
+        with data_error(f"{path.name} can't be used as a folder, .zip, .tar or .tar.gz", advice):
             for name, ordinary, *file in folder if path.is_dir() else _in_archive(path, self):
                 name = unicodedata.normalize("NFC", name.removeprefix("./"))
                 if not ordinary or not is_safe(name) or name in files:
-                    raise ValueError(f"remove {name!r}: it's a link, leads out of the data folder, or is in it twice")
+                    raise ValueError(f"its {name!r} is a link, leads out of the data folder, or is there twice")
                 if not any(part in CLUTTER or part.startswith("._") for part in name.split("/")):
                     files[name] = file
         top = next(iter(files), "").partition("/")[0] + "/"
