@@ -86,6 +86,16 @@ def test_rows_keep_their_order_images_their_folders_and_names_match_in_either_sp
         assert source.classes[:3] == ["class 0", nfc, "class 2"] and source.classes[79:] == ["dog"]
 
 
+def test_what_tar_on_a_mac_adds_for_each_file_and_folder_is_left_out(write):
+    contents = {f"mine/{name}": data for name, data in WHOLE.items()}
+    path = write({"._mine": b"x", "mine/train_data/._0.png": b"x", "mine/._answer.json": b"x"} | contents)
+    assert [[name for name, _, _ in rows] for rows in everything_in(path)] == [
+        [f"{part}_data/{i}.png" for i in range(count)] for part, count in (("train", 4), ("test", 2))
+    ]
+    with opened(path) as source:
+        assert source.skipped == ()
+
+
 def without(contents, *names):
     return {name: data for name, data in contents.items() if name not in names}
 

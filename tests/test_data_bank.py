@@ -75,6 +75,8 @@ def test_images_can_be_picked_and_keep_all_that_belongs_to_them(opened, mine):
     assert picked.names == ["5.png", "0.png", "3.png"] and picked.labels.tolist() == [2, 0, 1]
     assert picked.widths.tolist() == [9, 90, 5] and picked.heights.tolist() == [7, 40, 200]
     assert torch.equal(picked.batch(torch.tensor([2, 1])), train.batch(torch.tensor([3, 0])))
+    for mask in (train.labels == 1, (train.labels == 1).numpy(), (train.labels == 1).tolist()):
+        assert train.subset(mask).names == ["2.png", "3.png"]  # not the images 0 and 1
     assert len(train.subset([])) == 0 and train.resident(torch.device("cpu")) is train
 
 

@@ -3,13 +3,16 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from data_sets import answers, png, write_zip
 
+import course_lib
 from course_lib import checks
 from tools import publish
 from tools.exercises import solution_of, tagged
@@ -119,6 +122,22 @@ def test_the_notebooks_run_as_scripts(reproduced):
     assert before and all(path.stat().st_mtime_ns > then for path, then in before.items())  # figures are written
     printed = done.stdout.decode("cp1252")
     assert "2 processes: mean loss" in printed and printed.count("stage 2, epoch  1/4") == 1  # only rank 0 tells
+
+
+def test_each_picture_of_a_data_set_with_few_classes_has_its_own_caption(environment, tmp_path, monkeypatch, capsys):
+    """Without class 23, the first picture of class 46 was captioned "class 23"."""
+    rows = [(f"{i}.png", (0, 5, 46, 69, 70)[i % 5]) for i in range(100)]
+    contents = {"answer.json": answers(rows)} | {f"train_data/{name}": png(i) for i, (name, _) in enumerate(rows)}
+    environment(DATA=write_zip(tmp_path / "mine.zip", contents), PRESET="smoke")
+    plotted, plot = [], course_lib.plot_images
+    monkeypatch.setattr(course_lib, "plot_images", lambda *args, **kw: plotted.append(args) or plot(*args, **kw))
+    train = runpy.run_path(ROOT / "notebooks" / "00_data.py")["images"]
+    pictures, captions = plotted[0]
+    assert len(pictures) == len(captions) == 32
+    for picture, caption in zip(pictures, captions):
+        (position,) = [i for i in range(len(train)) if (train.batch([i])[0] == picture).all()]
+        assert caption in ("", train.classes[train.labels[position]])
+    assert "\n5 classes, with 18 to 18 training images" in capsys.readouterr().out
 
 
 def test_reproduce_prints_the_table_and_is_quick_the_second_time(reproduced):

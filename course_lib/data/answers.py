@@ -38,7 +38,8 @@ def read_answer(text, where="answer.json"):
             raise DataError(f"{where}, row {i}: {needs}, but is {brief(row)}.")
         name = unicodedata.normalize("NFC", name)
         if not is_safe(name) or name in answer:
-            raise DataError(f"{where}, row {i}: {brief(name)} is listed twice, or leads out of the data folder.")
+            wrong = "is listed twice, leads out of the data folder, or has a \\ where a / should be"
+            raise DataError(f"{where}, row {i}: {brief(name)} {wrong}.")
         answer[name] = category
     return list(answer.items())
 

@@ -17,7 +17,8 @@ from ..errors import DataError
 from ..storage.files import drive_root
 from .answers import data_error, is_safe
 
-CLUTTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}  # left in folders and archives by operating systems
+# What operating systems leave in folders and archives; besides, for any file, a Mac's tar adds a `._file`.
+CLUTTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
 MAX_FILE = 200_000_000  # bytes; a bigger file in a data set counts as a decompression bomb
 
 
@@ -31,12 +32,13 @@ class Files(ExitStack):
         super().__init__()
         self.path, files = path, {}
         folder = ((name, S_ISREG(stat.st_mode), stat.st_size, (path / name).read_bytes) for name, stat in _walk(path))
-        with data_error(f"{path.name} can't be used as a folder, .zip, .tar or .tar.gz", "Copy it here again."):
+        advice = "Copy it here again; if the disk is full, free some space first."
+        with data_error(f"{path.name} can't be used as a folder, .zip, .tar or .tar.gz", advice):
             for name, ordinary, *file in folder if path.is_dir() else _in_archive(path, self):
                 name = unicodedata.normalize("NFC", name.removeprefix("./"))
                 if not ordinary or not is_safe(name) or name in files:
-                    raise ValueError(f"remove {name!r}: it's a link, leads out of the data folder, or is in it twice")
-                if CLUTTER.isdisjoint(name.split("/")):
+                    raise ValueError(f"its {name!r} is a link, leads out of the data folder, or is there twice")
+                if not any(part in CLUTTER or part.startswith("._") for part in name.split("/")):
                     files[name] = file
         top = next(iter(files), "").partition("/")[0] + "/"
         enclosed = all(name.startswith(top) for name in files)

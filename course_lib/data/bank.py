@@ -45,8 +45,8 @@ class Images:
         return len(self.rows)
 
     def subset(self, indices):
-        """The images at these positions (a sequence of int), in that order; pixels aren't copied."""
-        indices = np.asarray(indices, dtype=np.int64)
+        """The images at these positions (int), in that order, or where a mask is True; pixels aren't copied."""
+        indices = np.arange(len(self))[np.asarray(indices) if len(indices) else []]  # positions, also of a mask
         picked = {name: getattr(self, name)[indices] for name in ("rows", "labels", "widths", "heights")}
         return replace(self, names=[self.names[i] for i in indices.tolist()], **picked)
 
