@@ -41,9 +41,7 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
     )
     scaler = course.precision.scaler()  # does nothing unless the precision is fp16
     with Run(stage, model, optimizer, scaler, images, augmented, live) as run:  # resumes from the newest checkpoint
-        network = parallel(
-            model, settings.sync_batch_norm
-        )  # the model itself, unless torchrun started several processes
+        network = parallel(model, settings.sync_batch_norm)  # the model; of several processes, each takes its share
         for epoch in run.epochs():
             model.train()
             batches = training_batches(images, stage, epoch, augmented, first=run.seen)
@@ -53,7 +51,7 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
                     logits = network(batch)  # (B, 80)
                     loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
                 optimizer.zero_grad()
-                scaler.scale(loss * run.weight).backward()  # 1, unless processes share a batch unevenly
+                scaler.scale(loss * run.weight).backward()  # weight: 1, unless the shares are uneven
                 scaler.step(optimizer)
                 scaler.update()
                 run.count(loss, logits, labels)
