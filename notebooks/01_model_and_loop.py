@@ -395,6 +395,8 @@ print(inspect.getsource(train))
 #   middle of an epoch if need be.
 # - `run.steps(…)` hands out the batches and saves every two minutes. If you press ■, Jupyter's stop button, it finishes
 #   the step, saves and stops.
+# - `learning_rate(…)` is always the report's 0.01, unless you choose a schedule. `parallel(…)` is the model itself, and
+#   `run.weight` is 1, unless several processes share the work (notebook 09).
 # - `course.precision.autocast()` computes with 16-bit numbers (bf16 or fp16) if the hardware can, which is faster.
 # - `scaler` is for fp16, which can't represent tiny gradients: the loss is scaled up before `backward`, and the
 #   gradients are scaled down again before the step. With other precisions, it does nothing.
