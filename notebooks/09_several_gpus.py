@@ -25,7 +25,7 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes, of which about 2 are computing on two CPU cores. You'll split a batch between two processes, find out
+# *10 minutes, of which about 4 are computing on two CPU cores. You'll split a batch between two processes, find out
 # which layer notices, and train on as many GPUs as there are.*
 #
 # If one GPU isn't enough, several can share the work. Each holds a copy of the network and computes the gradient of its
@@ -122,7 +122,8 @@ epochs = 4  # `course.epochs[2]` trains the whole stage
 settings = {"DATA": course.source, "PRESET": course.preset, "HOME": home, "EPOCHS": epochs}
 command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
 environment = os.environ | {f"COURSE_{name}": str(value) for name, value in settings.items()}
-environment |= {"TQDM_DISABLE": "1", "MPLBACKEND": "Agg", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+environment |= {"TQDM_DISABLE": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+environment |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}  # each line as it comes, in any console
 with subprocess.Popen(
     command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
 ) as job:
