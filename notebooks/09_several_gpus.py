@@ -148,6 +148,13 @@ for who, stage in {"one process": alone, f"{processes} processes": together}.ite
         losses = ", ".join(f"{entry['loss']:.3f}" for entry in stage["epochs"][:epochs])
         print(f"{who}: mean loss of the first epochs {losses} nats")
 
+# %%
+from course_lib import keep, plot_runs
+
+runs = {"one process": alone and alone["epochs"][:epochs], f"{processes} processes": together["epochs"][:epochs]}
+runs = {who: history for who, history in runs.items() if history}
+keep(plot_runs(runs, "loss", "The same batches, by one process or shared"), home / "shared.png")
+
 # %% [markdown]
 # Close, but not the same: other batch statistics, other gradients. Does it matter in the end? One run can't tell;
 # [benchmarks/README.md](../benchmarks/README.md#several-processes) has three seeds of each.
