@@ -19,7 +19,10 @@ EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs 
 
 
 def save(folder, state, epoch, images):
-    """Write `state`, a dict of tensors and plain Python, after whole epochs and images of the next; or DiskError."""
+    """Write `state` (tensors, plain Python) as the checkpoint at this position and delete older ones, or DiskError.
+
+    epoch: whole epochs trained. images: images trained in the next one. Returns the path.
+    """
     data = _serialized(state)
     path = Path(folder) / f"checkpoint-{epoch:05d}-{images:07d}-{digest_of(data)}.pt"
     write_bytes(path, data)

@@ -106,6 +106,6 @@ def rank_0_first():
 
 def _show_once(kind, error, traceback):
     """Show what ends a process, but not a lost connection, and once per computer what ends all of them."""
-    if "gloo" not in str(error).lower() and not (int(os.environ["LOCAL_RANK"]) and isinstance(error, CourseError)):
+    if "gloo/transport" not in str(error) and not (int(os.environ["LOCAL_RANK"]) and isinstance(error, CourseError)):
         sys.stderr = sys.__stderr__
         sys.__excepthook__(kind, error, traceback)
