@@ -6,6 +6,6 @@ from .errors import CheckpointError, CourseError, DataError, DiskError, Diverged
 from .experiment import open_course
 from .explore import browse_augmentation, browse_classes, browse_predictions, draw_block, draw_model, live_curve
 from .loops import evaluate, few_heldout, predict, test, train, trained_model
-from .model import MyModel, get_model, res_block
+from .model import ConstantWidth, MyModel, get_model, plain_block, res_block, two_conv_block
 from .plots import keep, plot_classes, plot_confusion, plot_history, plot_images, plot_predictions, plot_runs
 from .results import measure, read_results, record, stored, table, trial

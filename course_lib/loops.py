@@ -4,13 +4,11 @@ import csv
 import math
 from collections import namedtuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from .augment import evaluation_batches, training_batches
-from .data import draws
 from .data.answers import natural_order
 from .errors import DataError, SettingsError
 from .model import MyModel, get_model
@@ -89,12 +87,9 @@ def few_heldout(course):
 
     In all about 320, or one for every eight training images if that's more.
     """
-    heldout, seed = course.data.heldout, course.settings.seed
-    classes = heldout.labels.unique()
-    each = max(1, max(320, len(course.data.train) // 8) // len(classes))
-    shuffled = draws.order(seed, 0, 0, len(heldout))
-    labels = heldout.labels[shuffled]
-    return heldout.subset(np.concatenate([shuffled[labels == category][:each] for category in classes]))
+    heldout = course.data.heldout
+    each = max(1, max(320, len(course.data.train) // 8) // len(heldout.labels.unique()))
+    return heldout.of_each_class(0, each, course.settings.seed)
 
 
 # The result of an evaluation: mean loss in nats, accuracy as a share in [0, 1], number of images.

@@ -67,8 +67,47 @@ class MyModel(nn.Module):
         return self.fc(x)  # (B, 80)
 
 
-def get_model(model_class, checkpoint_path=None, seed=0):
-    """Build `model_class(res_block)` and load the weights of `checkpoint_path` if that file exists (report 1.E, 1.F).
+class plain_block(res_block):
+    """`res_block` without its short-cut, for the report's claim B."""
+
+    def __init__(self, in_, out_, stride=1):
+        super().__init__(in_, out_, stride)
+        del self.shortway
+
+    def forward(self, x):
+        return self.relu(self.conv3(self.conv2(self.conv1(x))))
+
+
+class two_conv_block(res_block):
+    """Two 3×3 convolutions of the block's full width in place of the bottleneck, for the report's claim C."""
+
+    def __init__(self, in_, out_, stride=1):
+        super().__init__(in_, out_, stride)
+        del self.conv3
+        wide = out_ * 2
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(in_, wide, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()
+        )
+        self.conv2 = nn.Sequential(nn.Conv2d(wide, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide))
+
+    def forward(self, x):
+        return self.relu(self.conv2(self.conv1(x)) + self.shortway(x))
+
+
+class ConstantWidth(MyModel):
+    """The report's network with 256 channels in every block, for its claim D: about as many multiplications."""
+
+    def __init__(self, res_block):
+        super().__init__(res_block)
+        self.conv2 = nn.Sequential(res_block(64, 128, 1), res_block(256, 128, 1))
+        self.conv3 = nn.Sequential(res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(2)))
+        self.conv4 = nn.Sequential(res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(4)))
+        self.conv5 = nn.Sequential(res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(2)))
+        self.fc = nn.Linear(256, CLASSES)
+
+
+def get_model(model_class, checkpoint_path=None, seed=0, block=res_block):
+    """Build `model_class(block)` and load the weights of `checkpoint_path` if that file exists (report 1.E, 1.F).
 
     checkpoint_path: a `model.pth`, that is a `state_dict`, with or without DataParallel's prefix `module.`. Without
     it, the weights are new and depend on `seed` alone, never on the global random state. Returns the model on the CPU,
@@ -76,7 +115,7 @@ def get_model(model_class, checkpoint_path=None, seed=0):
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the CUDA devices as well
-        model = model_class(res_block)
+        model = model_class(block)
     if checkpoint_path is not None and os.path.exists(checkpoint_path):
         try:
             weights = torch.load(checkpoint_path, map_location="cpu", weights_only=True)

@@ -6,8 +6,6 @@ import platform
 import subprocess
 from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 import torchvision
@@ -100,7 +98,7 @@ def trial(course, images, *, epochs, model=None, augmented=False, heldout=None, 
 
     model: a new model to use instead of the report's. augmented, heldout: as in `train`. changes: fields of Settings.
     The history is kept in `trials/`, in a file whose name depends on everything it was measured with, and is read from
-    there the next time.
+    there the next time. After ■ or a kill, the same call continues, as `train` does.
     """
     settings = replace(course.settings, **changes)
     precision = choose_precision(course.device, changes.get("precision", course.precision.name))
@@ -109,14 +107,16 @@ def trial(course, images, *, epochs, model=None, augmented=False, heldout=None, 
     key = [attempt.identity, precision.name, epochs, augmented, images_digest(images)]
     key += [images_digest(heldout)] if heldout else []
     key += [model_identity(model), weights_digest(model.state_dict()), repr(model), code_digest(train)]
-    path = course.folder / "trials" / f"{digest_of(json.dumps(key).encode())}.json"
+    name = digest_of(json.dumps(key).encode())
+    path, unfinished = course.folder / "trials" / f"{name}.json", course.home / "unfinished-trials" / name
     if path.exists():
         return json.loads(path.read_bytes())
-    with TemporaryDirectory() as scratch, redirect_stdout(io.StringIO()):  # a line per epoch would bury the figure
-        stage = replace(attempt, folder=Path(scratch)).stage(1)
+    with redirect_stdout(io.StringIO()):  # a line per epoch would bury the figure
+        stage = replace(attempt, folder=unfinished).stage(1)
         history = train(model, images, stage, augmented=augmented, heldout=heldout)
     with rank_0_first():  # or the others wouldn't find it the next time
         _write(path, history)
+    attempt.forget(unfinished)
     return history
 
 
