@@ -1,7 +1,7 @@
 """Measure the report's claims and the ingredients of a better recipe, one change at a time (`make compare`).
 
 Every variant trains a new model on the same images, for the same number of epochs. On the lecture's generated images,
-that's done with three seeds, at 32 × 32 pixels to save time. Of a larger data set, 100 training images of each class are
+that's done with three seeds, at 32 × 32 pixels to save time. Of a larger data set, 100 training images per class are
 trained on and 25 others are measured: its held-out images aren't touched, so that a recipe can be chosen by this.
 """
 
