@@ -1,6 +1,7 @@
 # make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=02,03 choose)
 # make test        lint, check the pairs, run the tests (those in a browser need chromium)
 # make seeds       repeat the lecture run and its controls with five seeds (about two hours)
+# make compare     measure the report's claims and a better recipe's ingredients, one change at a time (DATA=, PRESET=)
 # make bench       measure speed, as ratios: the table of benchmarks/README.md (about 14 minutes)
 # make notebooks   run the lecture on the built-in data from scratch and store its outputs in the notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
@@ -11,11 +12,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test seeds bench notebooks pair exercises publish site
+.PHONY: reproduce test seeds compare bench notebooks pair exercises publish site
+
+CHOSEN := $(if $(DATA),COURSE_DATA="$(DATA)") $(if $(PRESET),COURSE_PRESET="$(PRESET)")
 
 reproduce: .venv/run-installed
-	$(if $(DATA),COURSE_DATA="$(DATA)") $(if $(PRESET),COURSE_PRESET="$(PRESET)") \
-	$(BIN)/python -m tools.reproduce $(if $(FRESH),--fresh) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
+	$(CHOSEN) $(BIN)/python -m tools.reproduce $(if $(FRESH),--fresh) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
 
 test: .venv/test-installed
 	$(BIN)/ruff check .
@@ -23,6 +25,9 @@ test: .venv/test-installed
 
 seeds: .venv/run-installed
 	$(BIN)/python -m tools.seeds
+
+compare: .venv/run-installed
+	$(CHOSEN) $(BIN)/python -m tools.compare
 
 bench: .venv/run-installed
 	$(BIN)/python benchmarks/bench.py

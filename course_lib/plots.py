@@ -22,9 +22,15 @@ QUANTITIES = {
     "loss": "mean loss (nats)",
     "train_accuracy": "accuracy on training images (%)",
     "heldout_accuracy": "accuracy on held-out images (%)",
+    "gradient": "norm of the gradient",
+    "rate": "learning rate",
 }
 GREY = {"color": "#b0b0b0", "linestyle": "-", "marker": "", "zorder": 1, "linewidth": 4}
-LINES = cycler(color=[BLUE, ORANGE, "#38761d", "#741b47"], linestyle=["-", "--", "-.", ":"], marker=list("os^D"))
+LINES = cycler(
+    color=[BLUE, ORANGE, "#38761d", "#741b47", "#555555"],
+    linestyle=["-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1))],
+    marker=list("os^Dv"),
+)
 STYLE = {
     "font.size": 15, "axes.titlesize": 15, "figure.titlesize": 16, "figure.dpi": 100, "lines.linewidth": 2.5,
     "axes.prop_cycle": LINES, "axes.grid": True, "grid.alpha": 0.3, "figure.constrained_layout.use": True,
@@ -121,7 +127,7 @@ def plot_history(histories, stored=None, title=None):
 def plot_runs(runs, quantity, title, x="epoch"):
     """Compare runs epoch by epoch; runs: {label: history}, or {label: [history of each seed]}.
 
-    quantity: "loss", "train_accuracy" or "heldout_accuracy". Several seeds become their mean, in a band from the lowest
+    quantity: one of QUANTITIES, which all runs have. Several seeds become their mean, in a band from the lowest
     to the highest. x: another entry of the histories, such as "step".
     """
     figure = Picture((10, 5.5), title, f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}.")
@@ -129,11 +135,11 @@ def plot_runs(runs, quantity, title, x="epoch"):
     for label, run in runs.items():
         _line(axis, run if isinstance(run[0], list) else [run], quantity, x, label=label)
     axis.set(xlabel=x, ylabel=QUANTITIES[quantity])
-    if quantity == "loss":
+    if quantity in ("loss", "gradient"):
         axis.set_yscale("log", subs=[])  # no minor ticks
         axis.yaxis.get_major_locator().set_params(subs=[1, 2, 5])
         axis.yaxis.set_major_formatter("{x:g}")
-    else:
+    elif "accuracy" in quantity:
         high = axis.get_ylim()[1]
         axis.set_ylim(-0.03 * high, 1.03 * high)  # from 0 %, but the frame hides no line there
     figure.legend(loc="outside lower center", ncols=2)
@@ -146,7 +152,7 @@ def _line(axis, seeds, quantity, x="epoch", **style):
     values = np.array([[entry[quantity] for entry in history] for history in seeds], float)  # None becomes nan: a gap
     if np.isnan(values).all():
         return
-    values *= 1 if quantity == "loss" else 100
+    values *= 100 if "accuracy" in quantity else 1
     sparse = max(1, len(position) // 10)  # a marker on every epoch would hide the line
     (line,) = axis.plot(position, values.mean(0), markevery=sparse, **style)
     axis.locator_params("x", nbins=6, integer=True, min_n_ticks=1)

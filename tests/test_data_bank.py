@@ -3,6 +3,7 @@
 import os
 import shutil
 import tracemalloc
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from data_sets import SETTINGS, WRITERS, answers, png, report_files, stored, wri
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from tiny import noise_images
 from torchvision.transforms import Resize
 
 from course_lib.data import bank
@@ -268,3 +270,14 @@ def test_images_of_the_same_name_in_two_folders_stay_apart(opened, tmp_path):
     contents |= {name: answers([(name, 0) for name in names]) for name in ("answer.json", "test_answer.json")}
     found = opened(write_folder(tmp_path / "mine", contents))
     assert found.train.names == found.test.names == names
+
+
+@given(count=st.integers(1, 60), first=st.integers(0, 4), more=st.integers(0, 4), seed=st.integers(0, 9))
+def test_parts_of_each_class_share_no_image_and_are_the_same_for_a_seed(count, first, more, seed):
+    images = noise_images(count)
+    ours, others = images.of_each_class(0, first, seed), images.of_each_class(first, first + more, seed)
+    assert not {*ours.names} & {*others.names}
+    for category, there in Counter(images.labels.tolist()).items():
+        assert ours.labels.tolist().count(category) == min(first, there)
+        assert others.labels.tolist().count(category) == min(more, max(0, there - first))
+    assert ours.names == images.of_each_class(0, first, seed).names

@@ -11,8 +11,9 @@ import pytest
 import torch
 from report_model import ReportBlock, ReportModel
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from course_lib import CheckpointError, MyModel, get_model, res_block
+from course_lib import CheckpointError, ConstantWidth, MyModel, get_model, plain_block, res_block, two_conv_block
 
 KEYS = json.loads(Path(__file__).with_name("model_keys.json").read_text(encoding="utf-8"))
 
@@ -65,11 +66,35 @@ def test_a_block_doubles_its_width_and_shortens_the_way_where_it_can(in_, out_, 
 
 
 def test_another_block_can_be_put_in_its_place():
-    class plain_block(nn.Sequential):
+    class one_convolution(nn.Sequential):
         def __init__(self, in_, out_, stride=1):
             super().__init__(nn.Conv2d(in_, out_ * 2, 3, stride, 1))
 
-    assert MyModel(plain_block)(torch.zeros(1, 3, 32, 32)).shape == (1, 80)
+    assert MyModel(one_convolution)(torch.zeros(1, 3, 32, 32)).shape == (1, 80)
+
+
+def test_without_the_short_cut_the_rest_of_the_block_is_the_same():
+    ours, plain, x = res_block(8, 4), plain_block(8, 4), torch.randn(2, 8, 6, 6)
+    plain.load_state_dict(ours.state_dict())
+    main = ours.eval().conv3(ours.conv2(ours.conv1(x)))
+    assert torch.equal(ours(x), (main + x).relu()) and torch.equal(plain.eval()(x), main.relu())
+
+
+@pytest.mark.parametrize(
+    "model, weights, multiplications",
+    [
+        (get_model(MyModel), 15_699_088, 0.20),
+        (get_model(MyModel, block=plain_block), 15_699_088 - 700_160, 0.19),
+        (get_model(MyModel, block=two_conv_block), 78_896_272, 0.92),
+        (get_model(ConstantWidth), 3_002_768, 0.19),
+    ],
+)
+def test_the_variants_cost_what_the_claims_compare(model, weights, multiplications):
+    with FlopCounterMode(display=False) as counter:
+        assert model.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 80)
+    assert sum(weight.numel() for weight in model.parameters()) == weights
+    assert counter.get_total_flops() / 2e9 == pytest.approx(multiplications, abs=0.005)
+    assert all(weight.requires_grad for weight in model.parameters())
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])

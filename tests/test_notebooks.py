@@ -65,8 +65,8 @@ def test_a_stored_notebook_is_a_clean_run_of_the_lecture(source):
     assert not re.search(r"(^|[^\w.])/(home|root|tmp|work|Users|mnt)/", printed)
 
 
-def test_there_are_eight_and_each_has_the_same_setup():
-    assert [source.name[:2] for source in sources()] == ["00", "01", "02", "03", "04", "05", "06", "09"]
+def test_there_are_ten_and_each_has_the_same_setup():
+    assert [source.name[:2] for source in sources()] == [f"{number:02}" for number in range(10)]
     setups = {
         tuple(cell.source for cell in from_source(source).cells if cell.cell_type == "code")[:2] for source in sources()
     }

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from contextlib import suppress
 from dataclasses import asdict, replace
 
@@ -240,13 +241,18 @@ def test_a_trial_on_other_pixels_under_the_same_names_is_measured_anew(course):
     assert attempt(replace(course, data=replace(course.data, digest="of other bytes")))[1]
 
 
-def test_a_stopped_trial_is_not_stored(course):
-    model = linear_model()
-    model.register_forward_pre_hook(lambda *_: press_stop())
+def test_a_stopped_trial_is_not_stored_and_the_same_call_continues_it(course, capsys):
+    whole = trial(course, noise_images(), epochs=3, model=conv_model(), heldout=noise_images(8, seed=1))
+    shutil.rmtree(course.folder / "trials")
+    model, started = conv_model(), []
+    at_step(model, 2, press_stop)
     with pytest.raises(Stopped):
-        trial(course, noise_images(), epochs=2, model=model)
+        trial(course, noise_images(), epochs=3, model=model, heldout=noise_images(8, seed=1))
     assert not trials_in(course)
-    assert attempt(course)[1]
+    (model := conv_model()).register_forward_pre_hook(lambda *_: started.append(model.training))
+    again = trial(course, noise_images(), epochs=3, model=model, heldout=noise_images(8, seed=1))
+    assert [entry["loss"] for entry in again] == [entry["loss"] for entry in whole]
+    assert sum(started) < 3 and not [*(course.home / "unfinished-trials").iterdir()]
 
 
 def test_without_a_model_it_is_the_reports_with_the_runs_seed(course, monkeypatch):

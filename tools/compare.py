@@ -46,6 +46,7 @@ VARIANTS = {  # what differs from the report's network, trained on plain images
     "label smoothing": {"augmented": True, "label_smoothing": 0.1},
     "all four": MILD | {"schedule": "one-cycle", "lr": 0.05, "weight_decay": 5e-4, "label_smoothing": 0.1},
 }
+RECIPES = ("augmented", "milder augmentation", "one-cycle", "weight decay", "label smoothing", "all four")
 
 
 def parts(course):
@@ -71,18 +72,38 @@ def late(history):
     return mean(entry["heldout_accuracy"] for entry in history[-3:])
 
 
+def measure_all(course, after_each=lambda found: None):
+    """Train all variants, or load those that were trained before: {"trained", "measured", "size", "runs"}.
+
+    runs: {name: [history of each seed]}. trained, measured: how many images. size: their side, in pixels. after_each:
+    called with what was found so far.
+    """
+    seeds, _, plan = PLAN[course.preset]
+    trained, measured = map(len, parts(course))
+    found = {"trained": trained, "measured": measured, "size": plan.get("size", course.settings.size), "runs": {}}
+    for seed in range(seeds):
+        for name in VARIANTS:
+            history = measure(course, name, seed)
+            found["runs"].setdefault(name, []).append(history)
+            print(f"seed {seed}, {name}: {late(history):.1%} held out, loss {history[-1]['loss']:.3f}", flush=True)
+            after_each(found)
+    return found
+
+
+def stored_runs(name="compare.json"):
+    """What is stored in `results/`: {folder: content of its compare.json, which has all that `measure_all` returns}."""
+    paths = sorted((CHECKOUT / "results").glob(f"*/{name}"))
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
 def main():
-    """Measure all variants, and write `results/<run>/compare.json` after each of them."""
+    """Measure all variants, and write `results/<data>/compare.json` after each of them."""
     try:
-        course, runs = open_course(), {}
-        for seed in range(PLAN[course.preset][0]):
-            for name in VARIANTS:
-                history = measure(course, name, seed)
-                runs.setdefault(name, []).append(history)
-                print(f"seed {seed}, {name}: {late(history):.1%} held out, loss {history[-1]['loss']:.3f}", flush=True)
-                about = {key: value for key, value in read_results(course).items() if key != "stages"}
-                folder = CHECKOUT / "results" / f"{course.data.name}-{course.preset}"
-                write_text(folder / "compare.json", json.dumps(about | {"runs": runs}, indent=1) + "\n")
+        course = open_course()
+        about = {key: value for key, value in read_results(course).items() if key not in ("seed", "stages")}
+        name = course.data.name + ("" if course.preset == "full" else f"-{course.preset}")
+        path = CHECKOUT / "results" / name / "compare.json"
+        measure_all(course, lambda found: write_text(path, json.dumps(about | found, indent=1) + "\n"))
     except CourseError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

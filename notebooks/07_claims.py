@@ -1,0 +1,293 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 7. Do the report's claims hold?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
+# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
+# and unzip it with `!unzip -q course.zip`.*
+#
+# *30 minutes, almost no computing: the comparisons are stored with the course. You'll test five claims of the report,
+# one change at a time, and learn what it takes to write "held" below one.*
+#
+# The report gives four reasons for the way its network is built, and says how deep it is. It gives hardly any figures
+# for them. **The question: which of the five survive a measurement?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again.")
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## The rules
+#
+# Each comparison changes one thing and keeps everything else: the same images, the same number of epochs, the same
+# draws. A network that was lucky once proves nothing, so on the course's generated images every variant is trained with
+# three seeds. Accuracy is measured on images that weren't trained on; because single epochs jump at a constant learning
+# rate, we take the mean of the last three.
+#
+# All of it takes hours on a CPU, so it was measured once and stored. Tick the box to do it again: what's finished is
+# kept, and a second run continues there.
+
+# %% cellView="form"
+# @title Use the stored measurements, or measure again
+measure_again = False  # @param {type: "boolean"}
+
+from tools import compare
+
+everything = {course.data.name: compare.measure_all(course)} if measure_again else compare.stored_runs()
+for name, found in everything.items():
+    histories = found["runs"]["plain"]
+    size = found["size"]
+    print(
+        f"{name}: {found['trained']:,} training images at {size} × {size} pixels, {len(histories[0])} epochs, "
+        f"{found['measured']:,} measured images, {len(histories)} seed{'s' * (len(histories) > 1)}"
+    )
+
+# %% [markdown]
+# When does a claim hold? With several seeds, we compare seed by seed: a variant is better if it's ahead in *every* one.
+# With only one, we ask whether the difference is more than chance: the accuracy of *n* images has a standard error of
+# √(p(1 − p)/n), and a difference of less than two standard errors decides nothing.
+
+# %%
+from math import sqrt
+from statistics import mean
+
+from course_lib import plot_runs
+
+
+def compared(found, one, other):
+    """How many points `one` is ahead of `other` in each seed, and the verdict in words."""
+    pairs = [[compare.late(history) for history in pair] for pair in zip(found["runs"][one], found["runs"][other])]
+    gains = [100 * (a - b) for a, b in pairs]
+    doubtful = 0
+    if len(pairs) == 1:
+        doubtful = 200 * sqrt(sum(share * (1 - share) for share in pairs[0]) / found["measured"])
+    verdict = "is ahead" if min(gains) > doubtful else "is behind" if max(gains) < -doubtful else "isn't clearly ahead"
+    return gains, verdict
+
+
+def report(one, other):
+    """Print the comparison of two variants on each data set."""
+    for name, found in everything.items():
+        gains, verdict = compared(found, one, other)
+        shares = [100 * mean(map(compare.late, found["runs"][variant])) for variant in (one, other)]
+        print(
+            f"{name}: “{one}” {verdict}: {shares[0]:.1f} % against {shares[1]:.1f} % for “{other}”, held out; "
+            f"{', '.join(f'{gain:+.1f}' for gain in gains)} points."
+        )
+
+
+def curves(names, quantity, title):
+    """One figure per data set: the variants' histories."""
+    for name, found in everything.items():
+        display(plot_runs({variant: found["runs"][variant] for variant in names}, quantity, f"{title} ({name})"))
+
+
+# %% [markdown]
+# ## "Over 50 layers"
+#
+# The smallest claim first. **Predict:** if only layers with weights count, and short-cuts don't, how many are there?
+
+# %%
+from IPython.display import display
+from torch import nn
+
+from course_lib import MyModel, get_model
+
+model = get_model(MyModel)
+kinds = (nn.Conv2d, nn.Linear)
+layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, kinds)}
+main_path = [name for name in layers if "shortway" not in name]
+with_norms = len(main_path) + sum(
+    isinstance(layer, nn.BatchNorm2d) and "shortway" not in name for name, layer in model.named_modules()
+)
+verdict = "holds" if len(main_path) > 50 else "doesn't hold"
+print(f"{len(main_path)} layers with weights from input to output, {len(layers)} with those on short-cuts.")
+print(f"“Over 50 layers” {verdict}, unless you count batch normalisation, too: that makes {with_norms}.")
+
+# %% [markdown]
+# ## Claim A: augmentation works against overfitting
+#
+# The report augments with three things at once: a random crop of 8 to 100 % of the area, flips, and a rotation by up to
+# 90°. Here all networks start from scratch: one sees plain images, three get one of the transforms, the last gets all.
+# **Predict:** which of the five is best on held-out images after these few epochs, and which learns its training images
+# fastest?
+
+# %%
+transforms = ["plain", "crop alone", "flips alone", "rotation alone", "augmented"]
+curves(transforms, "heldout_accuracy", "Augmentation from scratch")
+
+# %%
+for name in transforms[1:]:
+    report(name, "plain")
+for name, found in everything.items():
+    for variant in ("plain", "augmented"):
+        final = mean(history[-1]["train_accuracy"] for history in found["runs"][variant])
+        late = mean(map(compare.late, found["runs"][variant]))
+        print(f"{name}, {variant}: {final:.0%} of training images right (running), {late:.0%} of held-out ones.")
+
+# %% [markdown]
+# Look at the gap between the two percentages of a line: that's overfitting, and augmentation makes it smaller or even
+# negative. Whether the *held-out* accuracy is higher, too, depends on the budget: an augmented epoch is harder, and a
+# network that has hardly begun to fit can't overfit. With 74 epochs instead of these few, notebook 04 found a large
+# difference. A comparison at equal budget always says: *at this budget*.
+#
+# ## Claim B: without the short-cut, the loss is ten times higher
+#
+# `plain_block` is `res_block` without the addition:
+
+# %%
+import inspect
+
+from course_lib import ConstantWidth, plain_block, res_block, two_conv_block
+
+print(inspect.getsource(plain_block))
+
+# %% [markdown]
+# Short-cuts are said to let gradients reach the first layers. **Predict:** in a new network, before any training, are
+# the gradients of the first layers smaller or larger without the short-cut? And does that explain the loss curves?
+
+# %%
+import torch.nn.functional as F
+
+from course_lib import training_batches
+
+
+def gradients(block):
+    """The norm of each convolution's gradient, from the first layer to the last, on the first batch."""
+    model = get_model(MyModel, seed=course.settings.seed, block=block).to(course.device)
+    images, labels = next(training_batches(course.data.train, course.stage(2), epoch=1, augmented=False))
+    F.cross_entropy(model(images), labels).backward()
+    norms = [layer.weight.grad.norm().item() for name, layer in model.named_modules() if name in main_path]
+    return [{"layer": number, "gradient": norm} for number, norm in enumerate(norms[:-1], 1)]  # without fc
+
+
+norms = {"with the short-cut": gradients(res_block), "without": gradients(plain_block)}
+display(plot_runs(norms, "gradient", "Gradients before training", x="layer"))
+for name, entries in norms.items():
+    print(f"{name}: the first layer's gradient is {entries[0]['gradient'] / entries[-1]['gradient']:.1f} × the last's")
+
+# %%
+curves(["plain", "without short-cut"], "loss", "The short-cut")
+for name, found in everything.items():
+    ours, without = (
+        mean(history[-1]["loss"] for history in found["runs"][variant]) for variant in ("plain", "without short-cut")
+    )
+    verdict = "holds" if without > 10 * ours else "doesn't hold as stated"
+    print(f"{name}: loss {without:.2f} without the short-cut, {ours:.2f} with it: {without / ours:.1f} ×.")
+    print(f"“Over ten times larger” {verdict} at this budget.")
+report("plain", "without short-cut")
+
+# %% [markdown]
+# ## Claim C: the bottleneck saves computing
+#
+# A bottleneck squeezes the channels with a 1×1 convolution, works on them with a 3×3 one, and widens them again. The
+# alternative is two 3×3 convolutions of the full width (`two_conv_block`). **Predict:** how many times more weights and
+# multiplications does that take, and how much accuracy does it buy?
+
+# %%
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def cost(model):
+    """Weights, and multiplications for one image of 64 × 64 pixels."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(torch.zeros(1, 3, 64, 64))
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    return weights, counter.get_total_flops() // 2  # an addition for each multiplication
+
+
+costs = {
+    "plain": cost(get_model(MyModel)),
+    "two 3×3 convolutions": cost(get_model(MyModel, block=two_conv_block)),
+    "constant width": cost(get_model(ConstantWidth)),
+}
+for name, (weights, multiplications) in costs.items():
+    print(f"{weights / 1e6:5.1f} million weights, {multiplications / 1e9:.2f} billion multiplications  {name}")
+
+# %%
+names = ["plain", "two 3×3 convolutions"]
+curves(names, "heldout_accuracy", "The bottleneck")
+report(*names)
+for name, found in everything.items():
+    speeds = [mean(entry["images_per_second"] for entry in found["runs"][variant][0]) for variant in names]
+    print(f"{name}: {speeds[0]:.0f} images/s with the bottleneck, {speeds[1]:.0f} with two 3×3 convolutions.")
+saved = costs["two 3×3 convolutions"][1] / costs["plain"][1]
+print(f"The bottleneck {'saves' if saved > 1 else 'does not save'} computing: a factor of {saved:.1f}.")
+
+# %% [markdown]
+# ## Claim D: doubling the channels makes the network better
+#
+# From `conv2` to `conv5`, the report's network halves the image three times and doubles the channels each time, from
+# 128 to 1,024. `ConstantWidth` has 256 channels everywhere. You've just seen its cost: about as many multiplications,
+# but far fewer weights, since more of the work is done on large images. **Predict:** which one is better, and would
+# you have guessed it from the number of weights?
+
+# %%
+names = ["plain", "constant width"]
+curves(names, "heldout_accuracy", "Doubling the channels")
+report(*names)
+
+# %% [markdown]
+# ## Try it: a claim of your own
+#
+# A variant is one call. This one asks whether a tenth of the learning rate is better in two epochs; change what you
+# like (`lr`, `momentum`, `batch_size`, `weight_decay`, `label_smoothing`, `augmented`, …), or give it a `model` of your
+# own. **Predict** first, then run it.
+
+# %%
+from course_lib import few_heldout, trial
+
+few, others = course.data.train.take(320), few_heldout(course)
+ours = trial(course, few, epochs=2, heldout=others, size=32)
+yours = trial(course, few, epochs=2, heldout=others, size=32, lr=0.001)
+print(f"Loss after two epochs: {ours[-1]['loss']:.2f}, with your change {yours[-1]['loss']:.2f}.")
+
+# %% [markdown]
+# ## Recap
+#
+# - A claim needs a comparison: one change, equal budget, and a measure fixed beforehand.
+# - Without a spread, a difference is a number, not a result. Three seeds are few; one is an anecdote.
+# - "It depends" is an answer if you can say on what: the budget, the data, the seed.
+#
+# Next: if you may choose the recipe freely, how much better can the same network get?
+
+# %% [markdown]
+# *The measurements are made by `make compare`, and on other data by `COURSE_SIZE=64 make compare DATA=… PRESET=full`.*

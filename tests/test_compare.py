@@ -1,0 +1,67 @@
+"""tools/compare.py: variants that differ from each other in what they name, and in nothing else."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from tiny import noise_images
+
+from course_lib import MyModel
+from tools import compare
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked of `trial`, which trains nothing here: a list of (images, model, options)."""
+    calls = []
+
+    def trial(course, images, *, model, **options):
+        calls.append((images, model, options))
+        accuracy = 1 / (len(calls) + options["seed"])
+        return [{"loss": 1.0, "heldout_accuracy": accuracy}] * options["epochs"]
+
+    monkeypatch.setattr(compare, "trial", trial)
+    return calls
+
+
+def test_the_variants_are_trained_at_equal_budget(course, asked):
+    lecture = replace(course, preset="lecture")
+    found = compare.measure_all(lecture)
+    seeds, epochs, _ = compare.PLAN["lecture"]
+    assert {name: len(histories) for name, histories in found["runs"].items()} == dict.fromkeys(compare.VARIANTS, seeds)
+    assert {options["epochs"] for _, _, options in asked} == {epochs}
+    assert {options["seed"] for _, _, options in asked} == set(range(seeds))
+    images, (heldout, *_) = asked[0][0], (options["heldout"] for _, _, options in asked)
+    assert all(images.names == others.names for others, _, _ in asked)
+    assert all(heldout.names == options["heldout"].names for _, _, options in asked)
+    plain, (_, model, options) = asked[0][2], asked[len(compare.VARIANTS)]  # with the next seed
+    assert type(model) is MyModel and options | {"seed": 0} == plain
+
+
+def test_two_variants_never_ask_for_the_same_training(course, asked):
+    compare.measure_all(course)
+    differences = [(str(model), {**options, "heldout": None}) for _, model, options in asked]
+    assert all(one != other for i, one in enumerate(differences) for other in differences[:i])
+
+
+def test_held_out_images_of_a_large_data_set_stay_untouched(course, asked, monkeypatch):
+    monkeypatch.setattr(compare, "TRAINED", 3)
+    monkeypatch.setattr(compare, "MEASURED", 2)
+    full = replace(course, preset="full", data=replace(course.data, train=noise_images(400), heldout=None))
+    found = compare.measure_all(full)
+    images, _, options = asked[0]
+    assert 0 < found["measured"] < found["trained"] and not {*images.names} & {*options["heldout"].names}
+    assert set(images.labels.bincount().tolist()) <= {0, 1, 2, 3}
+
+
+def test_what_is_measured_is_stored_after_each_variant(environment, asked, tmp_path, monkeypatch):
+    environment(PRESET="smoke")
+    monkeypatch.setattr(compare, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(compare, "VARIANTS", dict(list(compare.VARIANTS.items())[:2]))
+    asked_before = []
+    monkeypatch.setattr(compare, "late", lambda history: asked_before.append(len(compare.stored_runs())) or 0)
+    compare.main()
+    assert asked_before == [0, 1]
+    (name, stored), *others = compare.stored_runs().items()
+    assert name == "shapes-smoke" and not others and list(stored["runs"]) == list(compare.VARIANTS)
+    assert stored["size"] == 32 and stored["data"]["name"] == "shapes" and json.dumps(stored)
