@@ -89,9 +89,9 @@ display(plot_runs(rates, "rate", "The learning rate in the course of the trainin
 # %% [markdown]
 # ## Each alone, and all four
 #
-# Each was added to the report's augmentation (or replaced it), trained briefly from scratch, and measured on images that
-# weren't trained on (`make compare`). In a large data set, these are *training* images put aside for the purpose: the
-# held-out images are for the final comparison.
+# Each was added to the report's augmentation (or replaced it), trained briefly from scratch, and measured on images
+# that were not trained on (`make compare`). In a large data set, these are *training* images put aside for the purpose:
+# the held-out images are for the final comparison.
 
 # %%
 from statistics import mean
