@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from tiny import noise_images
+from tiny import linear_model, noise_images
 
 from course_lib import MyModel
+from course_lib.loops import Measured
 from tools import compare
 
 
@@ -21,6 +22,7 @@ def asked(monkeypatch):
         return [{"loss": 1.0, "heldout_accuracy": accuracy}] * options["epochs"]
 
     monkeypatch.setattr(compare, "trial", trial)
+    monkeypatch.setattr(compare, "trained_model", lambda course, stage: linear_model())
     return calls
 
 
@@ -65,3 +67,22 @@ def test_what_is_measured_is_stored_after_each_variant(environment, asked, tmp_p
     (name, stored), *others = compare.stored_runs().items()
     assert name == "shapes-smoke" and not others and list(stored["runs"]) == list(compare.VARIANTS)
     assert stored["size"] == 32 and stored["data"]["name"] == "shapes" and json.dumps(stored)
+
+
+def test_each_transform_is_measured_alone(course, asked, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        compare, "evaluate", lambda *_, augmented=False: seen.append((_[2].settings, augmented)) or Measured(0, 0.5, 1)
+    )
+    assert list(compare.stage_2_on_transforms(course)) == [
+        "plain",
+        "flips alone",
+        "rotation alone",
+        "crop alone",
+        "augmented",
+    ]
+    (_, plain), (flips, _), (rotation, _), (crop, _), (everything, augmented) = seen
+    assert not plain and augmented and everything == course.settings
+    assert (flips.crop, flips.degrees, flips.flips) == (1, 0, course.settings.flips)
+    assert (rotation.crop, rotation.degrees, rotation.flips) == (1, course.settings.degrees, (0, 0))
+    assert (crop.crop, crop.degrees, crop.flips) == (course.settings.crop, 0, (0, 0))

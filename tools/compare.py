@@ -7,17 +7,20 @@ trained on and 25 others are measured: its held-out images aren't touched, so th
 
 import json
 import sys
+from dataclasses import replace
 from statistics import mean
 
 from course_lib import (
     ConstantWidth,
     CourseError,
     MyModel,
+    evaluate,
     few_heldout,
     get_model,
     open_course,
     plain_block,
     read_results,
+    trained_model,
     trial,
     two_conv_block,
 )
@@ -26,6 +29,7 @@ from course_lib.storage.files import write_text
 
 PLAN = {"smoke": (1, 1, {}), "lecture": (3, 20, {"size": 32}), "full": (1, 12, {})}  # seeds, epochs, changes
 TRAINED, MEASURED = 100, 25  # images of each class of a larger data set
+EVALUATED = 8000  # training images on which stage 2 is measured
 
 WHOLE = {"augmented": True, "crop": 1.0, "flips": (0.0, 0.0), "degrees": 0.0}  # no crop, no flips, no rotation
 MILD = {"augmented": True, "crop": 0.35, "flips": (0.5, 0.0), "degrees": 0.0}
@@ -36,6 +40,7 @@ VARIANTS = {  # what differs from the report's network, trained on plain images
     "crop alone": WHOLE | {"crop": 0.08},
     "flips alone": WHOLE | {"flips": (0.5, 0.5)},
     "rotation alone": WHOLE | {"degrees": 90.0},
+    "half plain, half augmented": {"augmented": True, "plain": 0.5},
     "without short-cut": {"block": plain_block},
     "two 3×3 convolutions": {"block": two_conv_block},
     "constant width": {"model_class": ConstantWidth},
@@ -72,15 +77,27 @@ def late(history):
     return mean(entry["heldout_accuracy"] for entry in history[-3:])
 
 
-def measure_all(course, after_each=lambda found: None):
-    """Train all variants, or load those that were trained before: {"trained", "measured", "size", "runs"}.
+def stage_2_on_transforms(course):
+    """Accuracy of stage 2's model, which never saw an augmented image, on training images under each transform."""
+    model, images = trained_model(course, 2), course.data.train.take(EVALUATED, course.settings.seed)
+    accuracies = {"plain": evaluate(model, images, course).accuracy}
+    for name in ("flips alone", "rotation alone", "crop alone", "augmented"):
+        changes = {key: value for key, value in VARIANTS[name].items() if key != "augmented"}
+        changed = replace(course, settings=replace(course.settings, **changes))
+        accuracies[name] = evaluate(model, images, changed, augmented=True).accuracy
+    return accuracies
 
-    runs: {name: [history of each seed]}. trained, measured: how many images. size: their side, in pixels. after_each:
-    called with what was found so far.
+
+def measure_all(course, after_each=lambda found: None):
+    """Train all variants, or load those that were trained before: {"stage_2", "trained", "measured", "size", "runs"}.
+
+    stage_2: {transform: accuracy}. trained, measured: how many images. size: their side, in pixels. runs: {variant:
+    [history of each seed]}. after_each: called with what was found so far.
     """
     seeds, _, plan = PLAN[course.preset]
     trained, measured = map(len, parts(course))
     found = {"trained": trained, "measured": measured, "size": plan.get("size", course.settings.size), "runs": {}}
+    found["stage_2"] = stage_2_on_transforms(course)
     for seed in range(seeds):
         for name in VARIANTS:
             history = measure(course, name, seed)
