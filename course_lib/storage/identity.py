@@ -1,4 +1,4 @@
-"""What makes a run this run: the record that is compared before anything is loaded, copied or overwritten."""
+"""A run's identity: the record that is compared before anything is loaded, copied or overwritten."""
 
 import hashlib
 import json
@@ -79,7 +79,7 @@ def read_run(folder, identity):
 def require_same(found, expected, where, advice):
     """Raise CheckpointError that names all differences if `found`, the record of a run in `where`, isn't `expected`."""
     if differences := "; ".join(_differences(found, expected)):
-        raise CheckpointError(f"{where} is another run's: {differences}. Nothing was changed. {advice}")
+        raise CheckpointError(f"{where} belongs to another run: {differences}. Nothing was changed. {advice}")
 
 
 def _differences(found, expected, name=""):

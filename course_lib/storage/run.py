@@ -66,7 +66,7 @@ class Run:
             yield self.epoch + 1
 
     def steps(self, batches):
-        """Hand out `batches`. After each step, stop if you pressed ■, and save if two minutes have passed."""
+        """Yield `batches`. After each step, stop if you pressed ■, and save if two minutes have passed."""
         start = time.monotonic()
         for images, labels in batches:
             batch = batch_end(self.seen, self.course.settings.batch_size, self.images) - self.seen
@@ -189,7 +189,7 @@ class Run:
         if not self.sums.isfinite().all() or not weights_finite or self._scale < 1:
             raise DivergedError(
                 f"The loss is no longer a finite number (stage {self.stage.number}, epoch {self.epoch + 1}): lower the "
-                "learning rate. Nothing was saved since it happened; the last good checkpoint is still there."
+                "learning rate. Nothing has been saved since; the last good checkpoint is still there."
             )
 
 
