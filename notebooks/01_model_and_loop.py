@@ -278,8 +278,8 @@ print(f"in eval mode: {F.cross_entropy(fresh().eval()(batch), labels):.4f}")
 # %% [markdown]
 # ## Exercise: write the cross entropy
 #
-# From the logits of a batch, (B, 80), and the right classes, (B,), compute the loss: the mean over the batch of $-\log
-# p$, where $p$ is the softmax probability of the right class. Don't use `F.cross_entropy`; that's what the check
+# From the logits of a batch, (B, 80), and the right classes, (B,), compute the loss: the mean over the batch of
+# $-\log p$, where $p$ is the softmax probability of the right class. Don't use `F.cross_entropy`; that's what the check
 # compares yours with. Logits can get large, so the check also tries one of 1000.
 #
 # <details><summary>Hint</summary>
@@ -411,6 +411,6 @@ print(inspect.getsource(train))
 #
 # ## Recap
 #
-# You've seen every line that turns images into a better network, and the theory behind it: $y = \mathrm{relu}(F(x) +
-# S(x))$, the two modes of batch norm, $-\ln p$, and $w \leftarrow w - \eta v$. Next: can this network learn anything at
-# all?
+# You've seen every line that turns images into a better network, and the theory behind it:
+# $y = \mathrm{relu}(F(x) + S(x))$, the two modes of batch norm, $-\ln p$, and $w \leftarrow w - \eta v$. Next: can this
+# network learn at all?

@@ -60,9 +60,9 @@ print(course.describe())
 # which it has never seen? Write both down. Guessing gets 1 in 80 images right, 1.25 %.
 #
 # While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval mode, on a sample with
-# the same number of images from each class. (The table below uses all of them, so it may differ by a few points.) Press
-# ■ at any time to save and stop; run the cell again to resume. If the kernel dies, run the notebook from the top:
-# training resumes in the same epoch. If training has already finished, you'll see the result at once.
+# the same number of images from each class. (The table below uses all held-out images, so it may differ by a few
+# points.) Press ■ at any time to save and stop; run the cell again to resume. If the kernel dies, run the notebook from
+# the top: training resumes in the same epoch. If training has already finished, you'll see the result at once.
 
 # %%
 from course_lib import MyModel, few_heldout, get_model, keep, live_curve, train

@@ -104,7 +104,7 @@ if apart["training"] > 1000 * apart["eval"]:
 # PyTorch's `torchrun` starts a script several times, and `DistributedDataParallel` averages the gradients. Our
 # notebooks are scripts, too, so the next cell trains the first epochs of stage 2 with notebook 03: on all GPUs (Kaggle
 # has two), or with two processes on the CPU. Together, they see the same images in the same order as one process would;
-# only the first one writes files and shows progress. The run has its own folder. ■ saves and stops it. To resume, also
+# only the first one writes files and shows progress. The run has its own folder. ■ saves and stops it. To resume, even
 # after a process has died, run the cell again, with as many processes as you like. **Predict:** will the loss of the
 # first epoch be the same as with one process?
 
