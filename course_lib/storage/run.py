@@ -148,7 +148,7 @@ class Run:
         state = checkpoints.load(path)
         if self.identity["starts from"] == weights_digest(state["model"]):  # `train` again, with the model it left
             self.identity["starts from"] = state["identity"]["starts from"]
-        advice = f"To train this stage from the start, run course.stage({number}).start_over()."
+        advice = f"To train this stage from scratch, run course.stage({number}).start_over()."
         require_same(state["identity"], self.identity, path, advice)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
