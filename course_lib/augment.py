@@ -1,8 +1,8 @@
 """The report's two transforms (1.E): image by image with torchvision, and for whole batches on the model's device.
 
 The report crops and resizes, normalises, flips, and then rotates to the nearest pixel, so the corners a rotation
-leaves empty are 0 *after* normalisation: mid-grey. `augment_batch` does all of that in one interpolation. How far each
-step goes is a setting; the defaults are the report's, which are torchvision's.
+leaves empty are 0 *after* normalisation: mid-grey. `augment_batch` does all of that in one interpolation. The
+strength of each step is a setting; the defaults are the report's, which are torchvision's.
 """
 
 import math
@@ -120,7 +120,7 @@ def training_batches(images, stage, epoch, augmented, first=0):
     """The batches of one epoch, from its image number `first` on, on the model's device.
 
     images: Images. epoch: from 1. augmented: as the settings say, or resize only. Yields float32 (B, 3, S, S) in
-    [-1, 1] and int64 (B,); of several processes, each gets its share. Order and augmentation depend on (seed, stage,
+    [-1, 1] and int64 (B,); each of several processes gets its share. Order and augmentation depend on (seed, stage,
     epoch, image) alone, so a run that resumes sees what it would have seen.
     """
     course, settings = stage.course, stage.course.settings
@@ -146,7 +146,7 @@ def _batch(images, indices, course, draw):
 
 
 def augmentations(images, indices, course, stage_number=0, epoch=0):
-    """An epoch's augmentations of images by their `indices`: float32 (B, 10) on the device; epoch 0: examples."""
+    """The augmentations of the images at `indices`: float32 (B, 10) on the device; epoch 0 is for examples."""
     indices, how = np.asarray(indices), course.settings
     uniforms = draws.uniforms(how.seed, stage_number, epoch, indices, DRAWS)
     sides = images.widths[indices], images.heights[indices]

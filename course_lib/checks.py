@@ -47,7 +47,7 @@ def _check(judge):
         except Stopped:  # ■ was pressed
             raise
         except Exception as error:  # whatever the student's code raises
-            print(f"✗ Your code stops with {type(error).__name__}: {' '.join(str(error).split())}")
+            print(f"✗ Your code raises {type(error).__name__}: {' '.join(str(error).split())}")
 
     return check
 
@@ -73,7 +73,7 @@ def _compare(answer, right, mistakes, hint, tolerance=1e-4):
 
 @_check
 def res_block(my_res_block):
-    """`my_res_block(in_, out_, stride=1)` gets the weights of our block, and has to compute the same."""
+    """`my_res_block(in_, out_, stride=1)` gets the weights of our block, and must compute the same."""
     for in_, out_, stride in (8, 4, 1), (6, 4, 1), (8, 4, 2):  # same shape; other channels only; other height and width
         ours, x = our_block(in_, out_, stride), torch.randn(2, in_, 8, 8)
         theirs = my_res_block(in_, out_) if stride == 1 else my_res_block(in_, out_, stride)
@@ -82,7 +82,7 @@ def res_block(my_res_block):
         short = {name for name in {**needs, **has} if name.startswith("shortway")}
         call = f"my_res_block({in_}, {out_}, {stride})"
         because = "the channels differ (in_ ≠ 2·out_)" if stride == 1 else "the stride isn't 1"
-        _refuse(missing and extra, "With your weights' names, a model.pth won't fit: make each part an nn.Sequential.")
+        _refuse(missing and extra, "A model.pth won't load with these weight names: make each part an nn.Sequential.")
         _refuse(missing and missing == short, f"{call} needs a convolution on the short-cut, since {because}.")
         _refuse(extra and extra == short, f"{call}: The shapes agree here, so the short-cut is the identity.")
         for name in [*has, *needs]:
@@ -97,7 +97,7 @@ def res_block(my_res_block):
             mistakes = {
                 "There's no ReLU after the addition; the block computes relu(F(x) + S(x)).": main + short,
                 "The ReLU comes before the addition: add the short-cut first.": early,
-                "conv3 ends in a ReLU, so F(x) is never negative: the last ReLU belongs at the end.": early.relu(),
+                "conv3 ends in a ReLU, so F(x) is never negative: leave that ReLU out.": early.relu(),
                 "The short-cut isn't added: you return relu(F(x)), not relu(F(x) + S(x)).": main.relu(),
                 "The stride is on conv1; a 1×1 convolution then skips three of four pixels: put it on conv2.": ours(x),
             }
@@ -107,7 +107,7 @@ def res_block(my_res_block):
 
 @_check
 def layers(my_count):
-    """The number of layers with weights on the longest way from the image to the logits."""
+    """The number of layers with weights on the longest path from the image to the logits."""
     _refuse(not isinstance(my_count, int | float), "Give a number.")
     every = f"{my_count} counts a short-cut in every block; only four have one, and none is on the main path."
     _refuse(my_count in (53, 54), every)
@@ -116,9 +116,9 @@ def layers(my_count):
         40: "40 forgets one of the ends: conv1 before the blocks, or fc (a linear layer has weights, too).",
         44: "44 is the number of all convolutions: leave out those on short-cuts, and add fc.",
         45: "45 counts the short-cuts: their four convolutions lie beside the main path, not on it.",
-        50: "That believes the report, which says “over 50”: count the layers in its code instead.",
+        50: "That's what the report says (“over 50”): count the layers in its code instead.",
     }
-    other = f"It isn't {my_count}: follow an image from conv1 to fc, and count what has weights on its way."
+    other = f"It isn't {my_count}: follow an image from conv1 to fc, and count the layers with weights on the way."
     _refuse(my_count != 41, mistakes.get(min(my_count, 50), other))
     return "41: conv1, three convolutions in each of 13 blocks, and fc."
 
@@ -130,10 +130,10 @@ def cross_entropy(my_cross_entropy):
     right, twice = F.cross_entropy(logits, labels), F.cross_entropy(logits.softmax(1), labels)
     over_images, no_logarithm = F.nll_loss(logits.log_softmax(0), labels), F.nll_loss(logits.softmax(1), labels)
     mistakes = {
-        "That's softmax twice: the loss gets logits, and its log-softmax is the only one.": twice,
+        "That's softmax twice: the loss takes logits and needs only one log-softmax.": twice,
         "That's the sum: take the mean, so that the loss doesn't grow with the batch.": 6 * right,
-        "The sign is wrong: a probability's logarithm is negative, so the loss is minus their mean.": -right,
-        "Softmax goes over the classes: dim=1.": over_images,
+        "The sign is wrong: the logarithm of a probability is negative, so the loss is minus the mean.": -right,
+        "Take the softmax over the classes: dim=1.": over_images,
         "The logarithm is missing.": no_logarithm,
     }
     _compare(my_cross_entropy(logits.clone(), labels), right, mistakes, "average minus log p of the right classes")
@@ -161,13 +161,13 @@ def no_shortcut(my_block, my_prediction, course):
     factor = max(my_prediction / without, without / my_prediction)
     return (
         f"Without the short-cut, the loss is {without:.3g} after {PASSES} passes; you predicted {my_prediction:.3g}, "
-        f"off by a factor of {factor:.1f}; with the short-cut, it's {ours:.3g}."
+        f"off by a factor of {factor:.1f}. With the short-cut, it's {ours:.3g}."
     )
 
 
 @_check
 def accuracy(my_accuracy):
-    """`my_accuracy(model, batches)`: the share of right answers in eval mode; the model's mode stays what it was."""
+    """`my_accuracy(model, batches)`: the share of right answers in eval mode; the model's mode must not change."""
     model = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.BatchNorm1d(12), nn.Linear(12, 80)).eval()
     images = torch.randn(70, 3, 8, 8) + 1
     labels = model(images).argmax(1)
@@ -175,7 +175,7 @@ def accuracy(my_accuracy):
     batches = list(zip(images.split(32), labels.split(32)))  # 32, 32 and 6 images
     mistakes = {
         "You divide by 3 · 32 = 96 images, but the last batch has only 6: add up len(labels).": 45 / 96,
-        "That's the mean of three accuracies, so the last 6 images weigh as much as 32.": (12 / 32 + 1 + 1 / 6) / 3,
+        "That's the mean of three accuracies, so the last 6 images count as much as 32.": (12 / 32 + 1 + 1 / 6) / 3,
     }
     mixing = "The model is in training mode, where BatchNorm mixes the images of a batch: call model.eval() first."
     model[2].register_forward_pre_hook(lambda norm, _: _refuse(norm.training, mixing))
@@ -185,8 +185,8 @@ def accuracy(my_accuracy):
             _compare(my_accuracy(given, batches), 45 / 70, mistakes, "divide all right answers by all images")
         except IndexError:
             raise _Wrong("The last batch has 6 images, so range(32) runs past its end: use its own length.") from None
-        _refuse(given.training != training, "The model's mode has changed: put back what model.training was.")
-    return "All 70 images count once, in eval mode, and the model is as it was."
+        _refuse(given.training != training, "The model's mode has changed: restore it at the end.")
+    return "Each of the 70 images counts once, in eval mode, and the model's mode is unchanged."
 
 
 @_check
@@ -210,8 +210,8 @@ def augmentation(my_batch):
     maps = 31.5 * slopes.where(inside[:, :, None], torch.nan).nanmean((3, 4))  # (B, 2, 2)
     areas, angles = maps.norm(dim=2).prod(1), (maps[:, 0, 1] / maps[:, 0, 0]).atan().rad2deg().abs()
     skewed, turned = maps.prod(1).sum(1).abs() > 0.05 * areas, (angles > 75) & (angles < 88)
-    _refuse(skewed.any(), "The crop comes after the rotation, so it distorts the turned picture: crop first.")
-    _refuse(not turned.any(), "No picture is turned by about 80°: RandomRotation(90) is missing, or turns too little.")
+    _refuse(skewed.any(), "The crop comes after the rotation, so it distorts the rotated picture: crop first.")
+    _refuse(not turned.any(), "No picture is rotated by about 80°: use RandomRotation(90).")
     _refuse(blue.min() < -0.5 or (blue != 0).all(), f"Corners are {blue.min():.1g}, not 0: rotate after Normalize.")
     flips = maps.diagonal(dim1=1, dim2=2)[angles < 75] > 0
     _refuse(len(flips.unique(dim=0)) < 4, "Pictures aren't flipped in both directions.")
@@ -232,16 +232,16 @@ def colour_share(my_share):
         "You count right answers, too: pick the errors first.": colour.float().mean(),
     }
     _compare(my_share(labels, predicted), colour[wrong].float().mean(), mistakes, "compare label % 20 of the errors")
-    return "You divide the errors with the right colour by all errors."
+    return "Right: you divide the errors with the right colour by all errors."
 
 
 @_check
 def separating_experiment(my_choice):
     """The letter of the experiment that separates augmentation from longer training."""
     mistakes = {
-        "a": "(a) shows that augmented images are hard, but trains nothing, so it can't tell what training would do.",
+        "a": "(a) shows that augmented images are hard, but trains nothing, so it can't tell you what training does.",
         "b": "(b) adds epochs and augmentation together again, so you still can't tell which of them helped.",
-        "d": "(d) has both, too: compared with stage 2, augmentation and the number of epochs have changed.",
+        "d": "(d) changes both, too: compared with stage 2, there are more epochs as well as augmentation.",
         "e": "(e) tells you how much of the gain is luck, but in every repetition both causes change together.",
     }
     if (letter := str(my_choice).strip(" ()").lower()) != "c":

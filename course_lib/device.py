@@ -53,7 +53,7 @@ def choose_precision(device, wish="auto"):
     if wish == "auto":
         wish = next(name for name in ("bf16", "fp16", "fp32") if computes_in(device, name))
     if wish not in PRECISIONS:
-        raise SettingsError(f"COURSE_PRECISION is {wish!r}; it can be auto, {', '.join(PRECISIONS)}.")
+        raise SettingsError(f"COURSE_PRECISION is {wish!r}; use auto, {', '.join(PRECISIONS)}.")
     return Precision(wish, device.type)
 
 

@@ -1,4 +1,4 @@
-"""The errors a reader can do something about: each says what is wrong, where, and what to do."""
+"""Errors you can do something about: each says what is wrong, where, and what to do."""
 
 from reprlib import repr as brief  # noqa: F401 (shortens a value from somebody else's file for a message)
 

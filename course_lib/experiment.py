@@ -41,9 +41,9 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
-    crop: float = 0.08  # the smallest crop of an augmented image, as a share of its area; 1: no crop
-    flips: tuple = (0.5, 0.5)  # how likely an augmented image is flipped horizontally, vertically
-    degrees: float = 90.0  # how far it's rotated at most, either way
+    crop: float = 0.08  # the smallest crop of an augmented image, as a share of its area; 1 means no crop
+    flips: tuple = (0.5, 0.5)  # probabilities that an augmented image is flipped horizontally, vertically
+    degrees: float = 90.0  # the largest rotation in either direction
     plain: float = 0.0  # the share of images in an augmented epoch that stay plain
     sync_batch_norm: bool = False  # on several GPUs: normalise over the whole batch, not over each GPU's share
 
@@ -79,7 +79,7 @@ class Course:
     precision: Precision
     home: Path  # the folder of all runs, image banks and downloads, on a local disk
     folder: Path  # this run's folder
-    source: str  # what the data was opened as: a name or a path
+    source: str  # the name or path that the data was opened with
     drive: Drive | None = None  # the copy of this run's folder on Google Drive
 
     @property
@@ -100,7 +100,7 @@ class Course:
         return Stage(self, number, self.folder / f"stage-{number}", self.epochs[number])
 
     def experiment(self, name, **changes):
-        """Your own experiment: a run beside this one with other settings, as in `course.experiment("lr-0.1", lr=0.1)`.
+        """Your own experiment: a separate run with other settings, as in `course.experiment("lr-0.1", lr=0.1)`.
 
         changes: fields of Settings, and `epochs` for all stages. Returns a Course, which has a folder of its own.
         """
@@ -114,7 +114,7 @@ class Course:
             return _begin(course, self.drive and self.drive.remote.parent)
 
     def start_over(self):
-        """Forget everything this run has left, here and on Drive."""
+        """Delete everything this run has saved, here and on Drive."""
         self.forget(self.folder)
         self.claim()
 
@@ -142,7 +142,7 @@ class Course:
         return str(Path(self.home.name, Path(path).relative_to(self.home)))
 
     def describe(self):
-        """The run in two lines: what is computed and on what; where its files are and how far each stage has got."""
+        """The run in two lines: data, settings and device; then its folder and the state of each stage."""
         places = self.shown(self.folder) + (f", copied to {self.drive.remote}" if self.drive else "")
         stages = [f"stage {number}: {state}" for number in self.epochs if (state := self.stage(number).state)]
         return (
@@ -175,7 +175,7 @@ class Stage:
         return f"in epoch {epoch + 1} of {self.epochs}, after {images:,} images" if epoch or images else None
 
     def start_over(self):
-        """Forget what was trained in this stage, here and on Drive; its training cell then begins anew."""
+        """Delete what this stage has saved, here and on Drive; its cell then trains from scratch."""
         self.course.forget(self.folder)
         print(f"Stage {self.number} starts over.")
 
@@ -194,7 +194,7 @@ def open_course(data="shapes", preset="lecture", drive=False):
         raise SettingsError(f"There is no setting {', '.join(unknown)}; the settings are {', '.join(VARIABLES)}.")
     preset = _setting("PRESET", preset)
     if preset not in PRESETS:
-        raise SettingsError(f"The preset (COURSE_PRESET) is {preset!r}; it can be {', '.join(PRESETS)}.")
+        raise SettingsError(f"The preset (COURSE_PRESET) is {preset!r}; use {', '.join(PRESETS)}.")
     settings, epochs = PRESETS[preset]
     wanted = {name: _setting(name.upper(), getattr(settings, name)) for name in ("seed", "size", "precision")}
     settings = replace(settings, **wanted)

@@ -22,7 +22,7 @@ MENU = {"layout": {"width": "30em"}, "style": {"description_width": "8em"}}
 
 
 def live_curve(stage):
-    """What shows a stage's progress while `train` runs: a curve that grows in a notebook, lines of text in a script."""
+    """The progress display for `train`: a growing curve in a notebook, lines of text in a script."""
     return LiveCurve(stage) if getattr(get_ipython(), "kernel", None) else EpochLines(stage)
 
 

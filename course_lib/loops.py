@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction: explicit loops, to be read in one sitting (report 1.E, 1.F)."""
+"""Training, evaluation and prediction: explicit loops that you can read in one sitting (report 1.E, 1.F)."""
 
 import csv
 import math
@@ -58,21 +58,21 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
 
 
 def learning_rate(settings, progress):
-    """The rate of the next step: `lr`, or for "one-cycle" up to it in the first quarter, then down half a cosine to 0.
+    """The next step's rate: `lr`; or for "one-cycle", a rise to it in the first quarter, then half a cosine down to 0.
 
     progress: the share of the stage that is done, in [0, 1]. Raises SettingsError for another schedule.
     """
     if settings.schedule == "constant":
         return settings.lr
     if settings.schedule != "one-cycle":
-        raise SettingsError(f'The schedule is {settings.schedule!r}; it can be "constant" or "one-cycle".')
+        raise SettingsError(f'The schedule is {settings.schedule!r}; use "constant" or "one-cycle".')
     if progress < 0.25:
         return settings.lr * max(progress / 0.25, 0.01)
     return settings.lr * (1 + math.cos(math.pi * (progress - 0.25) / 0.75)) / 2
 
 
 def trained_model(course, stage_number):
-    """The model that stage 2 (from a new one) or 3 (from stage 2's) ends with, trained first if need be (report 3)."""
+    """The finished model of stage 2, or of stage 3, which starts from it; trained first if need be (report 3)."""
     before = course.stage(2).model_path
     if stage_number == 2 and course.stage(3).state and before.exists():
         return get_model(MyModel, before)  # however many epochs are asked for now: stage 3 continues from this one
@@ -83,9 +83,9 @@ def trained_model(course, stage_number):
 
 
 def few_heldout(course):
-    """The held-out images that are measured after every epoch: equally many of each class, if there are as many.
+    """Some held-out images to measure after every epoch: equally many of each class, if possible.
 
-    In all about 320, or one for every eight training images if that's more.
+    About 320 in all, or one for every eight training images if that's more.
     """
     heldout = course.data.heldout
     each = max(1, max(320, len(course.data.train) // 8) // len(heldout.labels.unique()))
@@ -146,4 +146,4 @@ def _require_labels(images, at_least=1):
     if len(images) < at_least:
         raise DataError(f"There are {len(images)} images; at least {at_least} are needed.")
     if (images.labels < 0).any():
-        raise DataError("Training and accuracy need a label for every image, and some of these have none.")
+        raise DataError("Training and evaluation need a label for every image, but some of these images have none.")

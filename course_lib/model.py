@@ -68,7 +68,7 @@ class MyModel(nn.Module):
 
 
 class plain_block(res_block):
-    """`res_block` without its short-cut, for the report's claim B."""
+    """`res_block` without its short-cut, to test the report's claim in 2.B."""
 
     def __init__(self, in_, out_, stride=1):
         super().__init__(in_, out_, stride)
@@ -79,7 +79,7 @@ class plain_block(res_block):
 
 
 class two_conv_block(res_block):
-    """Two 3×3 convolutions of the block's full width in place of the bottleneck, for the report's claim C."""
+    """Two 3×3 convolutions of the block's full width instead of the bottleneck, to test the claim in 2.C."""
 
     def __init__(self, in_, out_, stride=1):
         super().__init__(in_, out_, stride)
@@ -95,7 +95,7 @@ class two_conv_block(res_block):
 
 
 class ConstantWidth(MyModel):
-    """The report's network with 256 channels in every block, for its claim D: about as many multiplications."""
+    """The network with 256 channels in every block and about as many multiplications, to test the claim in 2.D."""
 
     def __init__(self, res_block):
         super().__init__(res_block)

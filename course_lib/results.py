@@ -43,7 +43,7 @@ def measure(model, course):
 
 
 def record(stage, model, history, final):
-    """Keep what a stage measured; returns the content of `results.json` with all stages that belong together.
+    """Save what was measured on a stage; returns the content of `results.json` with all stages that belong together.
 
     model: the stage's finished model, or CheckpointError. history: from `train`. final: from `measure`.
     """
@@ -68,15 +68,15 @@ def record(stage, model, history, final):
 
 
 def read_results(course, measured=None):
-    """`results.json` without stages trained further since, or from another stage 2. measured: new ones, {"2": …}."""
+    """`results.json` without stages that have changed since, or whose stage 2 has. measured: new ones, {"2": …}."""
     data, path, stages = course.data, course.folder / "results.json", {}
     known = json.loads(path.read_bytes())["stages"] if path.exists() else {}
     for number, stage in sorted((known | (measured or {})).items()):
         checkpoints = newest_first(course.stage(int(number)).folder)
         if not checkpoints or checkpoints[0].name != stage["checkpoint"]:
-            print(f"Stage {number} isn't the one that was measured, so it's left out: run its notebook.")
+            print(f"Stage {number} has changed since it was measured, so it's left out. Run its notebook again.")
         elif number == "3" and stages.get("2", {}).get("model", stage["starts_from"]) != stage["starts_from"]:
-            print("Stage 3 was trained from an earlier stage 2, so it's left out: course.stage(3).start_over()")
+            print("Stage 3 was trained from an earlier stage 2, so it's left out. Run course.stage(3).start_over().")
         else:
             stages[number] = stage
     return {
@@ -97,8 +97,8 @@ def trial(course, images, *, epochs, model=None, augmented=False, heldout=None, 
     """Train a new model briefly with other settings, `trial(course, five, epochs=4, lr=0.1)`; returns the history.
 
     model: a new model to use instead of the report's. augmented, heldout: as in `train`. changes: fields of Settings.
-    The history is kept in `trials/`, in a file whose name depends on everything it was measured with, and is read from
-    there the next time. After ■ or a kill, the same call continues, as `train` does.
+    The history is kept in `trials/`, in a file whose name depends on everything that could change it, and is
+    reused the next time. After ■ or a kill, the same call continues, as `train` does.
     """
     settings = replace(course.settings, **changes)
     precision = choose_precision(course.device, changes.get("precision", course.precision.name))
@@ -121,7 +121,7 @@ def trial(course, images, *, epochs, model=None, augmented=False, heldout=None, 
 
 
 def stored(course, name="results.json"):
-    """The content of the file `name` that lies in `results/` for the same data, preset and size; None if none does."""
+    """The content of the file `name` in `results/` for the same data, preset and size, or None."""
     for path in sorted((CHECKOUT / "results").glob(f"*/{name}")):
         results, settings = json.loads(path.read_text(encoding="utf-8")), course.settings
         found = results["data"]["name"], results["preset"], results.get("settings", {}).get("size", settings.size)

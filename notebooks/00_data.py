@@ -25,27 +25,27 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes. You'll know the experiment, the 80 classes, and what the augmentation does to a picture; and why some
-# images are kept away from training.*
+# *10 minutes. You'll get to know the experiment, the 80 classes and the augmentation, and find out why some images are
+# kept out of training.*
 #
 # ## The experiment in five sentences
 #
 # A student trained a ResNet-like network to tell 80 classes of images apart. First, the network had to memorise five
-# **batches**, 160 images in all, to show that it can learn at all. Then it was trained on all 40,000 images until it
-# got every single one right, which looked too good to be true. Then training continued on randomly cropped, flipped and
+# **batches**, 160 images in all, to show that it could learn. Next, it was trained on all 40,000 images until it got
+# every single one right, which looked too good to be true. Then training continued on randomly cropped, flipped and
 # rotated images, and the student concluded that the network had begun to generalise. Finally, it predicted the classes
 # of the test images.
 #
 # | stage | what it's trained on | the report says | notebook |
 # |---|---|---|---|
 # | 1 | five batches, over and over | it **overfits** them: it learns them by heart | 02 |
-# | 2 | all training images, unchanged | 100 % right; on augmented images 50 % | 03 |
-# | 3 | all training images, augmented anew in every **epoch** (pass over all images) | 85 % right | 04 |
+# | 2 | all training images, unchanged | 100 % right; 50 % on augmented images | 03 |
+# | 3 | all training images, augmented differently in every **epoch** (pass over all images) | 85 % right | 04 |
 #
 # All of the report's figures were measured on *training* images. We'll repeat the experiment and add what's missing:
 # images that the network has never seen.
 #
-# **The question of this notebook: what makes a class a class, and what may change without changing it?**
+# **The question: what do all pictures of a class have in common, and what may differ?**
 #
 # Terms in bold are explained in the [glossary](glossary.md).
 
@@ -75,7 +75,7 @@ print(course.describe())
 # ## What makes a class?
 #
 # Here are pictures of four classes, one class per row. **Before you look closely, predict:** what differs between
-# pictures of the same class, and what never does?
+# pictures of the same class, and what stays the same?
 
 # %%
 from course_lib import keep, plot_images
@@ -92,8 +92,8 @@ keep(plot_images(images.batch(chosen), captions, columns=8, title="Four classes"
 # %% [markdown]
 # In the generated data, a class is a motif in a colour: stripes, checks, dots or nets in one of 20 hues. Angle, scale,
 # background, noise and the grey patches change from picture to picture; the motif and its hue don't. Neighbouring hues
-# are close, so the classes aren't easy to tell apart, not even for you. Browse them (this works only while the notebook
-# is running):
+# are similar, so some classes are hard to tell apart, even for you. Browse them (this works only while the notebook is
+# running):
 
 # %%
 from course_lib import browse_classes
@@ -103,8 +103,8 @@ browse_classes(images)
 # %% [markdown]
 # ## From a picture to a tensor
 #
-# A network needs numbers of a certain shape and range. The report prepares each picture with three **transforms** in a
-# row, and torchvision's `Compose` applies them one after the other. Let's watch the numbers.
+# A network takes numbers of a fixed shape and range. The report prepares each picture with three **transforms**, which
+# torchvision's `Compose` applies one after another. Let's watch what they do.
 
 # %%
 from PIL import Image
@@ -133,8 +133,8 @@ for transform in plain.transforms:
 #
 # **Augmentation** shows the network a different version of the picture in each epoch. The report crops a random part (8
 # to 100 % of the area, stretched by up to 4/3), enlarges it to full size, flips it horizontally and vertically, each
-# with probability ½, and rotates it by a random angle of up to 90° in either direction. **Predict:** does each of these
-# keep the class?
+# with probability ½, and rotates it by a random angle of up to 90° in either direction. **Predict:** do all of these
+# preserve the class?
 
 # %%
 import torch
@@ -164,13 +164,13 @@ keep(
 )
 
 # %% [markdown]
-# Two details matter later. The picture is rotated *after* it's normalised, so the empty corners are 0 in the range
-# −1…1, which is mid-grey; if it were rotated first, they'd be black. And the random values are drawn anew for every
-# picture in every epoch: 50 augmented epochs show 50 versions of each picture.
+# Two details will matter later. The picture is rotated *after* it's normalised, so the empty corners are 0 in the range
+# −1…1, which is mid-grey; if it were rotated first, they'd be black. And every picture gets new random values in every
+# epoch: in 50 augmented epochs, the network sees 50 versions of each picture.
 #
 # `torchvision` works on one picture at a time. The course does the same for a whole batch at once, on the GPU if there
-# is one; a test compares the two picture by picture. Try it: move the sliders, and find out when you yourself can't
-# tell the class any more.
+# is one; a test compares the two picture by picture. Move the sliders and find out when you can no longer tell the
+# class yourself.
 
 # %%
 from course_lib import browse_augmentation
@@ -180,8 +180,8 @@ browse_augmentation(images, course)
 # %% [markdown]
 # ## Training images and held-out images
 #
-# A network that gets a picture right may know the class, or may just remember the picture. You can't tell from pictures
-# it was trained on. So we keep some images away from training, the **held-out** images.
+# A network that gets a picture right may have learned the class, or it may just remember the picture. Pictures it was
+# trained on can't tell you which. So there are some images that we never train on: the **held-out** images.
 
 # %%
 heldout = course.data.heldout
@@ -194,22 +194,22 @@ print(f"Guessing is right {1 / len(images.classes):.2%} of the time.")
 # ## Quiz
 #
 # 1. Why are flipped and rotated pictures fine here? Name a data set for which they wouldn't be.
-# 2. A crop may take as little as 8 % of the picture. What can go wrong?
-# 3. May you use held-out images to choose how long to train?
+# 2. A crop may show as little as 8 % of the picture. What can go wrong?
+# 3. Is it OK to use held-out images to choose how long to train?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Stripes stay stripes in any direction. Digits don't: a 6 flipped both ways is a 9. A mirrored letter or a road sign
-# may mean something else, too.
-# 2. The crop may miss what makes the class. Then the label is wrong for this version of the picture: noise, which is
-#    also why accuracy on augmented images can't be expected to reach 100 %.
-# 3. Then they're no longer unseen: you've chosen what happens to suit them. Choose with a part of the *training*
-#    images, and keep the held-out images for the end.
+# 1. Stripes stay stripes in any direction. Digits are different: a 6 flipped both ways is a 9. Mirrored letters and
+#    road signs may change their meaning, too.
+# 2. The crop may miss whatever identifies the class. Then the label doesn't fit this version of the picture. That's
+#    label noise, and one reason why you can't expect 100 % on augmented images.
+# 3. No. They'd no longer be unseen, because you'd have picked whatever happens to suit them. Set aside some of the
+#    *training* images for such choices, and save the held-out images for the end.
 #
 # </details>
 #
 # ## Recap
 #
 # You've seen 80 classes, how a picture becomes a tensor in −1…1, and four random transforms that change a picture but
-# (mostly) not its class. Held-out images will tell us whether the network knows classes or pictures. Next: the network
-# itself.
+# (mostly) not its class. Held-out images will tell us whether the network has learned the classes or just the pictures.
+# Next: the network itself.

@@ -25,10 +25,10 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes. You'll read the whole network and the whole training loop, and check the four pieces of theory behind
-# them with numbers: the short-cut, batch norm, cross entropy, and gradient descent with momentum.*
+# *20 minutes. You'll read the whole network and the whole training loop, and check the theory behind them with numbers:
+# the short-cut, batch norm, cross entropy, and gradient descent with momentum.*
 #
-# **The question: what happens between a batch of images and a better network?**
+# **The question: how does a batch of images turn into a better network?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -55,14 +55,14 @@ print(course.describe())
 # %% [markdown]
 # ## The residual block
 #
-# A **convolution** slides a small window of weights over a picture; each set of weights makes one **channel** of the
-# output. With **stride** 2, the window moves two pixels at a time, so the picture's sides are halved. **ReLU** turns
-# negative numbers into 0.
+# A **convolution** slides a small window of weights over a picture; each set of weights produces one **channel** of the
+# output. With **stride** 2, the window moves two pixels at a time, which halves the picture's height and width.
+# **ReLU** turns negative numbers into 0.
 #
 # The network is a stack of **residual blocks**. Each one computes $y = \mathrm{relu}(F(x) + S(x))$: three convolutions
-# $F$ on the main path, and a **short-cut** $S$ around them. The addition is the trick of residual networks: a block
-# only has to learn what to *change* about its input, and the gradient (more on that below) has a short way back to the
-# early layers: most short-cuts are the identity.
+# $F$ on the main path, and a **short-cut** $S$ around them. The addition is the key idea of residual networks: a block
+# only has to learn what to *change* about its input. And since most short-cuts are the identity, the gradient (more on
+# that below) has a short path back to the early layers.
 
 # %%
 from course_lib import draw_block, keep, res_block
@@ -70,12 +70,13 @@ from course_lib import draw_block, keep, res_block
 keep(draw_block(res_block(128, 128, stride=2), (128, 16, 16)), course.folder / "block.png")
 
 # %% [markdown]
-# The block is a **bottleneck**: a cheap 1×1 convolution goes to `out_` channels, the 3×3 convolution works there, and
-# another 1×1 convolution widens the result to `2·out_` channels. (ResNet-50 widens by 4; the report doubles.) If
-# input and output differ in shape, the short-cut needs a 1×1 convolution, too; otherwise it's the identity.
+# The block is a **bottleneck**: a cheap 1×1 convolution maps the input to `out_` channels, the 3×3 convolution works on
+# those, and another 1×1 convolution widens the result to `2·out_` channels. (ResNet-50 widens by a factor of 4, the
+# report by 2.) If input and output differ in shape, the short-cut needs a 1×1 convolution, too; otherwise it's the
+# identity.
 
 # %% [markdown]
-# Why a bottleneck? Here is what it saves, compared with two 3×3 convolutions between the same numbers of channels.
+# Why a bottleneck? Here's what it saves, compared with two 3×3 convolutions of the same width.
 
 # %%
 from torch import nn
@@ -89,10 +90,10 @@ print(f"bottleneck {few:,} parameters, two 3×3 convolutions {many:,}: {many / f
 # ## Exercise: write `res_block`
 #
 # Write the block yourself: a 1×1 convolution to `out_` channels, a 3×3 convolution with the stride, and a 1×1
-# convolution to twice as many channels, each without bias and with batch norm; then add the short-cut. Each of
-# `conv1`, `conv2` and `conv3` is an `nn.Sequential` (convolution, batch norm, perhaps a ReLU), and so is `shortway`.
-# **Predict** from the formula: where does the stride go, and which comes last, the addition or the ReLU? When does the
-# short-cut need a convolution of its own? The check gives your block our weights and compares what both compute.
+# convolution to twice as many channels, each without bias and with batch norm; then add the short-cut. Each of `conv1`,
+# `conv2` and `conv3` is an `nn.Sequential` (convolution, batch norm, perhaps a ReLU), and so is `shortway`. **Predict**
+# from the formula: where does the stride go, and which comes last, the addition or the ReLU? When does the short-cut
+# need a convolution of its own? The check loads our weights into your block and compares the outputs.
 #
 # <details><summary>Hint</summary>
 #
@@ -149,7 +150,7 @@ class my_res_block(nn.Module):
 checks.res_block(my_res_block)
 
 # %% [markdown]
-# Ours, for comparison. The stride sits on the 3×3 convolution, and the ReLU comes after the addition.
+# Here's ours for comparison: the stride is on the 3×3 convolution, and the ReLU comes after the addition.
 
 # %%
 import inspect
@@ -160,8 +161,8 @@ print(inspect.getsource(res_block))
 # ## The whole network
 #
 # `MyModel` is a first convolution, four groups with 13 blocks in all, and a **linear layer** that turns 1,024 numbers
-# into 80 **logits**, one per class. From group to group, the picture shrinks and the number of channels doubles: less
-# *where*, more *what*.
+# into 80 **logits**, one per class. From group to group, the picture gets smaller and the number of channels doubles:
+# the network gives up detail about *where* things are, and gains detail about *what* they are.
 
 # %%
 from course_lib import MyModel, draw_model, get_model
@@ -173,7 +174,7 @@ keep(draw_model(model, course.settings.size), course.folder / "model.png")
 print(inspect.getsource(MyModel))
 
 # %% [markdown]
-# Let's send four images through it, group by group. The shapes are (images, channels, height, width).
+# Let's pass four images through it, group by group. The shapes are (images, channels, height, width).
 
 # %%
 import torch
@@ -194,9 +195,8 @@ print(f"{sum(p.numel() for p in model.parameters()):,} parameters in all")
 # %% [markdown]
 # ## Exercise: how deep is it?
 #
-# The report says "over 50 layers". Count them yourself, from the source of `MyModel` and `res_block`: convolutions
-# and linear layers only, on the main path from the image to the logits. Leave out the short-cuts; they lie beside the
-# path.
+# The report says "over 50 layers". Count them yourself in the source of `MyModel` and `res_block`: only convolutions
+# and linear layers, and only those on the main path from the image to the logits, so leave out the short-cuts.
 #
 # <details><summary>Hint</summary>
 #
@@ -227,11 +227,11 @@ checks.layers(my_count)
 # %% [markdown]
 # ## Batch norm: two modes
 #
-# After every convolution comes **batch norm**. In training mode, it shifts and scales each channel so that it has mean
-# 0 and standard deviation 1 *over the current batch* (all its images and positions), and then applies a scale and an
-# offset that are learned. In eval mode, it uses running averages collected during training instead. So in training
-# mode, an image's logits depend on its neighbours in the batch. **Predict:** will a fresh network give an image the
-# same logits in both modes?
+# Every convolution is followed by **batch norm**. In training mode, it shifts and scales each channel so that it has
+# mean 0 and standard deviation 1 *over the current batch* (all its images and positions), and then applies a learned
+# scale and offset. In eval mode, it uses running averages collected during training instead. So in training mode, an
+# image's logits depend on the other images in its batch. **Predict:** will a fresh network give an image the same
+# logits in both modes?
 
 
 # %%
@@ -250,13 +250,13 @@ with torch.inference_mode():
 
 # %% [markdown]
 # That's why evaluation needs `model.eval()`, and why accuracy that's measured *while* training (in training mode, with
-# weights that change from batch to batch) isn't the accuracy of the finished network. We'll meet this again.
+# weights that change from batch to batch) isn't the accuracy of the finished network. We'll come back to this.
 #
 # ## The loss: cross entropy
 #
 # **Softmax** turns logits $z$ into probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. **Cross entropy** is the negative
 # logarithm of the probability that the network gives to the right class: $L = -\ln p_{\text{right}}$, averaged over the
-# batch. A network that knows nothing gives each of 80 classes the probability 1/80. **Predict the loss of a fresh
+# batch. A network that knows nothing gives each of the 80 classes a probability of 1/80. **Predict the loss of a fresh
 # network.**
 
 # %%
@@ -271,16 +271,16 @@ print(f"by hand {by_hand:.4f}, F.cross_entropy {F.cross_entropy(logits, labels):
 print(f"in eval mode: {F.cross_entropy(fresh().eval()(batch), labels):.4f}")
 
 # %% [markdown]
-# In eval mode, a fresh network's logits are nearly equal, and its loss is close to ln 80. In training mode, batch norm
-# blows up their differences, so the network is wrong with some confidence, which costs more than a plain guess. A
-# first loss far from ln 80 (10, say) is the sign of a bug, and worth a look in every project.
+# In eval mode, a fresh network's logits are nearly equal, so its loss is close to ln 80. In training mode, batch norm
+# amplifies the differences, so the network is wrong with some confidence, and that costs more than guessing. Check the
+# first loss in all your projects: if it's far from ln 80 (10, say), look for a bug.
 
 # %% [markdown]
 # ## Exercise: write the cross entropy
 #
 # From the logits of a batch, (B, 80), and the right classes, (B,), compute the loss: the mean over the batch of
-# $-\log p$, where $p$ is the softmax probability of the right class. Don't use `F.cross_entropy`; that's what the
-# check compares with. Logits can get large, so the check also tries one of 1000.
+# $-\log p$, where $p$ is the softmax probability of the right class. Don't use `F.cross_entropy`; that's what the check
+# compares yours with. Logits can get large, so the check also tries one of 1000.
 #
 # <details><summary>Hint</summary>
 #
@@ -317,15 +317,15 @@ checks.cross_entropy(my_cross_entropy)
 # %% [markdown]
 # ## The step: gradient descent with momentum
 #
-# `loss.backward()` computes the **gradient** $g$: for each weight, how fast the loss would grow with it. **SGD** takes
-# a small step against it. With **momentum**, it keeps a sum of past gradients, in which older ones fade, and steps
-# along that:
+# `loss.backward()` computes the **gradient** $g$: for each weight, how fast the loss grows as that weight grows.
+# **SGD** takes a small step in the opposite direction. With **momentum**, it sums up past gradients, with older ones
+# fading out, and uses that sum instead:
 #
 # $$v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
 #
-# $\eta$ is the **learning rate** (0.01 in the report) and $\mu$ the momentum (0.9). If gradients agree, steps grow up
-# to ten times larger (1 + 0.9 + 0.9² + … = 10); if they contradict each other, they cancel out. Here's the formula
-# against PyTorch:
+# $\eta$ is the **learning rate** (0.01 in the report) and $\mu$ the momentum (0.9). If successive gradients agree,
+# steps become up to ten times as large (1 + 0.9 + 0.9² + … = 10); if they disagree, they cancel out. Let's compare the
+# formula with PyTorch:
 
 # %%
 settings = course.settings
@@ -344,9 +344,10 @@ for _ in range(3):
 # %% [markdown]
 # ## The loop in plain PyTorch
 #
-# Everything is in place. A **dataset** hands out one (image, label) at a time; the report's is called `MyDataset` and
-# opens one file per image. A **DataLoader** shuffles them into batches. An **epoch** is one pass over all images. This
-# is all of training, on the first five batches, twice:
+# Now you have all the pieces. A **dataset** returns one (image, label) pair at a time; the report's is called
+# `MyDataset` and opens one file per image. A **DataLoader** shuffles the pairs and groups them into batches. An
+# **epoch** is one pass over all images. Here's a complete training loop, which runs for two epochs on the first 160
+# images:
 
 # %%
 from torch.utils.data import DataLoader, Subset
@@ -380,7 +381,7 @@ for epoch in (1, 2):
 # %% [markdown]
 # ## The course's loop
 #
-# That loop works, and in Colab it would lose everything the moment the runtime disconnects. Here is the loop that the
+# That loop works, but in Colab it would lose everything as soon as the runtime disconnects. Here's the loop that the
 # next notebooks use. Find the lines you've just read; the rest is explained below.
 
 # %%
@@ -389,25 +390,27 @@ from course_lib import train
 print(inspect.getsource(train))
 
 # %% [markdown]
-# - `training_batches(…)` takes batches from an array that was decoded once, and augments whole batches at once. Order
-#   and draws depend only on the seed, the stage and the epoch.
-# - `with Run(…) as run` looks for the newest undamaged checkpoint and continues from it, momentum included, in the
-#   middle of an epoch if need be.
-# - `run.steps(…)` hands out the batches and saves every two minutes. If you press ■, Jupyter's stop button, it finishes
-#   the step, saves and stops.
+# - `training_batches(…)` takes batches from an array of decoded images, and augments whole batches at once. The order
+#   and the random values depend only on the seed, the stage and the epoch.
+# - `with Run(…) as run` looks for the newest undamaged checkpoint and continues from it, momentum included, even in the
+#   middle of an epoch.
+# - `run.steps(…)` yields the batches and saves a checkpoint every two minutes. If you press ■, Jupyter's stop button,
+#   it finishes the step, saves and stops.
 # - `learning_rate(…)` is always the report's 0.01, unless you choose a schedule. `parallel(…)` is the model itself, and
 #   `run.weight` is 1, unless several processes share the work (notebook 09).
-# - `course.precision.autocast()` computes with 16-bit numbers (bf16 or fp16) if the hardware can, which is faster.
+# - `course.precision.autocast()` computes with 16-bit numbers (bf16 or fp16) if the hardware supports them, which is
+#   faster.
 # - `scaler` is for fp16, which can't represent tiny gradients: the loss is scaled up before `backward`, and the
 #   gradients are scaled down again before the step. With other precisions, it does nothing.
-# - `optimizer.zero_grad()` may come anywhere before `backward`.
+# - `optimizer.zero_grad()` can go anywhere before `backward`.
 # - `run.count(…)` adds up loss and accuracy on the device, without waiting for it; every image counts once.
 # - `run.end_epoch(…)` closes the epoch with the accuracy on held-out images, measured in eval mode.
 #
-# So if the runtime dies in mid-epoch, you run the cell again: training continues in the same epoch, at most two minutes
-# before the place where it died.
+# So if the runtime dies in mid-epoch, run the cell again: training resumes in the same epoch, and you lose at most two
+# minutes.
 #
 # ## Recap
 #
-# You can now explain every line between an image and a better network: $y = \mathrm{relu}(F(x) + S(x))$, two modes of
-# batch norm, $-\ln p$, and $w \leftarrow w - \eta v$. Next: can this network learn anything at all?
+# You've seen every line that turns images into a better network, and the theory behind it:
+# $y = \mathrm{relu}(F(x) + S(x))$, the two modes of batch norm, $-\ln p$, and $w \leftarrow w - \eta v$. Next: can this
+# network learn at all?

@@ -25,12 +25,12 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *15 minutes, of which about 3 are computing on two CPU cores. You'll see a network overfit on purpose, compare
-# learning rates, batch sizes and depths, and learn what such a small experiment can't tell.*
+# *15 minutes, including about 3 of computing on two CPU cores. You'll overfit a network on purpose, compare learning
+# rates, batch sizes and depths, and learn what such a small experiment can't tell you.*
 #
 # A network that can't memorise 160 images won't learn 40,000. So the report starts here: five batches, over and over.
-# The first training takes about a minute, and it tests the loss, the gradient, the step, the learning rate and the
-# network all at once. **The question: does it work, and which settings make it work fastest?**
+# The first run takes about a minute, and it tests the loss, the gradient, the step, the learning rate and the network
+# all at once. **The question: does the network learn, and which settings make it learn fastest?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -59,7 +59,7 @@ print(course.describe())
 #
 # 160 images, learning rate 0.01, momentum 0.9, batches of 32. **Predict:** after how many epochs (passes over these 160
 # images) will the network know all of them by heart? Write your number down, then run the cell and watch the curve.
-# (Grey: a run that was stored with the course. Dotted: what guessing would give.)
+# (Grey: a run stored with the course. Dotted: guessing.)
 
 # %%
 from course_lib import MyModel, get_model, keep, live_curve, plot_history, train
@@ -75,20 +75,20 @@ from course_lib import evaluate, record
 final = evaluate(model, five, course)
 record(stage, model, history, {"train_plain": final})
 keep(plot_history({1: history}), course.folder / "stage-1.png")
-faultless = next((entry["epoch"] for entry in history if entry["train_accuracy"] == 1), None)
+first_perfect = next((entry["epoch"] for entry in history if entry["train_accuracy"] == 1), None)
 print(f"In eval mode, the network gets {final.accuracy:.1%} of the {final.images} images right.")
-print(f"First pass without a mistake: {faultless or 'none so far'}. How close was your prediction?")
+print(f"First pass without a mistake: {first_perfect or 'none so far'}. How close was your prediction?")
 
 # %% [markdown]
 # If the loss falls, the pieces work together: the network *can* learn. If it had stayed near ln 80 = 4.38, you'd look
-# for a bug now, before spending hours on 40,000 images: images and labels paired anew in each pass, a softmax before
-# the loss, a step that's never taken, a learning rate that's off by a factor of 100.
+# for a bug now, before spending hours on 40,000 images: images shuffled without their labels, a softmax before the
+# loss, a forgotten `optimizer.step()`, or a learning rate that's off by a factor of 100.
 #
 # ## Which learning rate?
 #
-# The report chose 0.01 on five batches like these. Each run below starts from the same weights. The loss has a
-# logarithmic axis, because the interesting part is near zero. **Predict:** what does a learning rate ten times as
-# large do? And a tenth?
+# The report chose 0.01 on five batches like these. Each run below starts from the same weights. The loss axis is
+# logarithmic, because the interesting part is near zero. **Predict:** what happens if the learning rate is ten times as
+# large? And if it's a tenth?
 
 # %%
 from course_lib import plot_runs, trial
@@ -106,13 +106,14 @@ for label, run in runs.items():
     print(f"{label}: loss {last['loss']:.2f} after {passes} passes, {last['train_accuracy']:.0%} right while training")
 
 # %% [markdown]
-# Typically, too large a step overshoots: the loss falls late, and in jumps. Too small a step is safe, but slow. The
-# report's 0.01 isn't a law of nature; it's what worked on five batches of its data.
+# Typically, a learning rate that's too large overshoots: the loss falls late, and in jumps. One that's too small is
+# safe but slow. There's nothing special about the report's 0.01; it's what worked on five batches of its data.
 #
 # ## Which batch size?
 #
-# A fair comparison needs equal numbers of *steps*, not of passes: with batches of 16, one pass has twice as many steps
-# as with 32. **Predict:** with equally many steps, which batch size gets furthest, and which costs the most?
+# For a fair comparison, the number of *steps* must be the same, not the number of passes: with batches of 16, one pass
+# takes twice as many steps as with 32. **Predict:** after the same number of steps, which batch size has the lowest
+# loss, and which costs the most?
 
 # %%
 import math
@@ -131,13 +132,13 @@ for label, run in runs.items():
     )
 
 # %% [markdown]
-# Larger batches give steadier gradients, so a step is less random; whether it gets further, the figure shows. It also
-# costs more images. And per second the ranking may differ again, because small batches leave a GPU idle.
+# Larger batches give less noisy gradients; the figure shows whether that gets you further. But each step also has to
+# process more images. Per second, the ranking may change again, because small batches leave a GPU partly idle.
 #
 # ## Would fewer layers do?
 #
-# The report added layers until the network overfitted. Here is the same network, cut off after `conv2`, `conv3` or
-# `conv4`, each time with a linear layer of its own. **Predict:** which depth memorises fastest?
+# The report added layers until the network overfitted. Here's the same network, cut off after `conv2`, `conv3` or
+# `conv4` and followed by a new linear layer. **Predict:** which depth memorises fastest?
 
 # %%
 import torch
@@ -159,16 +160,16 @@ best = min(runs, key=lambda label: runs[label][-1]["loss"])
 keep(plot_runs(runs, "loss", f"Lowest loss after {passes} passes: {best}"), course.folder / "sweep-depth.png")
 
 # %% [markdown]
-# Whichever depth is ahead here, it's ahead at memorising 160 images quickly. Whether depth pays off shows only when
-# there's more to tell apart, and on images that the network hasn't seen.
+# Whichever depth wins here, it wins at memorising 160 images quickly. To find out whether depth pays off, you need more
+# images, and images that the network hasn't seen.
 
 # %% [markdown]
 # ## Exercise: take the short-cut away
 #
 # The report says that without the short-cut, the loss was more than ten times as large. Write a block without one
 # (change only the addition; keep the last ReLU), and predict: after 30 steps, each with all 160 images at 32 × 32
-# pixels, what will the loss be? (A model that guesses has ln 80 ≈ 4.38.) The check trains the network with your block,
-# and once with ours, so that you can compare. That takes about a minute.
+# pixels, what will the loss be? (Guessing gives ln 80 ≈ 4.38.) The check trains the network once with your block and
+# once with ours, so that you can compare. That takes about a minute.
 #
 # <details><summary>Hint</summary>
 #
@@ -209,20 +210,21 @@ checks.no_shortcut(my_block, my_prediction, course)
 
 # %% [markdown]
 # ## What five batches can't tell you
-# - **Nothing about wrong labels.** They're memorised, too.
-# - **Nothing about new images.** Memorising 160 images says nothing about the 161st.
-# - **Little about settings for the real run.** The best learning rate for 20 passes over 160 images needn't be the best
-#   for 30 epochs over 40,000.
-# - **Little about chance.** Each curve is one run with one seed. With another seed, the ranking of close curves may
-#   change; try `COURSE_SEED=1`.
 #
-# What they do tell: nothing is broken, and the learning rate is of the right order of magnitude.
+# - **Whether the labels are right.** Wrong labels are memorised, too.
+# - **How well the network does on new images.** Memorising 160 images says nothing about the 161st.
+# - **Which settings suit the real run.** The best learning rate for 20 passes over 160 images needn't be the best for
+#   30 epochs over 40,000.
+# - **How much is luck.** Each curve is one run with one seed. With another seed, curves that are close may swap places;
+#   try `COURSE_SEED=1`.
+#
+# What they do tell you: nothing is broken, and the learning rate has the right order of magnitude.
 #
 # ## Recap
 #
-# You've seen a network memorise five batches, and compared learning rates, batch sizes at equal steps, and depths; and
-# you know what these comparisons are worth. Next: all training images.
+# You've watched a network memorise five batches, compared learning rates, batch sizes and depths, and learned how far
+# you can trust such comparisons. Next: all training images.
 
 # %% [markdown]
-# *To train this stage anew, run `course.stage(1).start_over()`. Before you close a Colab runtime that copies to Drive,
-# run `course.leave_drive()`.*
+# *To train this stage from scratch, run `course.stage(1).start_over()`. Before you close a Colab runtime that copies to
+# Drive, run `course.leave_drive()`.*

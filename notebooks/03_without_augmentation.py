@@ -25,8 +25,8 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes, of which about 4 are computing on two CPU cores. You'll train the network on all images, watch two curves
-# part, and separate two reasons why a network that gets everything right may know little.*
+# *20 minutes, including about 4 of computing on two CPU cores. You'll train the network on all images, watch two curves
+# drift apart, and separate two reasons why a perfect score in training may mean little.*
 #
 # In the report, 30 epochs on 40,000 images led to 100 % on the training images, "suspected to be overfitting". **The
 # question: what does a network that gets all its training images right actually know?**
@@ -59,10 +59,10 @@ print(course.describe())
 # After the last epoch, what share of the *training* images will the network get right? And of the *held-out* images,
 # which it has never seen? Write both down. Guessing gets 1 in 80 images right, 1.25 %.
 #
-# While it trains: one point per epoch; the held-out curve is measured in eval mode, on a sample with equally many
-# images of each class. (The table below uses all of them, so it may differ by a few points.) Press ■ whenever you like:
-# it saves and stops, and the same cell continues. If the kernel dies, run the notebook from the top: training resumes
-# in the same epoch. If training has already finished, you see the result at once.
+# While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval mode, on a sample with
+# the same number of images from each class. (The table below uses all held-out images, so it may differ by a few
+# points.) Press ■ at any time to save and stop; run the cell again to resume. If the kernel dies, run the notebook from
+# the top: training resumes in the same epoch. If training has already finished, you'll see the result at once.
 
 # %%
 from course_lib import MyModel, few_heldout, get_model, keep, live_curve, train
@@ -74,10 +74,10 @@ history = train(model, course.data.train, stage, augmented=False, heldout=few_he
 # %% [markdown]
 # ## The accuracy while training isn't the accuracy afterwards
 #
-# The blue curve is a **running** accuracy: every batch is counted with the weights of that moment and in training mode,
-# so the first batches of an epoch were judged by an older network. The finished network is **evaluated** in eval mode.
-# Early on, the running accuracy lags behind; at the end, either may be higher. We do that on three sets of images: the
-# training images, plain; the same images, augmented, as the report did; and all held-out images.
+# The blue curve shows **running** accuracy: each batch is counted in training mode with the weights of that moment, so
+# the first batches of an epoch are judged by an older network. The finished network is **evaluated** in eval mode.
+# Early on, running accuracy lags behind; at the end, either may be higher. We evaluate on three sets of images: the
+# plain training images; the same images, augmented, as in the report; and all held-out images.
 
 # %%
 from course_lib import measure, record, table
@@ -94,17 +94,17 @@ print(
 #
 # ## Two reasons for the drop
 #
-# The report saw its 100 % drop to 50 % on *augmented* training images and called it overfitting. But there are two
-# possible reasons, and they aren't the same:
+# The report saw its 100 % drop to 50 % on *augmented* training images and called that overfitting. But there are two
+# possible reasons:
 #
 # 1. **Overfitting**: the network has memorised pictures instead of learning classes. Then it fails on *plain* pictures
 #    that it hasn't seen.
-# 2. **A shift of the distribution**: it has never seen a picture so magnified, or with grey corners. (Upside down is
-# nothing new for shapes, which are drawn at any angle; for photographs, it is.) Some crops even show too little to tell
-# the class. Then it fails on augmented pictures, known or not.
+# 2. **Distribution shift**: it has never seen pictures this magnified, or with grey corners. (Upside down is nothing
+#    new for shapes, which are drawn at any angle, but it is for photographs.) Some crops even show too little to tell
+#    the class. Then it fails on augmented pictures, whether it has seen the originals or not.
 #
-# The augmented training images alone can't tell the two apart. Four numbers can: known or new images, plain or
-# augmented. **Predict the fourth**, new images, augmented.
+# Augmented training images alone can't tell the two apart. Four numbers can: known and new images, each plain and
+# augmented. **Predict** the fourth: new images, augmented.
 
 # %%
 from course_lib import evaluate
@@ -115,15 +115,15 @@ new = final["heldout_plain"].accuracy, new_augmented
 print("                 plain   augmented")
 print(f"training images  {known[0]:5.1%}  {known[1]:6.1%}")
 print(f"held-out images  {new[0]:5.1%}  {new[1]:6.1%}")
-print(f"Down the first column, {100 * (known[0] - new[0]):.0f} points: knowing the picture, reason 1.")
-print(f"Along the second row, {100 * (new[0] - new[1]):.0f} points: what augmentation takes away, reason 2.")
+print(f"Known minus new images, plain: {100 * (known[0] - new[0]):.0f} points. That's overfitting.")
+print(f"Plain minus augmented, new images: {100 * (new[0] - new[1]):.0f} points. That's distribution shift.")
 
 # %% [markdown]
-# Look at the second column: once they're augmented, are known images still better than new ones? If not, then what the
-# network had learned by heart were the pictures themselves, pixel by pixel.
+# Look at the second column: once they're augmented, does the network still do better on known images than on new ones?
+# If not, it had memorised the exact pictures, pixel by pixel.
 
 # %% [markdown]
-# Six training images, plain above, augmented below:
+# Here are six training images, plain on top and augmented below:
 
 # %%
 import torch
@@ -160,21 +160,21 @@ print(
 print(f"Meanwhile, running training accuracy went from {best['train_accuracy']:.0%} to {last['train_accuracy']:.0%}.")
 
 # %% [markdown]
-# To stop when accuracy hasn't risen for some epochs, and keep the best weights, is called **early stopping**. There's a
-# catch: if you *choose* the epoch by the held-out images, they're no longer unseen, and the number you report tends to
-# be too good. That's why one keeps a third set, the **validation** images, for choosing.
+# Stopping when accuracy hasn't risen for some epochs, and keeping the best weights, is called **early stopping**.
+# There's a catch: if you use the held-out images to *choose* the epoch, they're no longer unseen, and the accuracy you
+# report tends to be too high. That's why people set aside a third set for such choices, the **validation** images.
 
 # %% [markdown]
 # ## Exercise (homework): measure the accuracy
 #
-# Write the function that measures a model's accuracy, as a share between 0 and 1. `batches` yields pairs of images
-# and labels; the check has 70 images in batches of 32, so the last batch is smaller. Measure in eval mode, and leave
-# the model in the mode you found it in. (The report's code gets two of these wrong; notebook 06 shows them.)
+# Write a function that measures a model's accuracy, as a share between 0 and 1. `batches` yields pairs of images and
+# labels; the check has 70 images in batches of 32, so the last batch is smaller. Measure in eval mode, and leave the
+# model in the mode you found it in. (The report's code gets two of these things wrong; see notebook 06.)
 #
 # <details><summary>Hint</summary>
 #
-# Count right answers and images separately, and divide once, at the end. `model.training` says which mode the model
-# is in, and `model.train(mode)` sets it.
+# Count right answers and images separately, and divide only once, at the end. `model.training` says which mode the
+# model is in, and `model.train(mode)` sets it.
 #
 # </details>
 
@@ -217,9 +217,9 @@ checks.accuracy(my_accuracy)
 # %% [markdown]
 # ## Your own experiment
 #
-# Change a setting, train beside the stages above (nothing is overwritten), and compare. Set `go` to `True` and run the
-# cell; it takes as long as the training above. But remember: if you choose a learning rate by this curve, its images
-# have become validation images.
+# Change a setting, train again, and compare. Your run gets its own folder, so nothing is overwritten. Set `go` to
+# `True` and run the cell; it takes as long as the training above. But remember: if you use this curve to choose a
+# learning rate, the held-out images become validation images.
 
 # %%
 from course_lib import plot_runs
@@ -245,9 +245,9 @@ if go:
 # ## Recap
 #
 # Training accuracy alone tells you almost nothing about new images. The gap to *held-out* images, the **generalisation
-# gap**, shows overfitting; augmented training images mix it with a shift of the distribution. Running accuracy and
-# evaluation are different measurements. Next: does augmentation help, and is it really augmentation that helps?
+# gap**, shows overfitting; accuracy on augmented training images mixes it with distribution shift. Running accuracy and
+# evaluation are different measurements. Next: does augmentation help, and is it really the reason?
 
 # %% [markdown]
-# *To train this stage anew, run `course.stage(2).start_over()`. Before you close a Colab runtime that copies to Drive,
-# run `course.leave_drive()`.*
+# *To train this stage from scratch, run `course.stage(2).start_over()`. Before you close a Colab runtime that copies to
+# Drive, run `course.leave_drive()`.*

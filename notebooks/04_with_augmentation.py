@@ -25,12 +25,12 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes, of which about 3 are computing on two CPU cores. You'll continue training on augmented images, find three
-# readings of one number in the report, and see which experiments it takes before you may say "because".*
+# *20 minutes, including about 3 of computing on two CPU cores. You'll continue training on augmented images, find three
+# ways to read one number in the report, and see which experiments you need before you can say "because".*
 #
-# The report continues with the network of stage 2: about 50 more epochs "together with the augmented images", and the
-# accuracy is 85 %. **The question: does the network now recognise images it has never seen, and is augmentation the
-# reason?**
+# The report continues with the network of stage 2: about 50 more epochs "together with the augmented images", and
+# accuracy reaches 85 %. **The question: does the network now recognise images it has never seen, and is augmentation
+# the reason?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -57,8 +57,8 @@ print(course.describe())
 # %% [markdown]
 # ## Keep training, on pictures that are never the same
 #
-# We load the network of stage 2 (it's trained first if you skipped notebook 03). The optimizer starts afresh, without
-# momentum. The report leaves open whether plain images were mixed in; its code trains on augmented images only, and so
+# We load the network of stage 2 (it's trained first if you skipped notebook 03). The optimizer starts fresh, without
+# momentum. The report doesn't say whether plain images were mixed in; its code trains on augmented images only, and so
 # do we. **Predict:** what will the running accuracy of the very first epoch be, near the old 100 % or near chance? And
 # will the held-out curve rise or fall?
 
@@ -91,7 +91,7 @@ keep(plot_history(histories, title="The whole experiment"), course.folder / "cur
 # ## Three readings of "85 %"
 #
 # The report doesn't say what its 85 % was measured on. It may be the running accuracy of the last epoch, printed by the
-# training loop; or an evaluation on augmented training images; or on plain ones. In our run, these are:
+# training loop; or an evaluation on augmented training images; or one on plain images. Here's what they are in our run:
 
 # %%
 readings = {
@@ -120,14 +120,14 @@ for number, measured in results["stages"].items():
 # %% [markdown]
 # ## Is augmentation the reason?
 #
-# After stage 3, the network has trained with augmentation; but it has also simply trained *longer*. Perhaps more epochs
-# alone would have done it? "After" isn't "because". Whoever claims a reason needs a **control**: an experiment that's
-# the same in everything but that reason.
+# In stage 3, the network has trained with augmentation, but it has also simply trained *longer*. Would more epochs
+# alone have done it? To say that augmentation is the reason, you need a **control**: an experiment that's the same in
+# every respect except augmentation.
 
 # %% [markdown]
 # ## Exercise: was it the augmentation?
 #
-# Stage 3 continued from stage 2, with augmentation, and the held-out accuracy rose. But stage 3 is also more
+# Stage 3 continued from stage 2, with augmentation, and the held-out accuracy rose. But stage 3 also means more
 # training. You can afford one more run: which one tells the two causes apart?
 #
 # - **a)** Measure the model of stage 2 on augmented training images.
@@ -138,7 +138,7 @@ for number, measured in results["stages"].items():
 #
 # <details><summary>Hint</summary>
 #
-# An experiment separates two causes if it has one of them and not the other, and everything else stays the same.
+# An experiment separates two causes if it includes one but not the other, and everything else stays the same.
 #
 # </details>
 
@@ -162,9 +162,9 @@ my_choice = ...
 checks.separating_experiment(my_choice)
 
 # %% [markdown]
-# Two controls were run with five seeds and stored with the course (`make seeds`): as many more *plain* epochs after
-# stage 2; and augmentation from the very first epoch, for as many epochs as both stages together. Lines are means,
-# bands go from the lowest to the highest seed in each epoch.
+# The course comes with two controls, run with five seeds (`make seeds`). The first continues after stage 2 for as many
+# epochs as stage 3, but on *plain* images. The second augments from the very first epoch, for as many epochs as both
+# stages together. Lines are means; bands span the lowest to the highest seed in each epoch.
 
 # %%
 from statistics import mean, stdev
@@ -211,35 +211,35 @@ if seeds:
     print(f"After equally many epochs, augmentation is ahead in {ahead} of {len(gains)} seeds,")
     print(f"by {min(gains):.0f} to {max(gains):.0f} points.")
     detour = mean(heldout("3")) - mean(heldout("augmented from scratch"))
-    print(f"The detour through stage 2 ends {detour:+.1f} points from augmentation from scratch.")
+    print(f"The detour through stage 2 makes a difference of {detour:+.1f} points to the mean.")
 
 # %% [markdown]
-# If the plain control stays where stage 2 ended, more training isn't the reason, and augmentation is, as a whole; which
-# part of it, this doesn't tell. The second control asks something else: was the detour through 100 % worth it, or does
-# augmentation from scratch get as far?
+# If the plain control stays where stage 2 ended, the reason is augmentation, not more training. This doesn't tell you
+# which part of the augmentation it is. The second control answers a different question: was the detour through 100 %
+# worth it, or does augmentation from scratch get just as far?
 #
 # ## Why does it work?
 #
-# In every epoch, each picture looks different, so there's little to memorise; what pays off is what all versions of all
-# pictures of a class have in common. It has a price: some crops show too little to tell the class, so running accuracy
-# can't reach 100 %. That isn't a fault.
+# Each picture looks different in every epoch, so there's little to memorise; what pays off is to learn what all
+# versions of all pictures of a class have in common. The price: some crops show too little to tell the class, so
+# running accuracy can't reach 100 %. That isn't a bug.
 #
-# The curves jump by several points from epoch to epoch. We think it's mostly because the learning rate is never
-# lowered, as in the report, so the last steps are as large as the first; and a few hundred images make a coarse ruler.
-# Compare tables and means, not single points.
+# The curves jump by several points from epoch to epoch. We think that's mostly because the learning rate is never
+# lowered, as in the report, so the last steps are as large as the first. Besides, a few hundred images give only a
+# coarse measurement. Compare tables and means, not single points.
 
 # %% [markdown]
 # ## Exercise: write the augmentation
 #
-# `my_batch` gets a list of PIL images and returns a batch, float32 (B, 3, 64, 64) in [-1, 1]. When training, each
-# image is augmented with the report's transforms: random resized crop, both flips, and a rotation by up to 90°, whose
-# empty corners are 0, mid-grey. Otherwise, images are only resized and normalised. You may use torchvision, but which
-# images get a draw of their own, and what's the right order?
+# `my_batch` gets a list of PIL images and returns a batch, float32 (B, 3, 64, 64) in [-1, 1]. When training, each image
+# is augmented with the report's transforms: random resized crop, both flips, and a rotation by up to 90°, whose empty
+# corners are 0, mid-grey. Otherwise, images are only resized and normalised. You can use torchvision, but think first:
+# which images need their own random values, and what's the right order?
 #
 # <details><summary>Hint</summary>
 #
 # Apply a `transforms.Compose` to one image at a time and `torch.stack` the results. A rotation fills corners with 0.
-# What does `Normalize(0.5, 0.5)` make of a 0 that's already there?
+# What does `Normalize(0.5, 0.5)` turn a 0 into?
 #
 # </details>
 
@@ -289,10 +289,10 @@ checks.augmentation(my_batch)
 # %% [markdown]
 # ## Recap
 #
-# Whether augmentation narrows the gap between training and held-out images is in the table; whether it's the *reason*
-# is in the controls. One number, 85 %, can mean three things: say what you measured, on which images, in which mode.
-# Next: which mistakes are left?
+# The table shows whether the gap between training and held-out images has narrowed; the controls show whether
+# augmentation is the *reason*. A number like 85 % can mean three things, so say what you measured, on which images, and
+# in which mode. Next: which mistakes are left?
 
 # %% [markdown]
-# *To train this stage anew, run `course.stage(3).start_over()`. Before you close a Colab runtime that copies to Drive,
-# run `course.leave_drive()`.*
+# *To train this stage from scratch, run `course.stage(3).start_over()`. Before you close a Colab runtime that copies to
+# Drive, run `course.leave_drive()`.*

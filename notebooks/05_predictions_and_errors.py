@@ -25,10 +25,11 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes. You'll write the report's `result.csv`, sort the network's mistakes, ask how sure it is when it's wrong,
-# and show it a photograph of your own.*
+# *10 minutes. You'll write the report's `result.csv`, sort the network's mistakes, check how sure it is when it's
+# wrong, and show it a photograph of your own.*
 #
-# One number hides what a network gets wrong. **The question: are its mistakes random, or do they have a pattern?**
+# A single accuracy doesn't show what a network gets wrong. **The question: are its mistakes random, or do they have a
+# pattern?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -55,8 +56,8 @@ print(course.describe())
 # %% [markdown]
 # ## `result.csv`
 #
-# The report's last step: predict every test image, plain, in eval mode, and write one row per image, sorted by the
-# number in its file name. The network of stage 3 is loaded; stages that aren't finished are trained first.
+# In its last step, the report predicts the class of every test image (plain, in eval mode) and writes one row per
+# image, sorted by the number in the file name. We load the network of stage 3; unfinished stages are trained first.
 
 # %%
 import course_lib
@@ -71,8 +72,8 @@ print("\n".join(result.read_text(encoding="utf-8").splitlines()[:4]))
 # %% [markdown]
 # ## Right and wrong
 #
-# From here on, we look at the held-out images, because we know their classes. ✓ and a thin frame: right. ✗ and a thick
-# dashed frame: wrong, with the true class below.
+# From here on, we look at the held-out images, because we know their classes. ✓ and a thin frame mean right; ✗ and a
+# thick dashed frame mean wrong, with the true class below.
 
 # %%
 from course_lib import keep, plot_predictions, predict
@@ -88,7 +89,7 @@ figure = plot_predictions(some.batch(range(12)), some.labels, probabilities[show
 keep(figure, course.folder / "predictions.png")
 
 # %% [markdown]
-# Browse all of them, filtered by right and wrong, class and confidence, with the three likeliest classes of each:
+# Browse all of them with their three likeliest classes, filtered by right and wrong, class and confidence:
 
 # %%
 from course_lib import browse_predictions
@@ -125,7 +126,7 @@ if course.data.name == "shapes" and wrong.any():
     print(f"In {neighbours:.0%} of the mistakes, the predicted colour is a direct neighbour of the true one.")
 
 # %% [markdown]
-# Are all classes equally hard? **Predict** how far the hardest and the easiest are apart.
+# Are all classes equally hard? **Predict** how far apart the hardest and the easiest class are.
 
 # %%
 from course_lib import plot_classes
@@ -135,13 +136,13 @@ keep(figure, course.folder / "accuracy-by-class.png")
 
 # %%
 few = int(images.labels.unique(return_counts=True)[1].min())
-print(f"The smallest class has {few} held-out images, so there a single image is worth {100 / few:.3g} points.")
+print(f"The smallest class has {few} held-out images, so a single image is worth {100 / few:.3g} points.")
 
 # %% [markdown]
 # ## Exercise: what share of the errors has the right colour?
 #
-# A generated class is a motif in a colour, and class = motif · 20 + colour. When the model errs, does it at least get
-# the colour right? Given the true classes and the predicted ones, two int64 tensors (n,), return the share of the
+# A generated class is a motif in a colour, and class = motif · 20 + colour. When the model is wrong, does it at least
+# get the colour right? Given the true and the predicted classes, two int64 tensors (n,), return the share of the
 # *errors* whose colour is right.
 #
 # <details><summary>Hint</summary>
@@ -187,17 +188,18 @@ if wrong.any() and not wrong.all():
     print(f"Of the mistakes, {(shares[wrong] > 0.9).float().mean():.0%} were made with a confidence above 90 %.")
     sure = shares > 0.9
     if sure.any():
-        print(f"Where its confidence is above 90 %, it is {shares[sure].mean():.0%} on average,")
-        print(f"and the network is right in {(~wrong)[sure].float().mean():.0%} of these cases.")
+        print(f"When confidence is above 90 %, it averages {shares[sure].mean():.0%},")
+        print(f"and the network is right {(~wrong)[sure].float().mean():.0%} of the time.")
 
 # %% [markdown]
 # If it's right less often than its mean confidence says, the network is **overconfident**: its probabilities aren't
-# **calibrated**. That's common. On training images that are right already, more confidence always lowers the loss;
-# nothing there shows that it isn't justified elsewhere.
+# **calibrated**. That's common: on training images that the network already gets right, more confidence always lowers
+# the loss, and nothing in training shows that it isn't justified on new images.
 #
 # ## A photograph of your own
 #
-# Enter a path; in Colab, upload the file first with the folder icon on the left. Leave it empty to see a test image.
+# Enter the path of an image; in Colab, upload it first with the folder icon on the left. Leave it empty to see a test
+# image.
 
 # %% cellView="form"
 # @title Your photograph
@@ -216,14 +218,14 @@ for share, category in zip(likely.tolist(), classes.tolist()):
 
 # %% [markdown]
 # The network always answers with one of *its* 80 classes, and the probabilities always add up to 100 %. If it has only
-# seen generated shapes and tells you that your dog is a vermilion net with 95 % confidence, it doesn't mean "95 %
-# sure". It means: "of all the answers I can give, this one fits least badly." There's no class "none of
-# these", and no training image that would have taught it one.
+# seen generated shapes and says with 95 % confidence that your dog is "vermilion nets", it isn't 95 % sure. It just
+# means that of all the answers it can give, this one is the least bad. There's no class "none of these", and no
+# training image that could have taught it one.
 #
 # ## Recap
 #
-# Mistakes have a pattern, and a confusion matrix shows it. Confidence is a number between 0 and 1, not a promise; check
-# how often it holds. And a classifier can't say "I don't know".
+# Mistakes have a pattern, and a confusion matrix shows it. Confidence isn't a promise, so check how often confident
+# predictions are right. And this classifier can't say "I don't know".
 
 # %% [markdown]
 # *Before you close a Colab runtime that copies to Drive, run `course.leave_drive()`.*

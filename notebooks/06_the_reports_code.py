@@ -25,16 +25,16 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes.* Afterwards, you can
+# *20 minutes.* Afterwards, you'll be able to
 #
 # - find the assumptions in code that already "works";
-# - measure what a fault costs instead of guessing;
-# - tell a fault that stops you from one that quietly lies to you, and know which one to fear.
+# - measure what a bug costs instead of guessing;
+# - tell a bug that stops you from one that quietly gives you wrong results, and know which one to fear.
 #
-# The report's code trained a model, so it isn't bad code. It has met one data set, one machine and one author, and it
-# fits all three. **What happens when it meets you?**
+# The report's code trained a model, so it isn't bad code. But it has only ever run on one data set and one machine, for
+# its author. **What happens when you run it?**
 #
-# Here are eight fragments, rewritten so that each shows one weak spot. Play fair: find the fault and predict its cost
+# Here are eight fragments, rewritten so that each shows one weak spot. Play fair: find the bug and predict its cost
 # *before* you unfold the answer or look at the next cell. One of the eight is a trap for the reviewer.
 
 # %% cellView="form"
@@ -60,8 +60,8 @@ course = open_course(data, preset, drive)
 print(course.describe())
 
 # %% [markdown]
-# The fragments read files, so we write some of the course's images into a temporary folder, in the report's layout.
-# On a CPU, everything runs in one thread, so that other programs don't spoil the timings.
+# The fragments read files, so we write some of the course's images to a temporary folder, in the report's layout. On a
+# CPU, everything runs in one thread, so that other programs don't spoil the timings.
 
 # %%
 import inspect
@@ -109,7 +109,7 @@ def seconds(function, *arguments):
 # %% [markdown]
 # ## 1. A data set
 #
-# It opens a picture, transforms it if you like, and returns it with its label. **Find the fault.** Who will meet it?
+# It opens a picture, transforms it if you like, and returns it with its label. **Find the bug.** Who will run into it?
 
 
 # %%
@@ -131,8 +131,8 @@ class Photos(Dataset):
 # %% [markdown]
 # <details><summary>What's wrong?</summary>
 #
-# The default, `transform=None`, is the one value that doesn't work: nothing gives `image` a value. The author always
-# passed a transform. And a crash is the lucky version: in a plain loop, `image` still holds the *previous* picture.
+# The default, `transform=None`, is the one value that doesn't work: `image` is never assigned. The author always passed
+# a transform. And if it crashes, you're lucky: in a plain loop, `image` still holds the *previous* picture.
 #
 # </details>
 
@@ -151,7 +151,7 @@ print(f"Ours: {tuple(image.shape)}, {image.dtype}\n{inspect.getsource(MyDataset.
 # %% [markdown]
 # ## 2. Loss and accuracy
 #
-# The report prints these two after each epoch. **Find the fault.** What will it print if 60 of 70 images are right?
+# The report prints these two after each epoch. **Find the bug.** What will it print if 60 of 70 images are right?
 
 
 # %%
@@ -168,9 +168,9 @@ def loss_and_accuracy(batches):
 # %% [markdown]
 # <details><summary>What's wrong?</summary>
 #
-# 32, 1250 and 40000 belong to one data set. Of 70 images, six are left for the last batch, and the seventh comparison
-# fails. With 64 images, nothing fails, and the result is merely wrong. The usual repair, averaging the batches'
-# accuracies, is wrong as well: those six images then weigh as much as 32.
+# 32, 1250 and 40000 fit only one data set. With 70 images, the last batch has just six, so the seventh comparison
+# fails. With 64 images, nothing fails, but the result is wrong. The usual fix, averaging the batches' accuracies, is
+# wrong as well: those six images then count as much as 32.
 #
 # </details>
 
@@ -183,10 +183,10 @@ print(f"64 of them: {loss_and_accuracy(batches[:2])[1]:.2%}. Correct: {right[:64
 print(f"Mean of the batches: {sum(map(torch.mean, right.split(32))) / 3:.1%}. Correct: {right.mean():.1%}")
 
 # %% [markdown]
-# ## 3. Our repair
+# ## 3. Our fix
 #
-# We count what we've seen, and a batch's mean loss weighs as much as its images. It's right now. **What's still wrong
-# with it**, and what share of a training step does that take here?
+# We count the images we've seen, and weight each batch's mean loss by its size. Now the results are right. **What's
+# still wrong**, and what share of a training step does it cost here?
 
 
 # %%
@@ -207,8 +207,8 @@ print(f"loss {mended(batches)[0]:.4f}, accuracy {mended(batches)[1]:.1%}")
 # <details><summary>What's wrong?</summary>
 #
 # `int(guesses[i] == labels[i])` hands a value to Python, and so does `.item()`. A GPU works through a queue that Python
-# fills in advance; before it can hand over a value, the queue must run empty, 33 times per batch. A CPU has no such
-# queue: you only pay for a slow loop.
+# fills in advance; before it can hand over a value, it has to finish the whole queue, and that happens 33 times per
+# batch. A CPU has no such queue, so you only pay for a slow loop.
 #
 # </details>
 
@@ -243,7 +243,8 @@ share = 100 * (slow - fast) / step
 print(f"Ours is {slow / fast:.0f} times as fast. That saves {share:.2g}% of a training step on this {device.type}.")
 
 # %% [markdown]
-# You need both numbers: how slow the loop is, and how much of your time it takes. The second says what to mend first.
+# You need both numbers: how slow the loop is, and how much of your time it takes. The second tells you what to fix
+# first.
 #
 # ## 4. Any device
 #
@@ -260,8 +261,9 @@ def prepare(model, weight=None):
 # %% [markdown]
 # <details><summary>What's wrong?</summary>
 #
-# `.cuda()` says "NVIDIA only", right after the code took care not to. Did you predict a crash? That's the trap: it
-# moves a module's tensors, and a plain `CrossEntropyLoss` has none. It fails once you give each class a weight.
+# `.cuda()` needs an NVIDIA GPU, and the line before it was careful not to. Did you predict a crash? That's the trap:
+# `.cuda()` moves a module's tensors, and a plain `CrossEntropyLoss` has none. It fails as soon as you give each class a
+# weight.
 #
 # </details>
 
@@ -274,11 +276,11 @@ criterion = nn.CrossEntropyLoss(torch.ones(80)).to(device)  # ours: choose a dev
 print(f"ours, with class weights: works on {criterion.weight.device.type}")
 
 # %% [markdown]
-# In a review, "it needs CUDA" would have convinced everyone. Run a fault before you report it.
+# In a review, "it needs CUDA" would have convinced everyone. Reproduce a bug before you report it.
 #
 # ## 5. Saving
 #
-# This runs after each epoch, and Colab may take the machine away at any moment. **Find two faults.** How long is the
+# This runs after each epoch, and Colab may take the machine away at any moment. **Find two bugs.** How long is the
 # optimizer's first step after a resume, compared with a run that wasn't interrupted?
 
 # %%
@@ -293,10 +295,10 @@ def end_of_epoch(model):
 # %% [markdown]
 # <details><summary>What's wrong?</summary>
 #
-# *In place:* the old file is emptied before the new one is complete. Die in between, and both are gone.
+# *In place:* the old file is emptied before the new one is complete. If the runtime dies in between, both are gone.
 #
-# *Only the weights:* momentum, the optimizer's memory of earlier gradients, is lost, and so are the number of the epoch
-# and the random state. A new optimizer starts from a standstill.
+# *Only the weights:* momentum, the optimizer's memory of earlier gradients, is lost, and so are the epoch number and
+# the random state. A new optimizer starts from a standstill.
 #
 # </details>
 
@@ -338,8 +340,8 @@ for name in ("the weights", "our checkpoint"):
 # %% [markdown]
 # ## 6. Predicting the test set
 #
-# `get_model(class, path)` builds a model and loads the file *if there is one*. **Find two faults.** Which of them will
-# you notice?
+# `get_model(class, path)` builds a model and loads the file *if there is one*. **Find two bugs.** Which one will you
+# notice?
 
 # %%
 from course_lib import plain_transform
@@ -361,10 +363,10 @@ def test():
 # <details><summary>What's wrong?</summary>
 #
 # `Photos` reads the training images and returns *labels*, so `names` is a tensor of numbers. `.split` fails after the
-# last image (tensors have one, too, hence the odd message), and all the work is lost.
+# last image (tensors have a `split`, too, hence the odd message), and all the work is lost.
 #
-# That's the harmless fault. Fragment 5 saved to `drive/model.pth`. Here, there's no `model.pth`, so you get a brand-new
-# model, no error, and a `result.csv` of pure guesses.
+# That's the harmless bug. Fragment 5 saved to `drive/model.pth`, but this one looks for `model.pth`, which doesn't
+# exist. So you get an untrained model, no error, and a `result.csv` full of guesses.
 #
 # </details>
 
@@ -395,8 +397,9 @@ def number(name):
 # %% [markdown]
 # <details><summary>What's wrong?</summary>
 #
-# Your `cat.jpg` doesn't start with a number, nor does `.DS_Store`, which every Mac leaves behind. `sorted` survives
-# both, but compares letter by letter, so 10 comes before 2: match rows by position, and you get the wrong images.
+# Your `cat.jpg` doesn't start with a number, and neither does `.DS_Store`, which every Mac leaves behind. `sorted`
+# copes with both, but compares character by character, so 10 comes before 2. If you then match rows by position, you
+# get the wrong images.
 #
 # </details>
 
@@ -418,8 +421,8 @@ print(inspect.getsource(natural_order))
 # %% [markdown]
 # ## 8. Feeding the model
 #
-# Every image is right: opened, decoded, cropped, flipped, rotated. **Where does this waste time**, in an epoch of
-# 40,000 images? By which factor?
+# Every image comes out right: opened, decoded, cropped, flipped, rotated. **Where does this waste time** in an epoch of
+# 40,000 images, and by what factor?
 
 # %%
 from course_lib import augmented_transform
@@ -434,8 +437,8 @@ def image_by_image():
 # %% [markdown]
 # <details><summary>What's wrong?</summary>
 #
-# Each epoch decodes every file again, although only the augmentation changes, and augments image by image in Python,
-# while a GPU waits. On a mounted Google Drive, opening the files takes even longer.
+# Each epoch decodes every file again, although only the augmentation changes, and augments image by image in Python
+# while the GPU waits. On a mounted Google Drive, opening the files takes even longer.
 #
 # </details>
 
@@ -455,9 +458,9 @@ print(f"{len(few) / slow:,.0f} images/s; ours: {len(few) / fast:,.0f} images/s, 
 print(f"Training on this {device.type} uses up {32 / step:,.0f} images/s.")
 
 # %% [markdown]
-# ## What would you mend first?
+# ## What would you fix first?
 #
-# Three of the eight show up on the clock. **Rank them before you look.** Is ours always the faster one?
+# Three of the eight cost time. **Rank them before you look.** Is our version always the faster one?
 
 # %%
 from course_lib import keep
@@ -488,30 +491,31 @@ def plot_costs():
 keep(plot_costs(), course.folder / "costs.png")
 
 # %%
-print(f"Mending {first!r} saves {gains[first]:.1f} s per epoch. The training steps alone take {step * 1250:.0f} s.")
+print(f"Fixing {first!r} saves {gains[first]:.1f} s per epoch. The training steps alone take {step * 1250:.0f} s.")
 print("Ours is slower here:", ", ".join(what for what in gains if gains[what] < 0) or "nowhere")
 scratch.cleanup()
 
 # %% [markdown]
-# A checkpoint holds the optimizer, too, waits for the disk, and is read back: more work than a bare `torch.save`.
-# Safety may cost something, as long as you know how much. And before you mend anything for a GPU, measure there: the
-# training steps shrink, and what the GPU has to wait for doesn't.
+# Our checkpoint also contains the optimizer, waits for the disk, and is read back, which is more work than a bare
+# `torch.save`. Safety may cost something, as long as you know how much. And before you fix anything for a GPU, measure
+# on one: training steps take less time there, but whatever the GPU has to wait for doesn't.
 #
 # ## Recap
 #
-# Each fault is an assumption that held for one author, once:
+# Each bug is an assumption that held for the author:
 #
-# | | assumed | a habit against it |
+# | | the assumption | a habit that helps |
 # |---|---|---|
 # | 1 | everybody passes a transform | run your own defaults |
 # | 2 | 40,000 images in batches of 32 | count; try a size that doesn't divide evenly |
-# | 3 | reading a number is free | stay on the device, read once |
-# | 4 | everybody has CUDA; and the reviewer: without it, `.cuda()` always fails | run it before you say so |
-# | 5 | the machine stays alive | after each line, ask: what if it ends *here*? |
+# | 3 | reading a number is free | stay on the device, and read once |
+# | 4 | everybody has CUDA; and the reviewer's: without it, `.cuda()` always fails | run it before you report it |
+# | 5 | the machine stays alive | after each line, ask: what if it dies *here*? |
 # | 6 | somebody will notice that a file is missing | fail early and loudly |
-# | 7 | all files are named like mine | try the names you don't like |
-# | 8 | it's fast enough | measure, then mend the largest |
+# | 7 | all files are named like mine | try awkward names |
+# | 8 | it's fast enough | measure, then fix the biggest cost |
 #
-# - A crash is the friendly kind of fault. Fear the ones that return a result: 2, the momentum in 5, the path in 6.
-# - A ninth fault is in no line, because it's *missing*: a seed, without which no run can be repeated, and held-out
-#   images, without which no figure tells learning from memorising. No tool finds that. A reader who asks does.
+# - A crash is the friendly kind of bug. Fear the ones that return a result: 2, the momentum in 5, the path in 6.
+# - The ninth bug isn't in any line, because it's what's *missing*: a seed, without which you can't repeat a run, and
+#   held-out images, without which you can't tell learning from memorising. No tool will find that for you; you have to
+#   ask.

@@ -25,12 +25,12 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes, of which about 4 are computing on two CPU cores. You'll split a batch between two processes, find out
-# which layer notices, and train on as many GPUs as there are.*
+# *10 minutes, including about 4 of computing on two CPU cores. You'll split a batch in two, find out which layer
+# notices, and train on as many GPUs as you have.*
 #
-# If one GPU isn't enough, several can share the work. Each holds a copy of the network and computes the gradient of its
-# part of every batch; the gradients are averaged, and every copy takes the same step. **The question: is that the same
-# training?**
+# If one GPU isn't enough, several can share the work. Each holds a copy of the network and computes the gradient for
+# its part of every batch; the gradients are averaged, and every copy takes the same step. **The question: is that the
+# same as training on one GPU?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -94,19 +94,19 @@ if apart["training"] > 1000 * apart["eval"]:
 
 # %% [markdown]
 # In training mode, batch norm normalises with the mean and variance *of the batch*. Each half has its own, and with N
-# processes, they are estimated from 32/N images instead of 32: a bit more noise in every step. All other layers treat
-# each image on its own. `course.experiment("sync", sync_batch_norm=True)` makes the processes exchange their means and
-# variances, so that they're those of the whole batch again; that works on GPUs only, and every layer then waits for the
-# slowest process.
+# processes, they're estimated from 32/N images instead of 32, which makes every step a bit noisier. All other layers
+# process each image on its own. `course.experiment("sync", sync_batch_norm=True)` makes the processes share their means
+# and variances, so they all normalise over the whole batch again; that works only on GPUs, and every batch norm then
+# waits for the slowest process.
 #
 # ## The same notebook, several processes
 #
 # PyTorch's `torchrun` starts a script several times, and `DistributedDataParallel` averages the gradients. Our
 # notebooks are scripts, too, so the next cell trains the first epochs of stage 2 with notebook 03: on all GPUs (Kaggle
 # has two), or with two processes on the CPU. Together, they see the same images in the same order as one process would;
-# the first one writes the files and shows the progress. It's a run of its own, in a folder of its own. ■ saves it and
-# stops it; then, or if a process dies, the same cell resumes, with as many processes as you like. **Predict:** will the
-# loss of the first epoch be the same as with one process?
+# only the first one writes files and shows progress. The run has its own folder. ■ saves and stops it. To resume, even
+# after a process has died, run the cell again, with as many processes as you like. **Predict:** will the loss of the
+# first epoch be the same as with one process?
 
 # %%
 import os
@@ -133,8 +133,8 @@ if job.returncode:
     raise RuntimeError("The training failed; the reason is above. Run this cell again to resume.")
 
 # %% [markdown]
-# Here are the same epochs, trained by one process: your own, if you've run notebook 03, or else those of the run that's
-# stored with the course.
+# Here are the same epochs, trained by one process. They come from your own run if you've run notebook 03, and otherwise
+# from the run stored with the course.
 
 # %%
 import json
@@ -156,21 +156,21 @@ runs = {who: history for who, history in runs.items() if history}
 keep(plot_runs(runs, "loss", "The same batches, by one process or shared"), home / "shared.png")
 
 # %% [markdown]
-# Close, but not the same: other batch statistics, other gradients. Does it matter in the end? One run can't tell;
-# [benchmarks/README.md](../benchmarks/README.md#several-processes) has three seeds of each.
+# Close, but not the same: different batch statistics give different gradients. Does it matter in the end? One run can't
+# tell you; [benchmarks/README.md](../benchmarks/README.md#several-processes) has three seeds of each.
 #
 # ## Several computers
 #
-# Run the same command on each of them; they meet at an address of the first one:
+# Run the same command on each of them, with the address of the first one:
 #
 # ```
 # torchrun --nnodes=2 --nproc-per-node=1 --rdzv-backend=c10d --rdzv-endpoint=first-computer:29500 \
 #     notebooks/03_without_augmentation.py
 # ```
 #
-# All of them need the same `COURSE_HOME`, on a disk that they share.
+# All of them need the same `COURSE_HOME`, on a shared disk.
 #
 # ## Recap
 #
-# The mean over a batch can be split, so gradients can be shared out and averaged. Batch norm is the exception: its
-# statistics depend on who else is in the batch.
+# The mean over a batch can be split, so each process can compute the gradient for its share, and the gradients are
+# averaged. Batch norm is the exception: its statistics depend on which other images are in the batch.

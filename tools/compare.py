@@ -1,8 +1,8 @@
 """Measure the report's claims and the ingredients of a better recipe, one change at a time (`make compare`).
 
 Every variant trains a new model on the same images, for the same number of epochs. On the lecture's generated images,
-that's done with three seeds, at 32 × 32 pixels to save time. Of a larger data set, 100 training images per class are
-trained on and 25 others are measured: its held-out images aren't touched, so that a recipe can be chosen by this.
+it does that with three seeds, at 32 × 32 pixels to save time. On a larger data set, it trains on 100 training images of
+each class and measures on 25 others; the held-out images stay untouched, so you can use this to choose a recipe.
 """
 
 import json
@@ -63,7 +63,7 @@ def parts(course):
 
 
 def measure(course, name, seed):
-    """The history of a variant, trained with this seed; or what was measured before."""
+    """The history of a variant trained with this seed, read from disk if it has been measured before."""
     _, epochs, plan = PLAN[course.preset]
     changes = {"model_class": MyModel} | plan | VARIANTS[name]
     model_class, block = changes.pop("model_class"), changes.pop("block", None)
@@ -73,7 +73,7 @@ def measure(course, name, seed):
 
 
 def late(history):
-    """Held-out accuracy: the mean of the last three epochs, since at a constant rate single epochs jump."""
+    """Held-out accuracy, averaged over the last three epochs: at a constant rate, it jumps from epoch to epoch."""
     return mean(entry["heldout_accuracy"] for entry in history[-3:])
 
 

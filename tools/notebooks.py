@@ -1,4 +1,4 @@
-"""The notebooks as files: the sources there are, what an `.ipynb` keeps, and what it doesn't."""
+"""The notebooks as files: finding the sources, and what an `.ipynb` keeps and what it doesn't."""
 
 import hashlib
 from collections import Counter
@@ -60,7 +60,7 @@ def as_source(notebook):
 
 
 def as_notebook(notebook):
-    """The text of the `.ipynb`: without what means something only in the session that made it.
+    """The text of the `.ipynb`, without anything that only means something in the session that made it.
 
     That is widgets and progress bars (stored without their state, they'd be an "Invalid Notebook" on GitHub and in
     Colab), scripts, warnings, and times of execution. Parts of the printed text that stood around them are joined.

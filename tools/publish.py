@@ -1,7 +1,7 @@
 """Write the repository's address into setup cells and Colab badges:  python -m tools.publish owner/name
 
 A notebook's badge is the paragraph below the line `<!-- colab -->` in its first Markdown cell; README.md has one, too,
-which opens the first notebook. Before the first `publish`, the notebooks say there how to do without (UNPUBLISHED).
+which opens the first notebook. Before the first `publish`, the notebooks say there how to open them without a badge.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def badge(repository, path):
 
 
 def publish(repository):
-    """Write all notebooks and README.md; raises ValueError with a sentence, before anything is written."""
+    """Write all notebooks and README.md. Raises ValueError before anything is written."""
     if not re.fullmatch(f"{OWNER}/{NAME}", repository, re.IGNORECASE | re.ASCII):
         raise ValueError(f"{repository!r} isn't an address on GitHub of the form owner/name.")
     texts = {}

@@ -27,7 +27,7 @@ class NotebookFailed(CourseError):
 def execute(source, target):
     """Execute a notebook from its `.py` in a fresh kernel, showing what it prints, and write it to `target`.
 
-    Raises NotebookFailed; what was executed until then is written all the same.
+    Raises NotebookFailed; whatever was executed before that is still written.
     """
     notebook = from_source(source)
     # A backend that was chosen for scripts would keep the figures out of the notebook.
@@ -41,9 +41,9 @@ def execute(source, target):
             resources={"metadata": {"path": os.getcwd()}},
         ).execute(env=environment)
     except CellExecutionError as error:
-        raise NotebookFailed(f"{source.name} stopped at a cell: {error.ename}: {error.evalue}") from None
+        raise NotebookFailed(f"A cell of {source.name} failed: {error.ename}: {error.evalue}") from None
     except DeadKernelError:
-        raise NotebookFailed(f"{source.name}: its kernel died (is memory full?). Run it again to resume.") from None
+        raise NotebookFailed(f"{source.name}: its kernel died (out of memory?). Run it again to resume.") from None
     finally:
         write_text(target, as_notebook(notebook))
 

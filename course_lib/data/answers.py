@@ -13,7 +13,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".ti
 
 @contextmanager
 def data_error(what, advice):
-    """Turn any exception, and damaged bytes lead to all kinds, into a DataError: "what (exception). advice"."""
+    """Turn any exception (damaged bytes raise all kinds) into a DataError: "what (exception). advice"."""
     try:
         yield
     except Exception as error:

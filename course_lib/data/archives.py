@@ -47,11 +47,11 @@ class Files(ExitStack):
     def read(self, name):
         """The bytes of a file; for any thread. Raises DataError if it's missing, damaged or larger than MAX_FILE."""
         if name not in self.names:
-            raise DataError(f"{self.path.name} has no {name}, but {', '.join([*self.names][:9]) or 'no files'}.")
+            raise DataError(f"{self.path.name} has no {name}; it has {', '.join([*self.names][:9]) or 'no files'}.")
         size, read = self.names[name]
         with data_error(f"{self.path.name}: {name} can't be read", "Copy the data here again."):
             if size > MAX_FILE:
-                raise ValueError(f"its {size / 1e6:,.0f} MB are too many for an image")
+                raise ValueError(f"at {size / 1e6:,.0f} MB, it's too large for an image")
             return read()
 
 

@@ -1,7 +1,7 @@
 """The image bank: every image of a data set decoded once, as uint8 pixels in one memory-mapped file.
 
 The file is a NumPy `.npy` array (images, side, side, 3), a second one of labels, widths and heights, and JSON: names, a
-digest of the content. It appears whole or not at all, and is rebuilt when its source has changed.
+digest of the content. It's written completely or not at all, and rebuilt when its source has changed.
 """
 
 import hashlib
@@ -88,7 +88,7 @@ class Bank:
 
 
 def open_data(data, settings, home):
-    """Open a data set at settings.size as a Bank; it's decoded first if that's new or the source has changed.
+    """Open a data set at settings.size as a Bank, decoding it first if it's new or its source has changed.
 
     data: a name in `data_manifest.json`, or the path of a folder or archive. settings: size, seed, images_per_class.
     home: the folder for banks/ and data/. Raises DataError for anything wrong with the data.
@@ -113,7 +113,7 @@ def from_file(path, side):
 
 
 def build_bank(source, side, path, mark=""):
-    """Decode all images of `source` into `path`, squeezed to side × side as by the report's Resize; or DataError."""
+    """Decode all images of `source` into `path`, squeezed to side × side like the report's Resize; raises DataError."""
     rows = [(i, *row) for part in (source.train, source.test) for i, row in enumerate(part)]
     numbers, digest = [], hashlib.sha256()
     if source.skipped:

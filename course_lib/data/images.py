@@ -7,7 +7,7 @@ from .answers import data_error
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # others, such as PostScript, would start programs
 MAX_PIXELS = 80_000_000  # more counts as a decompression bomb (Pillow itself only warns from 89 million on)
-_ADVICE = f"Put a {', '.join(FORMATS)} file there, or remove it and its row."
+_ADVICE = f"Replace it with an image ({', '.join(FORMATS)}), or remove it and its row."
 
 
 def upright_rgb(file, name):

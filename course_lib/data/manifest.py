@@ -1,4 +1,4 @@
-"""`data_manifest.json`: which data sets there are, and how each one gets onto this machine."""
+"""`data_manifest.json`: which data sets there are, and how to get each one onto this machine."""
 
 import json
 import re
@@ -50,4 +50,4 @@ def _fetch(entry, folder):
         except (OSError, RuntimeError, HTTPException) as error:
             print(f"{address}: {error}", flush=True)
     advice = f"Download it with a browser (see {entry['source']}) and save it as {path}."
-    raise DataError(f"{path.name} couldn't be downloaded; each mirror's problem is printed above. {advice}")
+    raise DataError(f"{path.name} couldn't be downloaded; each mirror's error is printed above. {advice}")

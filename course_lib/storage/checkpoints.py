@@ -1,4 +1,4 @@
-"""Checkpoints: written completely, verified by the digest in their own names, and kept two deep.
+"""Checkpoints: written completely, verified by the digest in their names; the last two are kept.
 
 `checkpoint-00012-0013792-<digest>.pt` is the state after 12 whole epochs and 13,792 images of the next. The digest is
 that of the file's bytes, so a damaged file gives itself away, here and on Google Drive.
@@ -14,7 +14,7 @@ import torch
 from .files import remove, write_bytes
 
 PATTERN = "checkpoint-*.pt"
-KEPT = 2  # how many there are: if the newest one is damaged, there is the one before
+KEPT = 2  # how many are kept: if the newest one is damaged, there's the one before
 EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs at most
 
 

@@ -20,7 +20,7 @@ from ..errors import CourseError, SettingsError
 
 
 def join(batch_size):
-    """Join the other processes, if torchrun started any. Raises SettingsError if they are too many."""
+    """Join the other processes, if torchrun started any. Raises SettingsError if there are too many."""
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         return
     sys.excepthook = _show_once
@@ -69,8 +69,8 @@ def require_agreement(value, device):
     digest = zlib.crc32(repr(value).encode())
     if add_up(torch.tensor(digest, device=device)) != ranks() * digest:
         raise SettingsError(
-            "The processes disagree about the data, the settings, or how far the stage is. Give all computers the same "
-            "COURSE_ variables, with a COURSE_HOME on a disk that they share."
+            "The processes disagree about the data, the settings, or how far the stage has got. Give all computers the "
+            "same COURSE_ variables, with a COURSE_HOME on a shared disk."
         )
 
 

@@ -35,7 +35,7 @@ def mount():
 
 
 class Drive:
-    """A copy on Google Drive of a run's folder. local, remote: the two folders. identity: the run's, as JSON."""
+    """The copy of a run's folder on Google Drive. local, remote: the two folders. identity: the run's, as JSON."""
 
     opened = []  # all copies, also of experiments
 
@@ -49,7 +49,7 @@ class Drive:
         Drive.opened.append(self)
 
     def restore(self):
-        """Copy what Drive alone has, or has got further. Raises DiskError, OSError, CheckpointError (another run's)."""
+        """Copy what's only on Drive, or further there. Raises DiskError, OSError, CheckpointError (another run's)."""
         with self._lock:
             self._compare()
             files, further = _files(self.remote), set()
@@ -71,9 +71,9 @@ class Drive:
                 self._copy()
                 problem = None
             except Exception as error:
-                problem = f"Drive isn't up to date. Training continues, and copying is retried. {error}"
+                problem = f"The copy on Drive isn't up to date. Training continues, and the copy is retried. {error}"
             if bool(problem) != bool(self._problem):
-                tqdm.write(problem or "Drive is back and up to date.")
+                tqdm.write(problem or "The copy on Drive is up to date again.")
             self._problem = problem
             return not problem
 

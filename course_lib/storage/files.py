@@ -43,7 +43,7 @@ def replacing(path, mode="wb", expected=None, **options):
             raise OSError("it reads back differently")
         os.replace(temporary, path)
     except OSError as error:
-        advice = "What was there before is still there. Free some space, or set COURSE_HOME to another folder."
+        advice = "Nothing was overwritten. Free some space, or set COURSE_HOME to another folder."
         raise DiskError(f"{path} can't be written ({error.strerror or error}). {advice}") from error
     finally:
         if temporary.exists():

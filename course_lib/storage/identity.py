@@ -1,4 +1,4 @@
-"""What makes a run this run: the record that is compared before anything is loaded, copied or overwritten."""
+"""A run's identity: the record that is compared before anything is loaded, copied or overwritten."""
 
 import hashlib
 import json
@@ -40,9 +40,9 @@ def model_identity(model):
 
 
 def code_digest(function):
-    """A digest that changes if a function is edited."""
+    """A digest that changes if a function's code is edited, but not with its docstring or comments."""
     code = function.__code__
-    constants = [value for value in code.co_consts if not hasattr(value, "co_code")]
+    constants = [value for value in code.co_consts if not hasattr(value, "co_code") and value != function.__doc__]
     return digest_of(repr((code.co_code, code.co_names, constants)).encode())[:8]
 
 
@@ -79,7 +79,7 @@ def read_run(folder, identity):
 def require_same(found, expected, where, advice):
     """Raise CheckpointError that names all differences if `found`, the record of a run in `where`, isn't `expected`."""
     if differences := "; ".join(_differences(found, expected)):
-        raise CheckpointError(f"{where} is another run's: {differences}. Nothing was changed. {advice}")
+        raise CheckpointError(f"{where} belongs to another run: {differences}. Nothing was changed. {advice}")
 
 
 def _differences(found, expected, name=""):

@@ -66,7 +66,7 @@ class Run:
             yield self.epoch + 1
 
     def steps(self, batches):
-        """Hand out `batches`. After each step, stop if you pressed ■, and save if two minutes have passed."""
+        """Yield `batches`. After each step, stop if you pressed ■, and save if two minutes have passed."""
         start = time.monotonic()
         for images, labels in batches:
             batch = batch_end(self.seen, self.course.settings.batch_size, self.images) - self.seen
@@ -148,7 +148,7 @@ class Run:
         state = checkpoints.load(path)
         if self.identity["starts from"] == weights_digest(state["model"]):  # `train` again, with the model it left
             self.identity["starts from"] = state["identity"]["starts from"]
-        advice = f"To train this stage from the start, run course.stage({number}).start_over()."
+        advice = f"To train this stage from scratch, run course.stage({number}).start_over()."
         require_same(state["identity"], self.identity, path, advice)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -189,7 +189,7 @@ class Run:
         if not self.sums.isfinite().all() or not weights_finite or self._scale < 1:
             raise DivergedError(
                 f"The loss is no longer a finite number (stage {self.stage.number}, epoch {self.epoch + 1}): lower the "
-                "learning rate. Nothing was saved since it happened; the last good checkpoint is still there."
+                "learning rate. Nothing has been saved since; the last good checkpoint is still there."
             )
 
 
