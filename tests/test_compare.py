@@ -13,7 +13,7 @@ from tools import compare
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What is asked of `trial`, which trains nothing here: a list of (images, model, options)."""
+    """What is asked of `trial`, which trains nothing here: a list of (images, (model's class, block), options)."""
     calls = []
 
     def trial(course, images, *, model, **options):
@@ -22,6 +22,7 @@ def asked(monkeypatch):
         return [{"loss": 1.0, "heldout_accuracy": accuracy}] * options["epochs"]
 
     monkeypatch.setattr(compare, "trial", trial)
+    monkeypatch.setattr(compare, "get_model", lambda model_class, seed, block=None: (model_class, block))
     monkeypatch.setattr(compare, "trained_model", lambda course, stage: linear_model())
     return calls
 
@@ -36,13 +37,14 @@ def test_the_variants_are_trained_at_equal_budget(course, asked):
     images, (heldout, *_) = asked[0][0], (options["heldout"] for _, _, options in asked)
     assert all(images.names == others.names for others, _, _ in asked)
     assert all(heldout.names == options["heldout"].names for _, _, options in asked)
-    plain, (_, model, options) = asked[0][2], asked[len(compare.VARIANTS)]  # with the next seed
-    assert type(model) is MyModel and options | {"seed": 0} == plain
+    (_, model, plain), (_, same_model, options) = asked[0], asked[len(compare.VARIANTS)]  # with the next seed
+    assert model == same_model == (MyModel, None)
+    assert options | {"seed": 0, "heldout": None} == plain | {"heldout": None}
 
 
 def test_two_variants_never_ask_for_the_same_training(course, asked):
     compare.measure_all(course)
-    differences = [(str(model), {**options, "heldout": None}) for _, model, options in asked]
+    differences = [(model, options | {"heldout": None}) for _, model, options in asked]
     assert all(one != other for i, one in enumerate(differences) for other in differences[:i])
 
 
@@ -59,6 +61,7 @@ def test_held_out_images_of_a_large_data_set_stay_untouched(course, asked, monke
 def test_what_is_measured_is_stored_after_each_variant(environment, asked, tmp_path, monkeypatch):
     environment(PRESET="smoke")
     monkeypatch.setattr(compare, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(compare, "stage_2_on_transforms", lambda course: {"plain": 1.0})
     monkeypatch.setattr(compare, "VARIANTS", dict(list(compare.VARIANTS.items())[:2]))
     asked_before = []
     monkeypatch.setattr(compare, "late", lambda history: asked_before.append(len(compare.stored_runs())) or 0)

@@ -57,8 +57,8 @@ class Images:
     def of_each_class(self, first, last, seed=0):
         """Images number `first` to `last - 1` of each class, shuffled, always the same for a seed."""
         shuffled = draws.order(seed, 0, 0, len(self))
-        labels = self.labels[shuffled]
-        return self.subset(np.concatenate([shuffled[labels == category][first:last] for category in labels.unique()]))
+        labels = self.labels[shuffled].numpy()
+        return self.subset(np.concatenate([shuffled[labels == category][first:last] for category in np.unique(labels)]))
 
     def batch(self, indices):
         """uint8 (B, side, side, 3), on the pixels' device. indices: int64 (B,), positions in these images."""
