@@ -57,8 +57,8 @@ print(course.describe())
 # ## The rules
 #
 # Each comparison changes one thing and keeps everything else: the same images, the same number of epochs, the same
-# draws. A network that was lucky once proves nothing, so on the course's generated images every variant is trained with
-# three seeds. Accuracy is measured on images that weren't trained on; because single epochs jump at a constant learning
+# draws. A network that was lucky once proves nothing, so on the course's generated images a variant is trained with
+# several seeds. Accuracy is measured on images that weren't trained on; since single epochs jump at a constant learning
 # rate, we take the mean of the last three.
 #
 # All of it takes hours on a CPU, so it was measured once and stored. Tick the box to do it again: what's finished is
@@ -72,11 +72,10 @@ from tools import compare
 
 everything = {course.data.name: compare.measure_all(course)} if measure_again else compare.stored_runs()
 for name, found in everything.items():
-    histories = found["runs"]["plain"]
-    size = found["size"]
+    runs, size = found["runs"], found["size"]
     print(
-        f"{name}: {found['trained']:,} training images at {size} × {size} pixels, {len(histories[0])} epochs, "
-        f"{found['measured']:,} measured images, {len(histories)} seed{'s' * (len(histories) > 1)}"
+        f"{name}: {found['trained']:,} images of {size} × {size} pixels to train on, {found['measured']:,} to measure; "
+        f"{len(runs)} of {len(compare.VARIANTS)} variants, up to {max(map(len, runs.values()), default=0)} seeds"
     )
 
 # %% [markdown]
@@ -89,6 +88,11 @@ from math import sqrt
 from statistics import mean
 
 from course_lib import plot_runs
+
+
+def measured(*names):
+    """The data sets on which all these variants were measured: (name, what was found)."""
+    return [(name, found) for name, found in everything.items() if {*names} <= {*found["runs"]}]
 
 
 def compared(found, one, other):
@@ -104,7 +108,7 @@ def compared(found, one, other):
 
 def report(one, other):
     """Print the comparison of two variants on each data set."""
-    for name, found in everything.items():
+    for name, found in measured(one, other):
         gains, verdict = compared(found, one, other)
         shares = [100 * mean(map(compare.late, found["runs"][variant])) for variant in (one, other)]
         print(
@@ -115,7 +119,7 @@ def report(one, other):
 
 def curves(names, quantity, title):
     """One figure per data set: the variants' histories."""
-    for name, found in everything.items():
+    for name, found in measured(*names):
         display(plot_runs({variant: found["runs"][variant] for variant in names}, quantity, f"{title} ({name})"))
 
 
@@ -167,7 +171,7 @@ curves(transforms, "heldout_accuracy", "Augmentation from scratch")
 # %%
 for name in [*transforms[1:], "half plain, half augmented"]:
     report(name, "plain")
-for name, found in everything.items():
+for name, found in measured("plain", "augmented"):
     for variant in ("plain", "augmented"):
         final = mean(history[-1]["train_accuracy"] for history in found["runs"][variant])
         late = mean(map(compare.late, found["runs"][variant]))
@@ -216,7 +220,7 @@ for name, entries in norms.items():
 
 # %%
 curves(["plain", "without short-cut"], "loss", "The short-cut")
-for name, found in everything.items():
+for name, found in measured("plain", "without short-cut"):
     ours, without = (
         mean(history[-1]["loss"] for history in found["runs"][variant]) for variant in ("plain", "without short-cut")
     )
@@ -257,7 +261,7 @@ for name, (weights, multiplications) in costs.items():
 names = ["plain", "two 3×3 convolutions"]
 curves(names, "heldout_accuracy", "The bottleneck")
 report(*names)
-for name, found in everything.items():
+for name, found in measured(*names):
     speeds = [mean(entry["images_per_second"] for entry in found["runs"][variant][0]) for variant in names]
     print(f"{name}: {speeds[0]:.0f} images/s with the bottleneck, {speeds[1]:.0f} with two 3×3 convolutions.")
 saved = costs["two 3×3 convolutions"][1] / costs["plain"][1]

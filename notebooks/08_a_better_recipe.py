@@ -100,7 +100,8 @@ from tools import compare
 
 measured = compare.stored_runs().values()
 found = next((found for found in measured if found["data"]["name"] == course.data.name), None)
-found = found or compare.measure_all(course)  # hours on a CPU
+if not found or "all four" not in found["runs"]:
+    found = compare.measure_all(course)  # hours on a CPU
 shares = {
     name: [100 * compare.late(history) for history in histories]
     for name, histories in found["runs"].items()

@@ -98,6 +98,7 @@ def measure_all(course, after_each=lambda found: None):
     trained, measured = map(len, parts(course))
     found = {"trained": trained, "measured": measured, "size": plan.get("size", course.settings.size), "runs": {}}
     found["stage_2"] = stage_2_on_transforms(course)
+    after_each(found)
     for seed in range(seeds):
         for name in VARIANTS:
             history = measure(course, name, seed)
@@ -114,7 +115,7 @@ def stored_runs(name="compare.json"):
 
 
 def main():
-    """Measure all variants, and write `results/<data>/compare.json` after each of them."""
+    """Measure all variants, and write what is there to `results/<data>/compare.json` after each of them."""
     try:
         course = open_course()
         about = {key: value for key, value in read_results(course).items() if key not in ("seed", "stages")}
