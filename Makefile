@@ -21,7 +21,7 @@ reproduce: .venv/run-installed
 
 test: .venv/test-installed
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 seeds: .venv/run-installed
 	$(BIN)/python -m tools.seeds

@@ -11,6 +11,7 @@ import torch
 from tiny import BATCH, EPOCHS
 
 from course_lib import experiment, open_course
+from course_lib.data.bank import open_data
 from course_lib.storage import checkpoints
 
 # Always the same examples, so that a red build stays red; no time limit, since a machine may be busy.
@@ -23,7 +24,15 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("course")
 
+# Files of few tests that take long, because they start many processes: first, so that all workers end together.
+FIRST = ["test_notebooks", "test_jupyterlab", "test_benchmarks", "test_distributed", "test_colab", "test_site"]
+
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore ■
+
+
+def pytest_collection_modifyitems(items):
+    """Called by pytest: put the tests in FIRST first."""
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
 
 
 @pytest.fixture
@@ -41,11 +50,22 @@ def environment(tmp_path, monkeypatch):
     return set_variables
 
 
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """Where the generated data and its bank are kept, so that they're made once and not by every test."""
+    return tmp_path_factory.mktemp("drawn")
+
+
 @pytest.fixture
-def course(environment, monkeypatch):
-    """A Course of the smoke preset, on the CPU in fp32 whatever the machine has, that keeps everything in tmp_path."""
+def course(environment, drawn, monkeypatch):
+    """A Course of the smoke preset, on the CPU in fp32 whatever the machine has; its runs are kept in tmp_path."""
     environment(PRESET="smoke", PRECISION="fp32")
     monkeypatch.setattr(experiment, "best_device", lambda: torch.device("cpu"))
+
+    def open_drawn_data(data, settings, home):
+        return open_data(data, settings, drawn if data == "shapes" else home)
+
+    monkeypatch.setattr(experiment, "open_data", open_drawn_data)
     return open_course()
 
 

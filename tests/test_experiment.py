@@ -57,7 +57,7 @@ def test_the_environment_wins_over_the_form(opened, environment):
     assert (opened[0][0], course.preset) == ("mine.zip", "smoke")
     assert (course.settings.seed, course.settings.size, course.precision.name) == (7, 48, "bf16")
     assert course.epochs == PRESETS["smoke"][1] | {2: 9, 3: 9}  # stage 1 is a check, and keeps its own
-    assert [course.stage(number).epochs for number in (1, 2, 3)] == [2, 9, 9]
+    assert [course.stage(number).epochs for number in (1, 2, 3)] == [1, 9, 9]
 
 
 def test_what_the_environment_leaves_out_or_empty_comes_from_the_form(opened, environment):
@@ -128,7 +128,7 @@ def test_a_number_of_numpys_is_as_good_as_one_of_pythons(course, pythons, other)
     """And a list is as good as a tuple: the checkpoint can be loaded, and is the same run's."""
     for changes in (other, pythons):
         stage = course.experiment("changed", **changes).stage(1)
-        assert len(train(linear_model(), noise_images(), stage, augmented=False)) == 2
+        assert len(train(linear_model(), noise_images(), stage, augmented=False)) == 1
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "/x"])

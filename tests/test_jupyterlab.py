@@ -187,97 +187,95 @@ def inputs(path):
     return notebook
 
 
-@pytest.mark.parametrize("folder", [".", "notebooks"])
-def test_saving_a_notebook_changes_nothing_but_its_outputs(folder, lab, page, checkout, tmp_path):
-    stored = checkout / "notebooks" / "00_data.ipynb"
+@contextmanager
+def opened(page, address, stored):
+    """A notebook in JupyterLab. Saving it, at once and in the end, changes nothing but its outputs."""
     source = stored.with_suffix(".py")
     pair(source, stored)
     before, text = inputs(stored), source.read_bytes()
-    notebook = Notebook(page, lab(folder).format(stored.name))
+    notebook = Notebook(page, address.format(stored.name))
     notebook.save()
     saved = stored.read_bytes()
-    assert inputs(stored) == before and source.read_bytes() == text
     pair(source, stored)
     assert stored.read_bytes() == saved  # `make pair` has nothing to add
-
-    notebook.run_all()
-    notebook.finished()
-    picture = notebook.panel.locator(".jp-RenderedImage img").last
-    assert picture.evaluate("image => image.naturalWidth") > 100
-    page.screenshot(path=tmp_path / "page.png")
-    browse_classes_and_augmentations(notebook, tmp_path)
+    yield notebook
     notebook.save()
     assert inputs(stored) == before and source.read_bytes() == text
 
 
-def browse_classes_and_augmentations(notebook, tmp_path):
-    """Operate both explorers of notebook 00."""
-    classes, augmented = notebook.panel.locator(".widget-html img").all()
-    with changing(classes):
-        notebook.choose("class", "33: ")
-    with changing(augmented):
-        notebook.slide("rotate", ["ArrowLeft"] * 5)
-    with changing(augmented):
-        notebook.panel.get_by_role("button", name="draw again").click()
-    assert notebook.panel.locator(COMPLAINTS).count() == 0
-    for name, image in (("classes", classes), ("augmented", augmented)):
-        image.scroll_into_view_if_needed()
-        notebook.page.screenshot(path=tmp_path / f"{name}.png")
+def test_classes_and_augmentations_are_browsed(lab, page, checkout, tmp_path):
+    with opened(page, lab("notebooks"), checkout / "notebooks" / "00_data.ipynb") as notebook:
+        notebook.run_all()
+        notebook.finished()
+        picture = notebook.panel.locator(".jp-RenderedImage img").last
+        assert picture.evaluate("image => image.naturalWidth") > 100
+        page.screenshot(path=tmp_path / "page.png")
+        classes, augmented = notebook.panel.locator(".widget-html img").all()
+        with changing(classes):
+            notebook.choose("class", "33: ")
+        with changing(augmented):
+            notebook.slide("rotate", ["ArrowLeft"] * 5)
+        with changing(augmented):
+            notebook.panel.get_by_role("button", name="draw again").click()
+        assert notebook.panel.locator(COMPLAINTS).count() == 0
+        for name, image in (("classes", classes), ("augmented", augmented)):
+            image.scroll_into_view_if_needed()
+            page.screenshot(path=tmp_path / f"{name}.png")
 
 
-def test_predictions_are_browsed(lab, page, tmp_path):
-    notebook = Notebook(page, lab(".").format("05_predictions_and_errors.ipynb"))
-    notebook.run_all()
-    notebook.finished()
-    page.screenshot(path=tmp_path / "page.png")
-    picture, caption = notebook.panel.locator(".widget-html img"), notebook.panel.locator(".widget-html").nth(-2)
-    expect(caption).to_contain_text("80 images; page 1 of 7")
-    with changing(picture):
-        notebook.slide("page", ["ArrowRight"])
-    expect(caption).to_contain_text("page 2 of 7")
-    with changing(picture):
-        notebook.panel.get_by_role("button", name="wrong").click()
-    expect(caption).to_contain_text("page 1 of")
-    with changing(picture):
-        notebook.choose("true class", "7: ")
-    expect(caption).to_contain_text("1 images; page 1 of 1")
-    assert notebook.panel.locator(COMPLAINTS).count() == 0
-    with changing(picture):
-        notebook.choose("true class", "any")
-    picture.scroll_into_view_if_needed()
-    page.screenshot(path=tmp_path / "predictions.png")
+def test_predictions_are_browsed(lab, page, checkout, tmp_path):
+    with opened(page, lab("notebooks"), checkout / "notebooks" / "05_predictions_and_errors.ipynb") as notebook:
+        notebook.run_all()
+        notebook.finished()
+        page.screenshot(path=tmp_path / "page.png")
+        picture, caption = notebook.panel.locator(".widget-html img"), notebook.panel.locator(".widget-html").nth(-2)
+        expect(caption).to_contain_text("80 images; page 1 of 7")
+        with changing(picture):
+            notebook.slide("page", ["ArrowRight"])
+        expect(caption).to_contain_text("page 2 of 7")
+        with changing(picture):
+            notebook.panel.get_by_role("button", name="wrong").click()
+        expect(caption).to_contain_text("page 1 of")
+        with changing(picture):
+            notebook.choose("true class", "7: ")
+        expect(caption).to_contain_text("1 images; page 1 of 1")
+        assert notebook.panel.locator(COMPLAINTS).count() == 0
+        with changing(picture):
+            notebook.choose("true class", "any")
+        picture.scroll_into_view_if_needed()
+        page.screenshot(path=tmp_path / "predictions.png")
 
 
-def test_training_is_seen_stopped_in_one_line_and_resumed_by_the_same_cell(lab, page, tmp_path):
+def test_training_is_seen_stopped_in_one_line_and_resumed_by_the_same_cell(lab, page, checkout, tmp_path):
     address = lab(".", epochs=1000)  # nothing here trains to the end
-    notebook = Notebook(page, address.format("03_without_augmentation.ipynb"))
-    training = notebook.cells.filter(has_text="history = train(model")
-    notebook.run_all()  # which jumps to the last cell
-    figure = training.locator(".jp-RenderedImage img")
-    expect(figure).to_be_in_viewport(ratio=0.99)
-    with changing(figure):
-        pass
-    expect(figure).to_be_in_viewport(ratio=0.99)
-    page.screenshot(path=tmp_path / "training.png")
-    notebook.stop()
-    error = training.locator(COMPLAINTS)
-    expect(error).to_have_text(re.compile(r"^\s*Stopped: [^\n]+\s*$"))
-    notebook.ready()
-    page.screenshot(path=tmp_path / "stopped.png")
-    later = notebook.cells.evaluate_all(
-        "cells => cells.slice(1 + cells.findIndex(cell => cell.textContent.includes('history = train(model')))"
-        ".map(cell => cell.querySelector('.jp-InputPrompt').textContent)"
-    )
-    assert later and {prompt.replace(" ", "") for prompt in later} == {"[]:"}
-    assert notebook.panel.locator(".progress-bar-danger:visible, .jp-mod-danger:visible").count() == 0
-    reached = re.search(r"in epoch \d+", error.inner_text())[0]
+    with opened(page, address, checkout / "notebooks" / "03_without_augmentation.ipynb") as notebook:
+        training = notebook.cells.filter(has_text="history = train(model")
+        notebook.run_all()  # which jumps to the last cell
+        figure = training.locator(".jp-RenderedImage img")
+        expect(figure).to_be_in_viewport(ratio=0.99)
+        with changing(figure):
+            pass
+        expect(figure).to_be_in_viewport(ratio=0.99)
+        page.screenshot(path=tmp_path / "training.png")
+        notebook.stop()
+        error = training.locator(COMPLAINTS)
+        expect(error).to_have_text(re.compile(r"^\s*Stopped: [^\n]+\s*$"))
+        notebook.ready()
+        page.screenshot(path=tmp_path / "stopped.png")
+        later = notebook.cells.evaluate_all(
+            "cells => cells.slice(1 + cells.findIndex(cell => cell.textContent.includes('history = train(model')))"
+            ".map(cell => cell.querySelector('.jp-InputPrompt').textContent)"
+        )
+        assert later and {prompt.replace(" ", "") for prompt in later} == {"[]:"}
+        assert notebook.panel.locator(".progress-bar-danger:visible, .jp-mod-danger:visible").count() == 0
+        reached = re.search(r"in epoch \d+", error.inner_text())[0]
 
-    training.locator(".cm-content").click()
-    notebook.menu("Run", re.compile("^Run Selected Cell$|^Run Selected Cell and Do"))
-    expect(training).to_contain_text(f"Resuming stage 2 {reached}")
-    assert error.count() == 0
-    with changing(figure):
-        pass
-    page.screenshot(path=tmp_path / "resumed.png")
-    notebook.stop()
-    expect(error).to_have_count(1)
+        training.locator(".cm-content").click()
+        notebook.menu("Run", re.compile("^Run Selected Cell$|^Run Selected Cell and Do"))
+        expect(training).to_contain_text(f"Resuming stage 2 {reached}")
+        assert error.count() == 0
+        with changing(figure):
+            pass
+        page.screenshot(path=tmp_path / "resumed.png")
+        notebook.stop()
+        expect(error).to_have_count(1)

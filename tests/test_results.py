@@ -35,13 +35,13 @@ FINAL = ["train_plain", "train_augmented", "heldout_plain"]
 
 @pytest.fixture
 def course(course):
-    """Tiny models and images in place of the report's."""
+    """Tiny models and images in place of the report's, and two epochs of stage 1."""
     train, heldout = noise_images(40), noise_images(12, seed=1)
     data = replace(course.data, train=train, heldout=heldout, test=heldout, split="12 of noise")
     with pytest.MonkeyPatch.context() as patch:
         for module in (loops, adopt):
             patch.setattr(module, "MyModel", lambda block: conv_model())
-        yield replace(course, data=data)
+        yield replace(course, data=data, epochs=course.epochs | {1: 2})
 
 
 def train_and_record(course, number):
