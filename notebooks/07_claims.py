@@ -81,8 +81,8 @@ for name, found in everything.items():
 # %% [markdown]
 # When does a claim hold? With several seeds, we compare seed by seed: a variant is better if it's ahead in *every* one.
 # (Even that isn't proof: of two equally good variants, one is ahead in all of three seeds in a quarter of the cases.)
-# With only one seed, we ask whether the difference is more than chance: the accuracy of *n* images has a standard error of
-# √(p(1 − p)/n), and a difference of less than two standard errors decides nothing.
+# With only one seed, we ask whether the difference is more than chance: the accuracy of *n* images has a standard error
+# of √(p(1 − p)/n), and a difference of less than two standard errors decides nothing.
 
 # %%
 from math import sqrt
