@@ -57,7 +57,7 @@ print(course.describe())
 # %% [markdown]
 # ## Four ingredients, named beforehand
 #
-# If you try enough changes, one will look good by chance. So we name four, each for a reason, before we measure any:
+# If you try enough changes, one will look good by chance. So we name four before we measure any, each for a reason:
 #
 # 1. **A milder augmentation.** The report crops down to 8 % of an image, turns it upside down and rotates it by up to
 #    90°. No photograph of the test set looks like that. Milder: crops of 35 % or more, horizontal flips, no rotation.
@@ -98,8 +98,8 @@ from statistics import mean
 
 from tools import compare
 
-measured = compare.stored_runs().values()
-found = next((found for found in measured if found["data"]["name"] == course.data.name), None)
+comparisons = compare.stored_runs().values()
+found = next((found for found in comparisons if found["data"]["name"] == course.data.name), None)
 if not found or "all four" not in found["runs"]:
     found = compare.measure_all(course)  # hours on a CPU
 shares = {
@@ -148,10 +148,12 @@ model = get_model(MyModel, seed=better.settings.seed)
 history = train(model, better.data.train, stage, augmented=True, heldout=few_heldout(better), live=live_curve(stage))
 
 # %%
-from course_lib import measure, record, table
+from course_lib import measure, record
 
 results = record(stage, model, history, measure(model, better))
-print(table(results))  # "stage 2": the first one that trains on all images
+measured = results["stages"]["2"]
+for name, share in measured["final"].items():
+    print(f"{share:6.1%} of {measured['measured_on'][name]}")
 
 # %%
 from math import sqrt
