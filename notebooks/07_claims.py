@@ -103,8 +103,8 @@ def compared(found, one, other):
     doubtful = 0
     if len(pairs) == 1:
         doubtful = 200 * sqrt(sum(share * (1 - share) for share in pairs[0]) / found["measured"])
-    verdict = "is ahead" if min(gains) > doubtful else "is behind" if max(gains) < -doubtful else "isn't clearly ahead"
-    return gains, verdict
+    ahead = one if min(gains) > doubtful else other if max(gains) < -doubtful else None
+    return gains, f"“{ahead}” is better" if ahead else "no clear difference"
 
 
 def report(one, other):
@@ -113,8 +113,8 @@ def report(one, other):
         gains, verdict = compared(found, one, other)
         shares = [100 * mean(map(compare.late, found["runs"][variant])) for variant in (one, other)]
         print(
-            f"{name}: “{one}” {verdict}: {shares[0]:.1f} % against {shares[1]:.1f} % for “{other}”, held out; "
-            f"{', '.join(f'{gain:+.1f}' for gain in gains)} points."
+            f"{name}: “{one}” {shares[0]:.1f} %, “{other}” {shares[1]:.1f} % held out, "
+            f"{', '.join(f'{gain:+.1f}' for gain in gains)} points: {verdict}."
         )
 
 
