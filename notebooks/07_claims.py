@@ -28,8 +28,8 @@
 # *30 minutes, almost no computing: the comparisons are stored with the course. You'll test five claims of the report,
 # one change at a time, and learn what it takes to write "held" below one.*
 #
-# The report gives four reasons for the way its network is built, and says how deep it is. It gives hardly any figures
-# for them. **The question: which of the five survive a measurement?**
+# The report gives reasons for four of its choices, and says how deep its network is. It hardly backs them with figures.
+# **The question: which of the five claims survive a measurement?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -56,13 +56,13 @@ print(course.describe())
 # %% [markdown]
 # ## The rules
 #
-# Each comparison changes one thing and keeps everything else: the same images, the same number of epochs, the same
-# draws. A network that was lucky once proves nothing, so on the course's generated images a variant is trained with
-# several seeds. Accuracy is measured on images that weren't trained on; since single epochs jump at a constant learning
-# rate, we take the mean of the last three.
+# Each comparison changes one thing and keeps everything else: the same images, the same number of epochs, the same seed
+# for everything random. A network that was lucky once proves nothing, so `make compare` trains each variant with three
+# seeds on the generated images; the next cell says how many are stored. Accuracy is measured on images that weren't
+# trained on; since it jumps from epoch to epoch at a constant learning rate, we average the last three epochs.
 #
-# All of it takes hours on a CPU, so it was measured once and stored. Tick the box to do it again: what's finished is
-# kept, and a second run continues there.
+# All of it takes hours on a CPU, so it was measured once and stored. Tick the box to do it again: finished variants are
+# kept, and a second run reuses them.
 
 # %% cellView="form"
 # @title Use the stored measurements, or measure again
@@ -75,20 +75,24 @@ for name, found in everything.items():
     runs, size = found["runs"], found["size"]
     print(
         f"{name}: {found['trained']:,} images of {size} × {size} pixels to train on, {found['measured']:,} to measure; "
-        f"{len(runs)} of {len(compare.VARIANTS)} variants, up to {max(map(len, runs.values()), default=0)} seeds"
+        f"{len(runs)} of {len(compare.VARIANTS)} variants, seeds of each: {max(map(len, runs.values()), default=0)}"
     )
 
 # %% [markdown]
 # When does a claim hold? With several seeds, we compare seed by seed: a variant is better if it's ahead in *every* one.
 # (Even that isn't proof: of two equally good variants, one is ahead in all of three seeds in a quarter of the cases.)
-# With only one seed, we ask whether the difference is more than chance: the accuracy of *n* images has a standard error
-# of √(p(1 − p)/n), and a difference of less than two standard errors decides nothing.
+# With only one seed, we can't see how much luck there is in the training. We can at least ask whether the choice of the
+# measured images explains a difference: the accuracy p of *n* images has a standard error of √(p(1 − p)/n), and for a
+# difference, you add the squares of both under the root. Less than two standard errors decides nothing; more means
+# "better in this run".
 
 # %%
 from math import sqrt
 from statistics import mean
 
 from course_lib import plot_runs
+
+label = {}  # other names for variants
 
 
 def measured(*names):
@@ -104,16 +108,20 @@ def compared(found, one, other):
     if len(pairs) == 1:
         doubtful = 200 * sqrt(sum(share * (1 - share) for share in pairs[0]) / found["measured"])
     ahead = one if min(gains) > doubtful else other if max(gains) < -doubtful else None
-    return gains, f"“{ahead}” is better" if ahead else "no clear difference"
+    run = "" if len(pairs) > 1 else " in this run"
+    return gains, f"“{label.get(ahead, ahead)}” is better{run}" if ahead else "no clear difference"
 
 
 def report(one, other):
     """Print the comparison of two variants on each data set."""
+    first, second = label.get(one, one), label.get(other, other)
+    if not measured(one, other):
+        print(f"“{first}” and “{second}”: not measured yet.")
     for name, found in measured(one, other):
         gains, verdict = compared(found, one, other)
         shares = [100 * mean(map(compare.late, found["runs"][variant])) for variant in (one, other)]
         print(
-            f"{name}: “{one}” {shares[0]:.1f} %, “{other}” {shares[1]:.1f} % held out, "
+            f"{name}: “{first}” {shares[0]:.1f} %, “{second}” {shares[1]:.1f} % held out, "
             f"{', '.join(f'{gain:+.1f}' for gain in gains)} points: {verdict}."
         )
 
@@ -121,7 +129,8 @@ def report(one, other):
 def curves(names, quantity, title):
     """One figure per data set: the variants' histories."""
     for name, found in measured(*names):
-        display(plot_runs({variant: found["runs"][variant] for variant in names}, quantity, f"{title} ({name})"))
+        runs = {label.get(variant, variant): found["runs"][variant] for variant in names}
+        display(plot_runs(runs, quantity, f"{title} ({name})"))
 
 
 # %% [markdown]
@@ -149,9 +158,9 @@ print(f"“Over 50 layers” {verdict}, unless you count batch normalisation, to
 # %% [markdown]
 # ## Claim A: augmentation works against overfitting
 #
-# The report augments with three things at once: a random crop of 8 to 100 % of the area, flips, and a rotation by up to
-# 90°. After stage 2, which saw plain images only, it measured 50 % on augmented training images. **Predict:** which of
-# the three confuses the network of stage 2 most?
+# The report augments with three things at once: a random crop of 8 to 100 % of the area, horizontal and vertical flips,
+# and a rotation by up to 90° either way. After stage 2, which saw plain images only, it measured 50 % on augmented
+# training images. **Predict:** which of the three confuses the network of stage 2 most?
 
 # %%
 for name, found in everything.items():
@@ -160,10 +169,9 @@ for name, found in everything.items():
         print(f"{accuracy:7.1%}  {transform}")
 
 # %% [markdown]
-# A network can't ignore what it has never seen changing. Now let networks train with the transforms. All start from
-# scratch: one sees plain images, three get one of the transforms, the last gets all.
-# **Predict:** which of the five is best on held-out images after these few epochs, and which learns its training images
-# fastest?
+# A network doesn't learn to ignore a change that it has never seen. Now let networks train with the transforms. All
+# start from scratch: one sees plain images, three get one of the transforms, one gets all three. (The table adds one
+# that gets half of its images plain.) **Predict:** which of these five is best on held-out images after so few epochs?
 
 # %%
 transforms = ["plain", "crop alone", "flips alone", "rotation alone", "augmented"]
@@ -172,32 +180,34 @@ curves(transforms, "heldout_accuracy", "Augmentation from scratch")
 # %%
 for name in [*transforms[1:], "half plain, half augmented"]:
     report(name, "plain")
-for name, found in measured("plain", "augmented"):
-    for variant in ("plain", "augmented"):
+for name, found in measured(*transforms):
+    for variant in transforms:
         final = mean(history[-1]["train_accuracy"] for history in found["runs"][variant])
         late = mean(map(compare.late, found["runs"][variant]))
         print(f"{name}, {variant}: {final:.0%} of training images right (running), {late:.0%} of held-out ones.")
 
 # %% [markdown]
-# Compare the two percentages of a line. A network that has hardly begun to fit its training images can't overfit them,
-# and an augmented epoch is harder than a plain one. Does a larger budget change the verdict? Notebook 04 has five seeds
-# of 74 epochs at 64 × 64 pixels (`make seeds`):
+# Compare the two percentages of a line. If the first isn't clearly higher, the network doesn't overfit yet, and there's
+# nothing for augmentation to cure. Does longer training change the verdict? `make seeds` trained the networks of
+# notebook 04 on larger images and for more epochs (so two things differ from the runs above):
 
 # %%
-seeds = compare.stored_runs("seeds.json")["shapes-lecture"]["seeds"].values()
+seeds = [*compare.stored_runs("seeds.json")["shapes-lecture"]["seeds"].values()]
+epochs = len(seeds[0]["augmented from scratch"]["epochs"])
 gains = [
     100 * (run["augmented from scratch"]["final"]["heldout_plain"] - run["more plain epochs"]["final"]["heldout_plain"])
     for run in seeds
 ]
 verdict = "holds" if min(gains) > 0 else "doesn't hold" if max(gains) < 0 else "depends on the seed"
-print(f"After 74 epochs, augmentation gains {', '.join(f'{gain:+.0f}' for gain in gains)} points: claim A {verdict}.")
+print(f"After {epochs} epochs, augmentation gains {', '.join(f'{gain:+.0f}' for gain in gains)} points.")
+print(f"With that budget, claim A {verdict}.")
 
 # %% [markdown]
 # A comparison at equal budget always says: *at this budget*.
 #
-# ## Claim B: without the short-cut, the loss is ten times higher
+# ## Claim B: without the short-cut, the loss is over ten times larger
 #
-# `plain_block` is `res_block` without the addition:
+# `plain_block` is `res_block` without the addition. It's compared with the report's network; both see plain images.
 
 # %%
 import inspect
@@ -231,10 +241,15 @@ for name, entries in norms.items():
     print(f"{name}: the first layer's gradient is {entries[0]['gradient'] / entries[-1]['gradient']:.0f} × the last's")
 
 # %% [markdown]
-# If the curve rises towards the first layers, the gradients don't vanish: batch norm sees to that. They *explode*, and
-# a learning rate that suits the last layers is far too large for the first. Does that show in the training?
+# The axis is logarithmic, and layer 1 is next to the image. Read the figure from right to left, the way gradients
+# travel: a curve that falls on its way means vanishing gradients, one that rises means *exploding* ones. Compare how
+# steeply the two rise. If gradients explode, a learning rate that suits the last layers may be too large for the first.
+# Does the network without short-cuts train worse?
 
 # %%
+from math import log
+
+label = {"plain": "the report's network"}
 curves(["plain", "without short-cut"], "loss", "The short-cut")
 for name, found in measured("plain", "without short-cut"):
     ours, without = (
@@ -242,7 +257,8 @@ for name, found in measured("plain", "without short-cut"):
     )
     verdict = "holds" if without > 10 * ours else "doesn't hold as stated"
     print(f"{name}: loss {without:.2f} without the short-cut, {ours:.2f} with it: {without / ours:.1f} ×.")
-    print(f"“Over ten times larger” {verdict} at this budget.")
+    print(f"“Over ten times larger” {verdict} at this budget. Guessing costs ln 80 = {log(80):.2f}, so a network that")
+    print(f"learns nothing is ten times worse only than one whose loss is below {log(80) / 10:.2f}.")
 report("plain", "without short-cut")
 
 # %% [markdown]
@@ -278,10 +294,11 @@ names = ["plain", "two 3×3 convolutions"]
 curves(names, "heldout_accuracy", "The bottleneck")
 report(*names)
 saved = costs["two 3×3 convolutions"][1] / costs["plain"][1]
-print(f"The bottleneck needs {saved:.1f} times fewer multiplications.")
+print(f"Without the bottleneck, it takes {saved:.1f} times as many multiplications.")
 
 # %% [markdown]
-# Multiplications aren't seconds: a processor is better at some layers than at others. So we time a training step.
+# Multiplications aren't seconds: a processor is better at some layers than at others. So we time a training step,
+# roughly.
 
 # %%
 import time
@@ -306,9 +323,9 @@ print(f"{seconds[0]:.3f} s with the bottleneck, {seconds[1]:.3f} s without: {sec
 # ## Claim D: doubling the channels makes the network better
 #
 # From `conv2` to `conv5`, the report's network halves the image three times and doubles the channels each time, from
-# 128 to 1,024. `ConstantWidth` has 256 channels everywhere. You've just seen its cost: about as many multiplications,
-# but far fewer weights, since more of the work is done on large images. **Predict:** which one is better, and would
-# you have guessed it from the number of weights?
+# 128 to 1,024. In `ConstantWidth`, every block ends with 256 channels. You've just seen its cost: about as many
+# multiplications, but far fewer weights, since more of the work is done on large images. **Predict:** which one is
+# better, and would you have guessed it from the number of weights?
 
 # %%
 names = ["plain", "constant width"]
@@ -316,11 +333,15 @@ curves(names, "heldout_accuracy", "Doubling the channels")
 report(*names)
 
 # %% [markdown]
+# On images of 32 × 32 pixels, `conv5` works on a single pixel, where width is of little use. What you've just seen is
+# claim D *at that size*; the report's images have 224 × 224 pixels, and there the answer may differ.
+#
 # ## Try it: a claim of your own
 #
 # A variant is one call. This one asks whether a tenth of the learning rate is better in two epochs; change what you
 # like (`lr`, `momentum`, `batch_size`, `weight_decay`, `label_smoothing`, `augmented`, …), or give it a `model` of your
-# own. **Predict** first, then run it.
+# own. **Predict** first, then run it. (Label smoothing and augmentation change what the loss measures: with those,
+# train longer and compare `heldout_accuracy`.)
 
 # %%
 from course_lib import few_heldout, trial
