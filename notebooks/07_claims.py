@@ -56,10 +56,11 @@ print(course.describe())
 # %% [markdown]
 # ## The rules
 #
-# Each comparison changes one thing and keeps everything else: the same images, the same number of epochs, the same seed
-# for everything random. A network that was lucky once proves nothing, so `make compare` trains each variant with three
-# seeds on the generated images; the next cell says how many are stored. Accuracy is measured on images that weren't
-# trained on; since it jumps from epoch to epoch at a constant learning rate, we average the last three epochs.
+# Every variant is compared with the *baseline*: the report's network, trained on plain images. It changes one thing and
+# keeps everything else: the same images, the same number of epochs, the same seed for everything random. A network that
+# was lucky once proves nothing, so `make compare` trains each variant with three seeds on the generated images; the
+# next cell says how many are stored. Accuracy is measured on images that weren't trained on; since it jumps from epoch
+# to epoch at a constant learning rate, we average the last three epochs.
 #
 # All of it takes hours on a CPU, so it was measured once and stored. Tick the box to do it again: finished variants are
 # kept, and a second run reuses them.
@@ -69,8 +70,9 @@ print(course.describe())
 measure_again = False  # @param {type: "boolean"}
 
 from tools import compare
+from tools.stored import kept
 
-everything = {course.data.name: compare.measure_all(course)} if measure_again else compare.stored_runs()
+everything = {course.data.name: compare.measure_all(course)} if measure_again else kept("compare.json")
 for name, found in everything.items():
     runs, size = found["runs"], found["size"]
     print(
@@ -92,8 +94,6 @@ from statistics import mean
 
 from course_lib import plot_runs
 
-label = {}  # other names for variants
-
 
 def measured(*names):
     """The data sets on which all these variants were measured: (name, what was found)."""
@@ -109,19 +109,18 @@ def compared(found, one, other):
         doubtful = 200 * sqrt(sum(share * (1 - share) for share in pairs[0]) / found["measured"])
     ahead = one if min(gains) > doubtful else other if max(gains) < -doubtful else None
     run = "" if len(pairs) > 1 else " in this run"
-    return gains, f"“{label.get(ahead, ahead)}” is better{run}" if ahead else "no clear difference"
+    return gains, f"“{ahead}” is better{run}" if ahead else "no clear difference"
 
 
 def report(one, other):
     """Print the comparison of two variants on each data set."""
-    first, second = label.get(one, one), label.get(other, other)
     if not measured(one, other):
-        print(f"“{first}” and “{second}”: not measured yet.")
+        print(f"“{one}” and “{other}”: not measured yet.")
     for name, found in measured(one, other):
         gains, verdict = compared(found, one, other)
         shares = [100 * mean(map(compare.late, found["runs"][variant])) for variant in (one, other)]
         print(
-            f"{name}: “{first}” {shares[0]:.1f} %, “{second}” {shares[1]:.1f} % held out, "
+            f"{name}: “{one}” {shares[0]:.1f} %, “{other}” {shares[1]:.1f} % held out, "
             f"{', '.join(f'{gain:+.1f}' for gain in gains)} points: {verdict}."
         )
 
@@ -129,7 +128,7 @@ def report(one, other):
 def curves(names, quantity, title):
     """One figure per data set: the variants' histories."""
     for name, found in measured(*names):
-        runs = {label.get(variant, variant): found["runs"][variant] for variant in names}
+        runs = {variant: found["runs"][variant] for variant in names}
         display(plot_runs(runs, quantity, f"{title} ({name})"))
 
 
@@ -170,16 +169,17 @@ for name, found in everything.items():
 
 # %% [markdown]
 # A network doesn't learn to ignore a change that it has never seen. Now let networks train with the transforms. All
-# start from scratch: one sees plain images, three get one of the transforms, one gets all three. (The table adds one
-# that gets half of its images plain.) **Predict:** which of these five is best on held-out images after so few epochs?
+# start from scratch: the baseline, three that get one of the transforms, and one that gets all three. (The table adds
+# one that gets half of its images plain.) **Predict:** which of these five is best on held-out images after so few
+# epochs?
 
 # %%
-transforms = ["plain", "crop alone", "flips alone", "rotation alone", "augmented"]
+transforms = ["baseline", "crop alone", "flips alone", "rotation alone", "augmented"]
 curves(transforms, "heldout_accuracy", "Augmentation from scratch")
 
 # %%
 for name in [*transforms[1:], "half plain, half augmented"]:
-    report(name, "plain")
+    report(name, "baseline")
 for name, found in measured(*transforms):
     for variant in transforms:
         final = mean(history[-1]["train_accuracy"] for history in found["runs"][variant])
@@ -192,7 +192,7 @@ for name, found in measured(*transforms):
 # notebook 04 on larger images and for more epochs (so two things differ from the runs above):
 
 # %%
-seeds = [*compare.stored_runs("seeds.json")["shapes-lecture"]["seeds"].values()]
+seeds = [*kept("seeds.json")["shapes-lecture"]["seeds"].values()]
 epochs = len(seeds[0]["augmented from scratch"]["epochs"])
 gains = [
     100 * (run["augmented from scratch"]["final"]["heldout_plain"] - run["more plain epochs"]["final"]["heldout_plain"])
@@ -207,7 +207,7 @@ print(f"With that budget, claim A {verdict}.")
 #
 # ## Claim B: without the short-cut, the loss is over ten times larger
 #
-# `plain_block` is `res_block` without the addition. It's compared with the report's network; both see plain images.
+# `plain_block` is `res_block` without the addition. Both see plain images.
 
 # %%
 import inspect
@@ -249,17 +249,16 @@ for name, entries in norms.items():
 # %%
 from math import log
 
-label = {"plain": "the report's network"}
-curves(["plain", "without short-cut"], "loss", "The short-cut")
-for name, found in measured("plain", "without short-cut"):
+curves(["baseline", "without short-cut"], "loss", "The short-cut")
+for name, found in measured("baseline", "without short-cut"):
     ours, without = (
-        mean(history[-1]["loss"] for history in found["runs"][variant]) for variant in ("plain", "without short-cut")
+        mean(history[-1]["loss"] for history in found["runs"][variant]) for variant in ("baseline", "without short-cut")
     )
     verdict = "holds" if without > 10 * ours else "doesn't hold as stated"
     print(f"{name}: loss {without:.2f} without the short-cut, {ours:.2f} with it: {without / ours:.1f} ×.")
     print(f"“Over ten times larger” {verdict} at this budget. Guessing costs ln 80 = {log(80):.2f}, so a network that")
     print(f"learns nothing is ten times worse only than one whose loss is below {log(80) / 10:.2f}.")
-report("plain", "without short-cut")
+report("baseline", "without short-cut")
 
 # %% [markdown]
 # ## Claim C: the bottleneck saves computing
@@ -282,7 +281,7 @@ def cost(model):
 
 
 costs = {
-    "plain": cost(get_model(MyModel)),
+    "baseline": cost(get_model(MyModel)),
     "two 3×3 convolutions": cost(get_model(MyModel, block=two_conv_block)),
     "constant width": cost(get_model(ConstantWidth)),
 }
@@ -290,10 +289,10 @@ for name, (weights, multiplications) in costs.items():
     print(f"{weights / 1e6:5.1f} million weights, {multiplications / 1e9:.2f} billion multiplications  {name}")
 
 # %%
-names = ["plain", "two 3×3 convolutions"]
+names = ["baseline", "two 3×3 convolutions"]
 curves(names, "heldout_accuracy", "The bottleneck")
 report(*names)
-saved = costs["two 3×3 convolutions"][1] / costs["plain"][1]
+saved = costs["two 3×3 convolutions"][1] / costs["baseline"][1]
 print(f"Without the bottleneck, it takes {saved:.1f} times as many multiplications.")
 
 # %% [markdown]
@@ -328,7 +327,7 @@ print(f"{seconds[0]:.3f} s with the bottleneck, {seconds[1]:.3f} s without: {sec
 # better, and would you have guessed it from the number of weights?
 
 # %%
-names = ["plain", "constant width"]
+names = ["baseline", "constant width"]
 curves(names, "heldout_accuracy", "Doubling the channels")
 report(*names)
 

@@ -99,8 +99,9 @@ display(plot_runs(rates, "rate", "The learning rate during training", x))
 from statistics import mean
 
 from tools import compare
+from tools.stored import kept
 
-comparisons = compare.stored_runs().values()
+comparisons = kept("compare.json").values()
 found = next((found for found in comparisons if found["data"]["name"] == course.data.name), None)
 if not found or "all four" not in found["runs"]:
     found = compare.measure_all(course)  # hours on a CPU
@@ -197,10 +198,10 @@ else:
 # If this notebook has been run on photographs, and its result stored with the course, here's the same comparison:
 
 # %%
-photographs = compare.stored_runs("recipe.json")
+photographs = kept("recipe.json")
 for name, ours in photographs.items():
     print(name)
-    compared(ours, compare.stored_runs("results.json")[name])
+    compared(ours, kept("results.json")[name])
 if not photographs:
     print("Not measured yet.")
 

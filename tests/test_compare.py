@@ -1,14 +1,14 @@
 """tools/compare.py: variants that differ from each other in what they name, and in nothing else."""
 
-import json
 from dataclasses import replace
 
 import pytest
 from tiny import linear_model, noise_images
 
-from course_lib import MyModel
+from course_lib import MyModel, open_course, res_block, results
+from course_lib import stored as stored_for
 from course_lib.loops import Measured
-from tools import compare
+from tools import compare, stored
 
 
 @pytest.fixture
@@ -18,11 +18,10 @@ def asked(monkeypatch):
 
     def trial(course, images, *, model, **options):
         calls.append((images, model, options))
-        accuracy = 1 / (len(calls) + options["seed"])
-        return [{"loss": 1.0, "heldout_accuracy": accuracy}] * options["epochs"]
+        return [{"loss": 1.0, "heldout_accuracy": 0.5}] * options["epochs"]
 
     monkeypatch.setattr(compare, "trial", trial)
-    monkeypatch.setattr(compare, "get_model", lambda model_class, seed, block=None: (model_class, block))
+    monkeypatch.setattr(compare, "get_model", lambda model_class, seed, block: (model_class, block))
     monkeypatch.setattr(compare, "trained_model", lambda course, stage: linear_model())
     return calls
 
@@ -37,9 +36,9 @@ def test_the_variants_are_trained_at_equal_budget(course, asked):
     images, (heldout, *_) = asked[0][0], (options["heldout"] for _, _, options in asked)
     assert all(images.names == others.names for others, _, _ in asked)
     assert all(heldout.names == options["heldout"].names for _, _, options in asked)
-    (_, model, plain), (_, same_model, options) = asked[0], asked[len(compare.VARIANTS)]  # with the next seed
-    assert model == same_model == (MyModel, None)
-    assert options | {"seed": 0, "heldout": None} == plain | {"heldout": None}
+    (_, model, baseline), (_, same_model, options) = asked[0], asked[len(compare.VARIANTS)]  # with the next seed
+    assert model == same_model == (MyModel, res_block)
+    assert options | {"seed": 0, "heldout": None} == baseline | {"heldout": None}
 
 
 def test_two_variants_never_ask_for_the_same_training(course, asked):
@@ -51,39 +50,44 @@ def test_two_variants_never_ask_for_the_same_training(course, asked):
 def test_held_out_images_of_a_large_data_set_stay_untouched(course, asked, monkeypatch):
     monkeypatch.setattr(compare, "TRAINED", 3)
     monkeypatch.setattr(compare, "MEASURED", 2)
-    full = replace(course, preset="full", data=replace(course.data, train=noise_images(400), heldout=None))
-    found = compare.measure_all(full)
+    found = compare.measure_all(replace(course, data=replace(course.data, train=noise_images(400), heldout=None)))
     images, _, options = asked[0]
     assert 0 < found["measured"] < found["trained"] and not {*images.names} & {*options["heldout"].names}
     assert set(images.labels.bincount().tolist()) <= {0, 1, 2, 3}
 
 
-def test_what_is_measured_is_stored_after_each_variant(environment, asked, tmp_path, monkeypatch):
+def test_what_is_measured_is_kept_after_each_variant_and_found_by_its_data_preset_and_size(
+    environment, asked, tmp_path, monkeypatch
+):
     environment(PRESET="smoke")
-    monkeypatch.setattr(compare, "CHECKOUT", tmp_path)
+    for module in (stored, results):
+        monkeypatch.setattr(module, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(compare, "VARIANTS", {"baseline": {}, "weight decay": {"weight_decay": 0.1}})
     monkeypatch.setattr(compare, "stage_2_on_transforms", lambda course: {"plain": 1.0})
-    monkeypatch.setattr(compare, "VARIANTS", dict(list(compare.VARIANTS.items())[:2]))
-    asked_before = []
-    monkeypatch.setattr(compare, "late", lambda history: asked_before.append(len(compare.stored_runs())) or 0)
+    variants = []
+    monkeypatch.setattr(compare, "late", lambda history: variants.append(kept_variants()) or 0)
     compare.main()
-    assert asked_before == [1, 1]
-    (name, stored), *others = compare.stored_runs().items()
-    assert name == "shapes-smoke" and not others and list(stored["runs"]) == list(compare.VARIANTS)
-    assert stored["size"] == 32 and stored["data"]["name"] == "shapes" and json.dumps(stored)
+    assert variants == [[], ["baseline"]] and kept_variants() == ["baseline", "weight decay"]
+    course = open_course()
+    assert stored_for(course, "compare.json") == stored.kept("compare.json")["shapes-smoke"]
+    assert stored_for(replace(course, settings=replace(course.settings, size=64)), "compare.json") is None
+
+
+def kept_variants():
+    [found] = stored.kept("compare.json").values()
+    return list(found["runs"])
 
 
 def test_each_transform_is_measured_alone(course, asked, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        compare, "evaluate", lambda *_, augmented=False: seen.append((_[2].settings, augmented)) or Measured(0, 0.5, 1)
-    )
-    assert list(compare.stage_2_on_transforms(course)) == [
-        "plain",
-        "flips alone",
-        "rotation alone",
-        "crop alone",
-        "augmented",
-    ]
+
+    def evaluate(model, images, course, augmented=False):
+        seen.append((course.settings, augmented))
+        return Measured(0, 0.5, 1)
+
+    monkeypatch.setattr(compare, "evaluate", evaluate)
+    found = compare.stage_2_on_transforms(course)
+    assert list(found) == ["plain", "flips alone", "rotation alone", "crop alone", "augmented"]
     (_, plain), (flips, _), (rotation, _), (crop, _), (everything, augmented) = seen
     assert not plain and augmented and everything == course.settings
     assert (flips.crop, flips.degrees, flips.flips) == (1, 0, course.settings.flips)

@@ -267,16 +267,24 @@ def test_without_a_model_it_is_the_reports_with_the_runs_seed(course, monkeypatc
 
 
 def test_a_trial_of_other_code_is_measured_anew(course, monkeypatch):
-    class Other(torch.nn.Sequential):
-        def forward(self, x):
-            return super().forward(x) * 0.5
+    def with_forward(forward):
+        model = type("Other", (torch.nn.Sequential,), {"forward": forward})(*linear_model())
+        model.load_state_dict(linear_model().state_dict())
+        return model
 
-    weights = linear_model().state_dict()
+    def half(self, x):
+        return torch.nn.Sequential.forward(self, x) * 0.5
+
+    def half_with_a_docstring(self, x):
+        """It computes the same."""
+        return torch.nn.Sequential.forward(self, x) * 0.5
+
+    def a_tenth(self, x):
+        return torch.nn.Sequential.forward(self, x) * 0.1
+
     attempt(course)
-    (other := Other(*linear_model())).load_state_dict(weights)
-    assert attempt(course, model=other)[1]
-    monkeypatch.setattr(Other, "forward", lambda self, x: torch.nn.Sequential.forward(self, x) * 0.1)
-    assert attempt(course, model=other)[1]
+    measured = [attempt(course, model=with_forward(forward))[1] for forward in (half, half_with_a_docstring, a_tenth)]
+    assert measured == [True, False, True]
     monkeypatch.setattr("course_lib.results.train", lambda *arguments, **options: train(*arguments, **options))
     assert attempt(course)[1] and not attempt(course)[1]
 

@@ -5,7 +5,6 @@ it does that with three seeds, at 32 × 32 pixels to save time. On a larger data
 each class and measures on 25 others; the held-out images stay untouched, so you can use this to choose a recipe.
 """
 
-import json
 import sys
 from dataclasses import replace
 from statistics import mean
@@ -19,13 +18,14 @@ from course_lib import (
     get_model,
     open_course,
     plain_block,
-    read_results,
+    res_block,
     trained_model,
     trial,
     two_conv_block,
 )
-from course_lib.experiment import CHECKOUT
-from course_lib.storage.files import write_text
+from course_lib.data.answers import CLASSES
+
+from .stored import keep
 
 PLAN = {"smoke": (1, 1, {}), "lecture": (3, 20, {"size": 32}), "full": (1, 12, {})}  # seeds, epochs, changes
 TRAINED, MEASURED = 100, 25  # images of each class of a larger data set
@@ -33,8 +33,8 @@ EVALUATED = 8000  # training images on which stage 2 is measured
 
 WHOLE = {"augmented": True, "crop": 1.0, "flips": (0.0, 0.0), "degrees": 0.0}  # no crop, no flips, no rotation
 MILD = {"augmented": True, "crop": 0.35, "flips": (0.5, 0.0), "degrees": 0.0}
-VARIANTS = {  # what differs from the report's network, trained on plain images
-    "plain": {},
+VARIANTS = {  # what differs from the baseline
+    "baseline": {},  # the report's network, trained on plain images
     # Claims A to D of the report
     "augmented": {"augmented": True},
     "crop alone": WHOLE | {"crop": 0.08},
@@ -57,7 +57,7 @@ RECIPES = ("augmented", "milder augmentation", "one-cycle", "weight decay", "lab
 def parts(course):
     """The images that every variant is trained on, and those it's measured on."""
     train, seed = course.data.train, course.settings.seed
-    if course.preset != "full":
+    if len(train) < CLASSES * (TRAINED + MEASURED):
         return train, few_heldout(course)
     return train.of_each_class(0, TRAINED, seed), train.of_each_class(TRAINED, TRAINED + MEASURED, seed)
 
@@ -65,9 +65,8 @@ def parts(course):
 def measure(course, name, seed):
     """The history of a variant trained with this seed, read from disk if it has been measured before."""
     _, epochs, plan = PLAN[course.preset]
-    changes = {"model_class": MyModel} | plan | VARIANTS[name]
-    model_class, block = changes.pop("model_class"), changes.pop("block", None)
-    model = get_model(model_class, seed=seed, **({"block": block} if block else {}))
+    changes = {"model_class": MyModel, "block": res_block} | plan | VARIANTS[name]
+    model = get_model(changes.pop("model_class"), seed=seed, block=changes.pop("block"))
     trained, measured = parts(course)
     return trial(course, trained, epochs=epochs, model=model, heldout=measured, seed=seed, **changes)
 
@@ -108,20 +107,11 @@ def measure_all(course, after_each=lambda found: None):
     return found
 
 
-def stored_runs(name="compare.json"):
-    """What is stored in `results/`: {folder: content of its compare.json, which has all that `measure_all` returns}."""
-    paths = sorted((CHECKOUT / "results").glob(f"*/{name}"))
-    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-
-
 def main():
-    """Measure all variants, and write what is there to `results/<data>/compare.json` after each of them."""
+    """Measure all variants, and keep what is there in `results/` after each of them."""
     try:
         course = open_course()
-        about = {key: value for key, value in read_results(course).items() if key not in ("seed", "stages")}
-        name = course.data.name + ("" if course.preset == "full" else f"-{course.preset}")
-        path = CHECKOUT / "results" / name / "compare.json"
-        measure_all(course, lambda found: write_text(path, json.dumps(about | found, indent=1) + "\n"))
+        measure_all(course, lambda found: keep(course, "compare.json", found))
     except CourseError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

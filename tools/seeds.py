@@ -5,21 +5,20 @@ stage 2; and augmentation from the first epoch on, for as many epochs as stages 
 """
 
 import argparse
-import json
 import os
 import sys
 from statistics import mean, stdev
 
 from course_lib import MyModel, evaluate, few_heldout, get_model, measure, open_course, read_results, record, train
-from course_lib.experiment import CHECKOUT
 from course_lib.loops import trained_model
-from course_lib.storage.files import write_text
+
+from .stored import keep
 
 CONTROLS = {"more plain epochs": (3, False), "augmented from scratch": (2, True)}  # name: stage, whether augmented
 
 
 def one_seed(seed):
-    """Run the stages and the controls: {stage or control: {"epochs", "final"}}, and the content of results.json."""
+    """Run the stages and the controls: {stage or control: {"epochs", "final"}}, and the course."""
     os.environ["COURSE_SEED"] = str(seed)
     course = open_course()
     images, few = course.data.train, few_heldout(course)
@@ -35,7 +34,7 @@ def one_seed(seed):
     outcome = {number: {key: stage[key] for key in ("epochs", "final")} for number, stage in results["stages"].items()}
     for name, (number, augmented) in CONTROLS.items():
         outcome[name] = control(course, name, number, augmented)
-    return outcome, results
+    return outcome, course
 
 
 def control(course, name, number, augmented):
@@ -61,17 +60,14 @@ def spread(runs):
 
 
 def main(arguments):
-    """Parse the command line, run all seeds and write `results/<run>/seeds.json` after each of them."""
+    """Parse the command line, run all seeds and keep what is there in `results/` after each of them."""
     parser = argparse.ArgumentParser(prog="python -m tools.seeds", description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="how many; they are 0, 1, 2, …")
     chosen = parser.parse_args(arguments)
     runs = {}
     for seed in range(chosen.seeds):
-        runs[str(seed)], results = one_seed(seed)
-        about = {key: value for key, value in results.items() if key not in ("seed", "settings", "stages")}
-        name = f"{results['data']['name']}-{results['preset']}"
-        text = json.dumps(about | {"seeds": runs}, indent=1, ensure_ascii=False)
-        write_text(CHECKOUT / "results" / name / "seeds.json", text + "\n")
+        runs[str(seed)], course = one_seed(seed)
+        keep(course, "seeds.json", {"seeds": runs})
     print(spread(runs))
 
 

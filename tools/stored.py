@@ -1,0 +1,21 @@
+"""What the course keeps in `results/`: measurements that take hours, as JSON in a folder for their data and preset."""
+
+import json
+
+from course_lib import read_results
+from course_lib.experiment import CHECKOUT
+from course_lib.storage.files import write_text
+
+
+def keep(course, name, content):
+    """Write `content`, a dict, to `results/<run>/<name>`, with the data, settings, device and commit it belongs to."""
+    about = {key: value for key, value in read_results(course).items() if key not in ("seed", "stages")}
+    run = course.data.name if course.preset == "full" else f"{course.data.name}-{course.preset}"
+    text = json.dumps(about | content, indent=1, ensure_ascii=False)
+    write_text(CHECKOUT / "results" / run / name, text + "\n")
+
+
+def kept(name):
+    """What lies in `results/` under this name: {run: content}."""
+    paths = sorted((CHECKOUT / "results").glob(f"*/{name}"))
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
