@@ -10,6 +10,7 @@ from course_lib.storage.files import write_text
 def keep(course, name, content):
     """Write `content`, a dict, to `results/<run>/<name>`, with the data, settings, device and commit it belongs to."""
     about = {key: value for key, value in read_results(course).items() if key not in ("seed", "stages")}
+    del about["settings"]["seed"]  # the content may have several
     run = course.data.name if course.preset == "full" else f"{course.data.name}-{course.preset}"
     text = json.dumps(about | content, indent=1, ensure_ascii=False)
     write_text(CHECKOUT / "results" / run / name, text + "\n")
