@@ -92,8 +92,8 @@ display(plot_runs(rates, "rate", "The learning rate during training", x))
 # Each was added to the report's augmentation (or replaced it), trained briefly from scratch, and measured on images
 # that were not trained on (`make compare`). In a large data set, these are *training* images put aside for the purpose,
 # so that the held-out images stay untouched for the final comparison. The generated images are too few for that: half
-# of the held-out ones are used for the choice, at 32 × 32 pixels, and again at the end. So the final accuracy may look a
-# little too good there.
+# of the held-out ones are used for the choice, at 32 × 32 pixels, and again at the end. So the final accuracy may look
+# a little too good there.
 
 # %%
 from statistics import mean
