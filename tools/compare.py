@@ -46,10 +46,10 @@ VARIANTS = {  # what differs from the baseline
     "constant width": {"model_class": ConstantWidth},
     # Ingredients of a better recipe, each alone in place of "augmented"
     "milder augmentation": MILD,
-    "one-cycle": {"augmented": True, "schedule": "one-cycle", "lr": 0.05},
+    "one-cycle": {"augmented": True, "schedule": "one-cycle", "lr": 0.02},
     "weight decay": {"augmented": True, "weight_decay": 5e-4},
     "label smoothing": {"augmented": True, "label_smoothing": 0.1},
-    "all four": MILD | {"schedule": "one-cycle", "lr": 0.05, "weight_decay": 5e-4, "label_smoothing": 0.1},
+    "all four": MILD | {"schedule": "one-cycle", "lr": 0.02, "weight_decay": 5e-4, "label_smoothing": 0.1},
 }
 RECIPES = ("augmented", "milder augmentation", "one-cycle", "weight decay", "label smoothing", "all four")
 
