@@ -190,7 +190,7 @@ print(f"Mean of the batches: {sum(map(torch.mean, right.split(32))) / 3:.1%}. Co
 
 
 # %%
-def mended(batches):
+def fixed(batches):
     loss_sum, correct, seen = 0, 0, 0
     for outputs, labels in batches:
         loss_sum += F.cross_entropy(outputs, labels).item() * len(labels)
@@ -201,7 +201,7 @@ def mended(batches):
     return loss_sum / seen, correct / seen
 
 
-print(f"loss {mended(batches)[0]:.4f}, accuracy {mended(batches)[1]:.1%}")
+print(f"loss {fixed(batches)[0]:.4f}, accuracy {fixed(batches)[1]:.1%}")
 
 # %% [markdown]
 # <details><summary>What's wrong?</summary>
@@ -237,7 +237,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 step = seconds(train_steps, model, optimizer, batches[:1])
 with torch.inference_mode():
     answers = [(model(images), labels) for images, labels in batches]
-slow, fast = (seconds(function, answers) / len(batches) for function in (mended, counted))
+slow, fast = (seconds(function, answers) / len(batches) for function in (fixed, counted))
 costs = {"count what's right": (slow * 1250, fast * 1250)}  # seconds per epoch of 40,000 images
 share = 100 * (slow - fast) / step
 print(f"Ours is {slow / fast:.0f} times as fast. That saves {share:.2g}% of a training step on this {device.type}.")
@@ -479,7 +479,7 @@ def plot_costs():
         places = [place + shift for place in range(len(costs))]
         bars = axis.barh(places, times, 0.38, color=colour, hatch=hatch, ec="white", label=label)
         axis.bar_label(bars, [f"{time:.2g} s" for time in times], padding=5)
-    axis.set(xscale="log", xlabel="seconds per epoch of 40,000 images (log scale)", title=f"Mend this first: {first}")
+    axis.set(xscale="log", xlabel="seconds per epoch of 40,000 images (log scale)", title=f"Fix this first: {first}")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_yticks(range(len(costs)), costs)
     axis.margins(x=0.12)

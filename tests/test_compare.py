@@ -1,4 +1,4 @@
-"""tools/compare.py: variants that differ from each other in what they name, and in nothing else."""
+"""tools/compare.py: variants that differ in what they name, and in nothing else. And what is kept in `results/`."""
 
 from dataclasses import replace
 
@@ -7,8 +7,9 @@ from tiny import linear_model, noise_images
 
 from course_lib import MyModel, open_course, res_block, results
 from course_lib import stored as stored_for
+from course_lib.experiment import CHECKOUT
 from course_lib.loops import Measured
-from tools import compare, stored
+from tools import compare, seeds, stored
 
 
 @pytest.fixture
@@ -93,3 +94,29 @@ def test_each_transform_is_measured_alone(course, asked, monkeypatch):
     assert (flips.crop, flips.degrees, flips.flips) == (1, 0, course.settings.flips)
     assert (rotation.crop, rotation.degrees, rotation.flips) == (1, course.settings.degrees, (0, 0))
     assert (crop.crop, crop.degrees, crop.flips) == (course.settings.crop, 0, (0, 0))
+
+
+def test_a_spread_needs_two_seeds():
+    assert stored.spread([0.25]) == "25.0 %"
+    assert stored.spread([0.2, 0.3, 0.4]) == "30.0 ± 10.0 %"
+
+
+@pytest.mark.parametrize(
+    ("readme", "name", "table"),
+    [
+        ("README.md", "results.json", results.table),
+        ("README.md", "seeds.json", lambda found: seeds.table(found["seeds"])),
+        ("results/README.md", "compare.json", compare.table),
+    ],
+)
+def test_the_tables_in_the_readmes_are_those_of_the_stored_results(readme, name, table):
+    written = rows((CHECKOUT / readme).read_text(encoding="utf-8"))
+    assert stored.kept(name)
+    for found in stored.kept(name).values():
+        assert rows(table(found)) <= written
+
+
+def rows(markdown):
+    """The rows of all tables in a text, without the padding of their cells."""
+    lines = [line for line in markdown.splitlines() if line.startswith("|") and set(line) - set("|- ")]
+    return {tuple(cell.strip() for cell in line.split("|")) for line in lines}

@@ -7,12 +7,11 @@ stage 2; and augmentation from the first epoch on, for as many epochs as stages 
 import argparse
 import os
 import sys
-from statistics import mean, stdev
 
 from course_lib import MyModel, evaluate, few_heldout, get_model, measure, open_course, read_results, record, train
 from course_lib.loops import trained_model
 
-from .stored import keep
+from .stored import keep, spread
 
 CONTROLS = {"more plain epochs": (3, False), "augmented from scratch": (2, True)}  # name: stage, whether augmented
 
@@ -46,15 +45,14 @@ def control(course, name, number, augmented):
     return {"epochs": history, "final": {key: figure.accuracy for key, figure in measure(model, course).items()}}
 
 
-def spread(runs):
+def table(runs):
     """Means and standard deviations over the seeds as a Markdown table; runs: {seed: outcome of `one_seed`}."""
     lines = ["| trained | training, plain | training, augmented | held-out, plain |", "|---|---|---|---|"]
     for name in next(iter(runs.values())):
         cells = [f"stage {name}" if len(name) == 1 else name]
         for measured in ("train_plain", "train_augmented", "heldout_plain"):
-            shares = [100 * run[name]["final"][measured] for run in runs.values() if measured in run[name]["final"]]
-            deviation = f" ± {stdev(shares):.1f}" if len(shares) > 1 else ""
-            cells.append(f"{mean(shares):.1f}{deviation} %" if shares else "–")
+            shares = [run[name]["final"][measured] for run in runs.values() if measured in run[name]["final"]]
+            cells.append(spread(shares) if shares else "–")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -68,7 +66,7 @@ def main(arguments):
     for seed in range(chosen.seeds):
         runs[str(seed)], course = one_seed(seed)
         keep(course, "seeds.json", {"seeds": runs})
-    print(spread(runs))
+    print(table(runs))
 
 
 if __name__ == "__main__":

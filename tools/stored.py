@@ -1,6 +1,7 @@
 """What the course keeps in `results/`: measurements that take hours, as JSON in a folder for their data and preset."""
 
 import json
+from statistics import mean, stdev
 
 from course_lib import read_results
 from course_lib.experiment import CHECKOUT
@@ -20,3 +21,9 @@ def kept(name):
     """What lies in `results/` under this name: {run: content}."""
     paths = sorted((CHECKOUT / "results").glob(f"*/{name}"))
     return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def spread(shares):
+    """Mean and standard deviation of shares in [0, 1], in percent: "48.8 ± 7.1 %"; of a single one, only itself."""
+    deviation = f" ± {100 * stdev(shares):.1f}" if len(shares) > 1 else ""
+    return f"{100 * mean(shares):.1f}{deviation} %"
