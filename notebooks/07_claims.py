@@ -75,9 +75,13 @@ from tools.stored import kept
 everything = {course.data.name: compare.measure_all(course)} if measure_again else kept("compare.json")
 for name, found in everything.items():
     runs, size = found["runs"], found["size"]
+    seeds = max(map(len, runs.values()), default=0)
+    fewer = [f"“{variant}” {len(histories)}" for variant, histories in runs.items() if len(histories) < seeds]
     print(
         f"{name}: {found['trained']:,} images of {size} × {size} pixels to train on, {found['measured']:,} to measure; "
-        f"{len(runs)} of {len(compare.VARIANTS)} variants, seeds of each: {max(map(len, runs.values()), default=0)}"
+        f"{len(runs)} of {len(compare.VARIANTS)} variants, seeds of each: {seeds}",
+        *fewer,
+        sep=", ",
     )
 
 # %% [markdown]
@@ -101,7 +105,7 @@ def measured(*names):
 
 
 def compared(found, one, other):
-    """How many points `one` is ahead of `other` in each seed, and the verdict in words."""
+    """Mean accuracies of both in percent, how many points `one` is ahead in each seed, and the verdict in words."""
     pairs = [[compare.late(history) for history in pair] for pair in zip(found["runs"][one], found["runs"][other])]
     gains = [100 * (a - b) for a, b in pairs]
     doubtful = 0
@@ -109,7 +113,8 @@ def compared(found, one, other):
         doubtful = 200 * sqrt(sum(share * (1 - share) for share in pairs[0]) / found["measured"])
     ahead = one if min(gains) > doubtful else other if max(gains) < -doubtful else None
     run = "" if len(pairs) > 1 else " in this run"
-    return gains, f"“{ahead}” is better{run}" if ahead else "no clear difference"
+    verdict = f"“{ahead}” is better{run}" if ahead else "no clear difference"
+    return [100 * mean(shares) for shares in zip(*pairs)], gains, verdict
 
 
 def report(one, other):
@@ -117,8 +122,7 @@ def report(one, other):
     if not measured(one, other):
         print(f"“{one}” and “{other}”: not measured yet.")
     for name, found in measured(one, other):
-        gains, verdict = compared(found, one, other)
-        shares = [100 * mean(map(compare.late, found["runs"][variant])) for variant in (one, other)]
+        shares, gains, verdict = compared(found, one, other)
         print(
             f"{name}: “{one}” {shares[0]:.1f} %, “{other}” {shares[1]:.1f} % held out, "
             f"{', '.join(f'{gain:+.1f}' for gain in gains)} points: {verdict}."
