@@ -65,8 +65,8 @@ def test_what_is_measured_is_kept_after_each_variant_and_found_by_its_data_prese
         monkeypatch.setattr(module, "CHECKOUT", tmp_path)
     monkeypatch.setattr(compare, "VARIANTS", {"baseline": {}, "weight decay": {"weight_decay": 0.1}})
     monkeypatch.setattr(compare, "stage_2_on_transforms", lambda course: {"plain": 1.0})
-    variants = []
-    monkeypatch.setattr(compare, "late", lambda history: variants.append(kept_variants()) or 0)
+    variants, measure = [], compare.measure
+    monkeypatch.setattr(compare, "measure", lambda *what: variants.append(kept_variants()) or measure(*what))
     compare.main()
     assert variants == [[], ["baseline"]] and kept_variants() == ["baseline", "weight decay"]
     course = open_course()
