@@ -1,6 +1,6 @@
 """Does training with two processes end at the same accuracy? Stage 2, once with one process, once with two, per seed.
 
-    COURSE_SIZE=32 python benchmarks/processes.py        # README.md has the table
+    COURSE_SIZE=32 COURSE_EPOCHS=20 OMP_NUM_THREADS=1 python benchmarks/processes.py    # README.md has the table
 """
 
 import json
@@ -34,4 +34,4 @@ if __name__ == "__main__":
     for name, runs in found.items():
         train, heldout = ([100 * run[kind] for run in runs] for kind in ("train_plain", "heldout_plain"))
         cells = (", ".join(f"{share:.1f}" for share in shares) + " %" for shares in (train, heldout))
-        print(f"| {name} | {' | '.join(cells)} | {mean(heldout):.1f} ± {stdev(heldout):.1f} % |")
+        print(f"| {name} | {' | '.join(cells)} | {mean(heldout):.1f} ± {stdev(heldout):.1f}% |")

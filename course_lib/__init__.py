@@ -1,4 +1,4 @@
-"""One student's three-stage experiment with a ResNet-like classifier of 80 classes, step by step (see README.md)."""
+"""One student's three-stage experiment with a ResNet-like classifier for 80 classes, step by step (see README.md)."""
 
 from .augment import augment_batch, augmentations, augmented_transform, plain_batch, plain_transform, training_batches
 from .datasets import MyDataset, MyDatasett

@@ -70,7 +70,7 @@ def draw_augmentations(uniforms, widths, heights, crop=0.08, flips=(0.5, 0.5), d
 def augment_batch(images, augmentations, size):
     """The report's augmentation of a whole batch, a different one for each image, in one interpolation (1.E).
 
-    images: uint8 (B, S, S, 3), each original squeezed to S × S. augmentations: float32 (B, 10) of
+    images: uint8 (B, S, S, 3), each original squeezed to S × S. augmentations: float32 (B, 10) from
     `draw_augmentations`, on the images' device. Returns float32 (B, 3, size, size) in [-1, 1]. A test compares this
     with torchvision, image by image.
     """
@@ -96,7 +96,7 @@ def augment_batch(images, augmentations, size):
 
 
 def crop_boxes(u, widths, heights, smallest=0.08):
-    """Draw torchvision's RandomResizedCrop boxes for a batch (area 8–100 %, aspect ratio 3/4–4/3; report 1.E).
+    """Draw torchvision's RandomResizedCrop boxes for a batch (area 8–100%, aspect ratio 3/4–4/3; report 1.E).
 
     u: float64 (B, 10, 4) uniforms in [0, 1), ten tries per image. widths, heights: int (B,), pixels of the originals.
     smallest: area, as a share. Returns int64 (B, 4): left, top, width, height in pixels; the largest centred box if all

@@ -12,7 +12,7 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Precision:
-    """How numbers are stored during training: fp32, or bf16/fp16 autocast (fp16 with a gradient scaler)."""
+    """What the forward pass computes in: fp32, or bf16/fp16 autocast (fp16 with a gradient scaler)."""
 
     name: str
     device_type: str

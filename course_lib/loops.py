@@ -28,7 +28,8 @@ def train(model, images, stage, *, augmented, heldout=None, live=None):
     images of the epoch are done, and its sums so far. After ■ (which raises Stopped) or a kill, call `train` again to
     continue with the next image after the newest checkpoint; a finished stage is loaded. History: epoch (from 1), loss
     (nats) and train_accuracy (while the epoch was running, in train mode), heldout_accuracy, seconds,
-    images_per_second; accuracies are shares in [0, 1]. Raises DataError, CheckpointError, DivergedError.
+    images_per_second; accuracies are shares in [0, 1]. Raises DataError, CheckpointError, DivergedError,
+    DiskError.
     """
     _require_labels(images, at_least=2)
     course, settings = stage.course, stage.course.settings
@@ -97,7 +98,7 @@ Measured = namedtuple("Measured", "loss accuracy images")
 
 
 def evaluate(model, images, course, augmented=False):
-    """Loss and accuracy in eval mode, without gradients; returns Measured and leaves the model as it was.
+    """Loss and accuracy in eval mode, without gradients; returns Measured. The model's own mode is restored.
 
     augmented: on augmented images, always with the same draws for a seed. Raises DataError if labels are missing.
     """

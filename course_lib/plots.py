@@ -137,11 +137,11 @@ def plot_runs(runs, quantity, title, x="epoch"):
     axis.set(xlabel=x, ylabel=QUANTITIES[quantity])
     if quantity in ("loss", "gradient"):
         axis.set_yscale("log", subs=[])  # no minor ticks
-        axis.yaxis.get_major_locator().set_params(subs=[1, 2, 5])
+        axis.yaxis.get_major_locator().set_params(subs=[1, 2, 3, 5])
         axis.yaxis.set_major_formatter("{x:g}")
     elif "accuracy" in quantity:
         high = axis.get_ylim()[1]
-        axis.set_ylim(-0.03 * high, 1.03 * high)  # from 0 %, but the frame hides no line there
+        axis.set_ylim(-0.03 * high, 1.03 * high)  # from 0%, but the frame hides no line there
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -214,6 +214,9 @@ def plot_confusion(labels, predicted, names, title=None):
     axis.set_yticks(ticks, shown, fontsize=13)
     axis.set(xlabel="predicted class", ylabel="true class")
     axis.grid(False)
+    for row, column in [*np.ndindex(count, count)] if count <= 10 else []:
+        share = shares[row, column].item()
+        axis.text(column, row, f"{share:.0f}", color="white" if share > 50 else "black", ha="center", va="center")
     figure.colorbar(picture, label="share of the true class's images (%)")
     return figure
 
@@ -227,9 +230,10 @@ def plot_classes(labels, predicted, names, title=None):
     alt = f"{title or 'Accuracy by class'}: hardest {names[order[0]]}, easiest {names[order[-1]]}."
     figure = Picture((WIDTH, 5), title, alt)
     for axis, some, about in zip(figure.subplots(1, 2), (order[:10], order[-10:]), ("hardest", "easiest")):
-        axis.barh(range(len(some)), percent[some].numpy(), color=BLUE, edgecolor=BLUE)  # 0 % is a thin line
+        bars = axis.barh(range(len(some)), percent[some].numpy(), color=BLUE, edgecolor=BLUE)  # 0% is a thin line
+        axis.bar_label(bars, fmt="%.0f", padding=5)
         axis.set_yticks(range(len(some)), [short(names[i]) for i in some])
-        axis.set(title=f"the {len(some)} {about} classes", xlim=(-1, 101), xlabel="accuracy (%)")
+        axis.set(title=f"the {len(some)} {about} classes", xlim=(-1, 112), xlabel="accuracy (%)")
     return figure
 
 

@@ -22,9 +22,9 @@ from .storage.identity import code_digest, images_digest, model_identity, weight
 
 REPORT = {  # report 3: all its figures are on training images
     ("1", "train_plain"): "overfits",
-    ("2", "train_plain"): "100 %",
-    ("2", "train_augmented"): "50 %",
-    ("3", "train_augmented"): "85 %",
+    ("2", "train_plain"): "100%",
+    ("2", "train_augmented"): "50%",
+    ("3", "train_augmented"): "85%",
 }
 MEASURED_ON = {
     "train_plain": "{:,} training images, plain, eval mode",
@@ -45,7 +45,7 @@ def measure(model, course):
 def record(stage, model, history, final):
     """Save what was measured on a stage; returns the content of `results.json` with all stages that belong together.
 
-    model: the stage's finished model, or CheckpointError. history: from `train`. final: from `measure`.
+    model: the stage's finished model; any other raises CheckpointError. history: from `train`. final: from `measure`.
     """
     course, path, digest = stage.course, newest_good(stage.folder), weights_digest(model.state_dict())
     state = load(path) if stage.state == "finished" else None
@@ -68,7 +68,7 @@ def record(stage, model, history, final):
 
 
 def read_results(course, measured=None):
-    """`results.json` without stages that have changed since, or whose stage 2 has. measured: new ones, {"2": …}."""
+    """`results.json`, without stages that were trained again since. measured: new ones to add, {"2": …}."""
     data, path, stages = course.data, course.folder / "results.json", {}
     known = json.loads(path.read_bytes())["stages"] if path.exists() else {}
     for number, stage in sorted((known | (measured or {})).items()):

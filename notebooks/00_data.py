@@ -39,8 +39,8 @@
 # | stage | what it's trained on | the report says | notebook |
 # |---|---|---|---|
 # | 1 | five batches, over and over | it **overfits** them: it learns them by heart | 02 |
-# | 2 | all training images, unchanged | 100 % right; 50 % on augmented images | 03 |
-# | 3 | all training images, augmented differently in every **epoch** (pass over all images) | 85 % right | 04 |
+# | 2 | all training images, unchanged | 100% right; 50% on augmented images | 03 |
+# | 3 | all training images, augmented differently in every **epoch** (pass over all images) | 85% right | 04 |
 #
 # All of the report's figures were measured on *training* images. We'll repeat the experiment and add what's missing:
 # images that the network has never seen.
@@ -132,7 +132,7 @@ for transform in plain.transforms:
 # ## Augmentation, one transform at a time
 #
 # **Augmentation** shows the network a different version of the picture in each epoch. The report crops a random part (8
-# to 100 % of the area, stretched by up to 4/3), enlarges it to full size, flips it horizontally and vertically, each
+# to 100% of the area, stretched by up to 4/3), enlarges it to full size, flips it horizontally and vertically, each
 # with probability ½, and rotates it by a random angle of up to 90° in either direction. **Predict:** do all of these
 # preserve the class?
 
@@ -187,14 +187,16 @@ browse_augmentation(images, course)
 heldout = course.data.heldout
 print(f"{len(images):,} training images; {len(heldout):,} held-out images: {course.data.split}.")
 counts = images.labels.unique(return_counts=True)[1]
-print(f"{len(counts)} classes, with {counts.min()} to {counts.max()} training images each.")
+fewest, most = counts.min().item(), counts.max().item()
+each = fewest if fewest == most else f"{fewest} to {most}"
+print(f"{len(counts)} classes, with {each} training images each.")
 print(f"Guessing is right {1 / len(images.classes):.2%} of the time.")
 
 # %% [markdown]
 # ## Quiz
 #
 # 1. Why are flipped and rotated pictures fine here? Name a data set for which they wouldn't be.
-# 2. A crop may show as little as 8 % of the picture. What can go wrong?
+# 2. A crop may show as little as 8% of the picture. What can go wrong?
 # 3. Is it OK to use held-out images to choose how long to train?
 #
 # <details><summary>Answers</summary>
@@ -202,7 +204,7 @@ print(f"Guessing is right {1 / len(images.classes):.2%} of the time.")
 # 1. Stripes stay stripes in any direction. Digits are different: a 6 flipped both ways is a 9. Mirrored letters and
 #    road signs may change their meaning, too.
 # 2. The crop may miss whatever identifies the class. Then the label doesn't fit this version of the picture. That's
-#    label noise, and one reason why you can't expect 100 % on augmented images.
+#    label noise, and one reason why you can't expect 100% on augmented images.
 # 3. No. They'd no longer be unseen, because you'd have picked whatever happens to suit them. Set aside some of the
 #    *training* images for such choices, and save the held-out images for the end.
 #

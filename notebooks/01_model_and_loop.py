@@ -91,9 +91,9 @@ print(f"bottleneck {few:,} parameters, two 3×3 convolutions {many:,}: {many / f
 #
 # Write the block yourself: a 1×1 convolution to `out_` channels, a 3×3 convolution with the stride, and a 1×1
 # convolution to twice as many channels, each without bias and with batch norm; then add the short-cut. Each of `conv1`,
-# `conv2` and `conv3` is an `nn.Sequential` (convolution, batch norm, perhaps a ReLU), and so is `shortway`. **Predict**
-# from the formula: where does the stride go, and which comes last, the addition or the ReLU? When does the short-cut
-# need a convolution of its own? The check loads our weights into your block and compares the outputs.
+# `conv2` and `conv3` is an `nn.Sequential` (convolution, batch norm, perhaps a ReLU), and so is `shortway`. **Before
+# you write,** look at the formula and decide: which of the three convolutions are followed by a ReLU, and what comes
+# last, the addition or a ReLU? The check loads our weights into your block and compares the outputs.
 #
 # <details><summary>Hint</summary>
 #
@@ -246,7 +246,9 @@ with torch.inference_mode():
     print(f"Training mode, batch of 2 or of 32: by {(fresh()(batch[:2])[0] - training).abs().max():.2f}")
     print(f"Eval mode, alone or in a batch: by {(fresh().eval()(batch[:1])[0] - evaluation).abs().max():.1e}")
     after = fresh().conv1[:2](batch)  # the first convolution and its batch norm, in training mode
-    print(f"After the first batch norm: mean {after.mean():.3f}, standard deviation {after.std():.3f}")
+    means, deviations = after.mean((0, 2, 3)), after.std((0, 2, 3))  # (64,), one per channel
+    print(f"After the first batch norm, in each of {len(means)} channels: mean 0, to within {means.abs().max():.0e};")
+    print(f"standard deviation {deviations.min():.3f} to {deviations.max():.3f}")
 
 # %% [markdown]
 # That's why evaluation needs `model.eval()`, and why accuracy that's measured *while* training (in training mode, with
@@ -273,7 +275,8 @@ print(f"in eval mode: {F.cross_entropy(fresh().eval()(batch), labels):.4f}")
 # %% [markdown]
 # In eval mode, a fresh network's logits are nearly equal, so its loss is close to ln 80. In training mode, batch norm
 # amplifies the differences, so the network is wrong with some confidence, and that costs more than guessing. Check the
-# first loss in all your projects: if it's far from ln 80 (10, say), look for a bug.
+# first loss in all your projects: with n classes, it should be near ln n. If it's far off (10 instead of 4.4, say),
+# look for a bug.
 
 # %% [markdown]
 # ## Exercise: write the cross entropy
@@ -381,8 +384,9 @@ for epoch in (1, 2):
 # %% [markdown]
 # ## The course's loop
 #
-# That loop works, but in Colab it would lose everything as soon as the runtime disconnects. Here's the loop that the
-# next notebooks use. Find the lines you've just read; the rest is explained below.
+# The loss may not have fallen yet: two epochs are only ten steps. (Notebook 02 runs 40 epochs.) The loop works, but in
+# Colab it would lose everything as soon as the runtime disconnects. Here's the loop that the next notebooks use. Find
+# the lines you've just read; the rest is explained below.
 
 # %%
 from course_lib import train

@@ -18,7 +18,7 @@
 # ---
 
 # %% [markdown]
-# # 3. What does 100 % mean?
+# # 3. What does 100% mean?
 #
 # <!-- colab -->
 # *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
@@ -28,7 +28,7 @@
 # *20 minutes, including about 4 of computing on two CPU cores. You'll train the network on all images, watch two curves
 # drift apart, and separate two reasons why a perfect score in training may mean little.*
 #
-# In the report, 30 epochs on 40,000 images led to 100 % on the training images, "suspected to be overfitting". **The
+# In the report, 30 epochs on 40,000 images led to 100% on the training images, "suspected to be overfitting". **The
 # question: what does a network that gets all its training images right actually know?**
 
 # %% cellView="form"
@@ -57,7 +57,7 @@ print(course.describe())
 # ## Predict two numbers
 #
 # After the last epoch, what share of the *training* images will the network get right? And of the *held-out* images,
-# which it has never seen? Write both down. Guessing gets 1 in 80 images right, 1.25 %.
+# which it has never seen? Write both down. Guessing gets 1 in 80 images right, 1.25%.
 #
 # While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval mode, on a sample with
 # the same number of images from each class. (The table below uses all held-out images, so it may differ by a few
@@ -94,7 +94,7 @@ print(
 #
 # ## Two reasons for the drop
 #
-# The report saw its 100 % drop to 50 % on *augmented* training images and called that overfitting. But there are two
+# The report saw its 100% drop to 50% on *augmented* training images and called that overfitting. But there are two
 # possible reasons:
 #
 # 1. **Overfitting**: the network has memorised pictures instead of learning classes. Then it fails on *plain* pictures
@@ -107,6 +107,8 @@ print(
 # augmented. **Predict** the fourth: new images, augmented.
 
 # %%
+from math import sqrt
+
 from course_lib import evaluate
 
 new_augmented = evaluate(model, course.data.heldout, course, augmented=True).accuracy
@@ -115,12 +117,14 @@ new = final["heldout_plain"].accuracy, new_augmented
 print("                 plain   augmented")
 print(f"training images  {known[0]:5.1%}  {known[1]:6.1%}")
 print(f"held-out images  {new[0]:5.1%}  {new[1]:6.1%}")
-print(f"Known minus new images, plain: {100 * (known[0] - new[0]):.0f} points. That's overfitting.")
-print(f"Plain minus augmented, new images: {100 * (new[0] - new[1]):.0f} points. That's distribution shift.")
+print(f"Known minus new images, plain: {100 * (known[0] - new[0]):.0f} points. Overfitting makes this difference.")
+print(f"Plain minus augmented, new images: {100 * (new[0] - new[1]):.0f} points. Distribution shift makes this one.")
+chance = 200 * sqrt((new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / len(course.data.heldout))
+print(f"With {len(course.data.heldout):,} held-out images, differences of up to {chance:.0f} points may be chance.")
 
 # %% [markdown]
 # Look at the second column: once they're augmented, does the network still do better on known images than on new ones?
-# If not, it had memorised the exact pictures, pixel by pixel.
+# If the two are close, what it had memorised doesn't survive augmentation: it knew the pictures, not what they show.
 
 # %% [markdown]
 # Here are six training images, plain on top and augmented below:
@@ -169,7 +173,8 @@ print(f"Meanwhile, running training accuracy went from {best['train_accuracy']:.
 #
 # Write a function that measures a model's accuracy, as a share between 0 and 1. `batches` yields pairs of images and
 # labels; the check has 70 images in batches of 32, so the last batch is smaller. Measure in eval mode, and leave the
-# model in the mode you found it in. (The report's code gets two of these things wrong; see notebook 06.)
+# model in the mode you found it in. (The report's code counts in training mode, and takes for granted that every batch
+# is full. Notebook 06 shows where that leads.)
 #
 # <details><summary>Hint</summary>
 #

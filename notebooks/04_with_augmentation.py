@@ -29,7 +29,7 @@
 # ways to read one number in the report, and see which experiments you need before you can say "because".*
 #
 # The report continues with the network of stage 2: about 50 more epochs "together with the augmented images", and
-# accuracy reaches 85 %. **The question: does the network now recognise images it has never seen, and is augmentation
+# accuracy reaches 85%. **The question: does the network now recognise images it has never seen, and is augmentation
 # the reason?**
 
 # %% cellView="form"
@@ -59,7 +59,7 @@ print(course.describe())
 #
 # We load the network of stage 2 (it's trained first if you skipped notebook 03). The optimizer starts fresh, without
 # momentum. The report doesn't say whether plain images were mixed in; its code trains on augmented images only, and so
-# do we. **Predict:** what will the running accuracy of the very first epoch be, near the old 100 % or near chance? And
+# do we. **Predict:** what will the running accuracy of the very first epoch be, near the old 100% or near chance? And
 # will the held-out curve rise or fall?
 
 # %%
@@ -71,7 +71,7 @@ history = train(model, course.data.train, stage, augmented=True, heldout=few_hel
 
 # %%
 first, last = history[0], history[-1]
-print(f"The first augmented epoch: {first['train_accuracy']:.0%} right while training. Chance: {1 / 80:.1%}")
+print(f"The first augmented epoch: {first['train_accuracy']:.0%} right while training. Chance: {1 / 80:.2%}")
 print(
     f"The held-out curve: {first['heldout_accuracy']:.0%} after that epoch, {last['heldout_accuracy']:.0%} at the end."
 )
@@ -88,9 +88,9 @@ histories = {int(number): measured["epochs"] for number, measured in results["st
 keep(plot_history(histories, title="The whole experiment"), course.folder / "curves.png")
 
 # %% [markdown]
-# ## Three readings of "85 %"
+# ## Three readings of "85%"
 #
-# The report doesn't say what its 85 % was measured on. It may be the running accuracy of the last epoch, printed by the
+# The report doesn't say what its 85% was measured on. It may be the running accuracy of the last epoch, printed by the
 # training loop; or an evaluation on augmented training images; or one on plain images. Here's what they are in our run:
 
 # %%
@@ -102,7 +102,7 @@ readings = {
 }
 for name, share in readings.items():
     print(f"{share:6.1%}  {name}")
-print("The report's 50 % may be a running accuracy, too: that of the first augmented epoch.")
+print("The report's 50% may be a running accuracy, too: that of the first augmented epoch.")
 
 # %% [markdown]
 # Now compare the stages on plain images:
@@ -120,15 +120,12 @@ for number, measured in results["stages"].items():
 # %% [markdown]
 # ## Is augmentation the reason?
 #
-# In stage 3, the network has trained with augmentation, but it has also simply trained *longer*. Would more epochs
-# alone have done it? To say that augmentation is the reason, you need a **control**: an experiment that's the same in
-# every respect except augmentation.
+# In stage 3, the network has trained with augmentation, but it has also simply trained *longer*.
 
 # %% [markdown]
 # ## Exercise: was it the augmentation?
 #
-# Stage 3 continued from stage 2, with augmentation, and the held-out accuracy rose. But stage 3 also means more
-# training. You can afford one more run: which one tells the two causes apart?
+# Suppose that you can afford one more run. Which one tells the two causes apart?
 #
 # - **a)** Measure the model of stage 2 on augmented training images.
 # - **b)** Train stage 3 for twice as many epochs, with augmentation.
@@ -162,7 +159,8 @@ my_choice = ...
 checks.separating_experiment(my_choice)
 
 # %% [markdown]
-# The course comes with two controls, run with five seeds (`make seeds`). The first continues after stage 2 for as many
+# An experiment that's the same in every respect except the supposed cause is called a **control**. The course comes
+# with two, run with five seeds (`make seeds`). The first continues after stage 2 for as many
 # epochs as stage 3, but on *plain* images. The second augments from the very first epoch, for as many epochs as both
 # stages together. Lines are means; bands span the lowest to the highest seed in each epoch.
 
@@ -193,7 +191,7 @@ if seeds:
         "control: augmented from scratch": [run["augmented from scratch"]["epochs"] for run in every],
     }
     three, plain = mean(heldout("3")), mean(heldout("more plain epochs"))
-    title = f"{three:.0f} % with augmentation, {plain:.0f} % with more plain epochs (mean of {len(every)} seeds)"
+    title = f"{three:.0f}% with augmentation, {plain:.0f}% with more plain epochs (mean of {len(every)} seeds)"
     figure = plot_runs(runs, "heldout_accuracy", title)
     display(keep(figure, course.folder / "controls.png"))
 else:
@@ -205,7 +203,7 @@ if seeds:
     labels = {"2": "stage 2", "more plain epochs": "and then more plain epochs", "3": "and then stage 3"}
     for name in (*labels, "augmented from scratch"):
         spread = stdev(heldout(name)) if len(every) > 1 else 0
-        print(f"{mean(heldout(name)):6.1f} ± {spread:.1f} %  {labels.get(name, name)}")
+        print(f"{mean(heldout(name)):6.1f} ± {spread:.1f}%  {labels.get(name, name)}")
     gains = [three - plain for three, plain in zip(heldout("3"), heldout("more plain epochs"))]
     ahead = sum(gain > 0 for gain in gains)
     print(f"After equally many epochs, augmentation is ahead in {ahead} of {len(gains)} seeds,")
@@ -215,14 +213,14 @@ if seeds:
 
 # %% [markdown]
 # If the plain control stays where stage 2 ended, the reason is augmentation, not more training. This doesn't tell you
-# which part of the augmentation it is. The second control answers a different question: was the detour through 100 %
+# which part of the augmentation it is. The second control answers a different question: was the detour through 100%
 # worth it, or does augmentation from scratch get just as far?
 #
 # ## Why does it work?
 #
 # Each picture looks different in every epoch, so there's little to memorise; what pays off is to learn what all
 # versions of all pictures of a class have in common. The price: some crops show too little to tell the class, so
-# running accuracy can't reach 100 %. That isn't a bug.
+# running accuracy can't reach 100%. That isn't a bug.
 #
 # The curves jump by several points from epoch to epoch. We think that's mostly because the learning rate is never
 # lowered, as in the report, so the last steps are as large as the first. Besides, a few hundred images give only a
@@ -290,7 +288,7 @@ checks.augmentation(my_batch)
 # ## Recap
 #
 # The table shows whether the gap between training and held-out images has narrowed; the controls show whether
-# augmentation is the *reason*. A number like 85 % can mean three things, so say what you measured, on which images, and
+# augmentation is the *reason*. A number like 85% can mean three things, so say what you measured, on which images, and
 # in which mode. Next: which mistakes are left?
 
 # %% [markdown]

@@ -121,9 +121,11 @@ for part, (true, guessed, names) in parts.items():
 
 # %%
 if course.data.name == "shapes" and wrong.any():
-    steps = (predicted % 20 - images.labels % 20)[wrong].remainder(20)
-    neighbours = ((steps == 1) | (steps == 19)).float().mean()
-    print(f"In {neighbours:.0%} of the mistakes, the predicted colour is a direct neighbour of the true one.")
+    steps = (predicted % 20 - images.labels % 20).remainder(20)
+    off = steps[steps != 0]
+    print(f"In {len(off) / wrong.sum():.0%} of the mistakes, the colour is wrong.")
+    if len(off):
+        print(f"In {((off == 1) | (off == 19)).float().mean():.0%} of those, it's a direct neighbour of the true one.")
 
 # %% [markdown]
 # Are all classes equally hard? **Predict** how far apart the hardest and the easiest class are.
@@ -136,7 +138,7 @@ keep(figure, course.folder / "accuracy-by-class.png")
 
 # %%
 few = int(images.labels.unique(return_counts=True)[1].min())
-print(f"The smallest class has {few} held-out images, so a single image is worth {100 / few:.3g} points.")
+print(f"Each class has at least {few} held-out images, so a single image is worth up to {100 / few:.3g} points.")
 
 # %% [markdown]
 # ## Exercise: what share of the errors has the right colour?
@@ -185,10 +187,10 @@ checks.colour_share(my_share)
 # %%
 if wrong.any() and not wrong.all():
     print(f"Mean confidence: {shares[~wrong].mean():.0%} when it's right, {shares[wrong].mean():.0%} when it's wrong.")
-    print(f"Of the mistakes, {(shares[wrong] > 0.9).float().mean():.0%} were made with a confidence above 90 %.")
+    print(f"Of the mistakes, {(shares[wrong] > 0.9).float().mean():.0%} were made with a confidence above 90%.")
     sure = shares > 0.9
     if sure.any():
-        print(f"When confidence is above 90 %, it averages {shares[sure].mean():.0%},")
+        print(f"When confidence is above 90%, it averages {shares[sure].mean():.0%},")
         print(f"and the network is right {(~wrong)[sure].float().mean():.0%} of the time.")
 
 # %% [markdown]
@@ -217,8 +219,8 @@ for share, category in zip(likely.tolist(), classes.tolist()):
     print(f"{share:6.1%}  {images.classes[category]}")
 
 # %% [markdown]
-# The network always answers with one of *its* 80 classes, and the probabilities always add up to 100 %. If it has only
-# seen generated shapes and says with 95 % confidence that your dog is "vermilion nets", it isn't 95 % sure. It just
+# The network always answers with one of *its* 80 classes, and the probabilities always add up to 100%. If it has only
+# seen generated shapes and says with 95% confidence that your dog is "vermilion nets", it isn't 95% sure. It just
 # means that of all the answers it can give, this one is the least bad. There's no class "none of these", and no
 # training image that could have taught it one.
 #

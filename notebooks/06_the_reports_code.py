@@ -216,9 +216,11 @@ print(f"loss {fixed(batches)[0]:.4f}, accuracy {fixed(batches)[1]:.1%}")
 from course_lib import MyModel, get_model, plain_batch
 
 
-def counted(batches):  # ours: one comparison per batch, summed up on the device, read once per epoch
+def counted(batches):  # ours: summed up on the device, and read once per epoch
+    loss_sum = sum(F.cross_entropy(outputs, labels, reduction="sum") for outputs, labels in batches)
     correct = sum((outputs.argmax(1) == labels).sum() for outputs, labels in batches)
-    return correct.item() / sum(len(labels) for _, labels in batches)
+    seen = sum(len(labels) for _, labels in batches)
+    return loss_sum.item() / seen, correct.item() / seen
 
 
 def train_steps(model, optimizer, batches):
@@ -280,7 +282,7 @@ print(f"ours, with class weights: works on {criterion.weight.device.type}")
 #
 # ## 5. Saving
 #
-# This runs after each epoch, and Colab may take the machine away at any moment. **Find two bugs.** How long is the
+# This runs after each epoch, and Colab may take the machine away at any moment. **Find two bugs.** How large is the
 # optimizer's first step after a resume, compared with a run that wasn't interrupted?
 
 # %%
@@ -335,7 +337,7 @@ for name in ("the weights", "our checkpoint"):
     if name == "our checkpoint":
         resumed.load_state_dict(kept["model"])
         optimizer.load_state_dict(kept["optimizer"])
-    print(f"Resumed from {name}: the next step is {next_step(resumed, optimizer) / uninterrupted:.0%} as long.")
+    print(f"Resumed from {name}: the next step is {next_step(resumed, optimizer) / uninterrupted:.0%} as large.")
 
 # %% [markdown]
 # ## 6. Predicting the test set
@@ -455,12 +457,12 @@ def batch_by_batch():  # ours: decoded once; whole batches are augmented on the 
 slow, fast = seconds(image_by_image), seconds(batch_by_batch)
 costs["read and augment"] = slow * 40000 / len(few), fast * 40000 / len(few)
 print(f"{len(few) / slow:,.0f} images/s; ours: {len(few) / fast:,.0f} images/s, {slow / fast:.1f} times as fast")
-print(f"Training on this {device.type} uses up {32 / step:,.0f} images/s.")
+print(f"Training on this {device.type} gets through {32 / step:,.0f} images/s.")
 
 # %% [markdown]
 # ## What would you fix first?
 #
-# Three of the eight cost time. **Rank them before you look.** Is our version always the faster one?
+# Three of the eight take time in every epoch. **Rank them before you look.** Is our version always the faster one?
 
 # %%
 from course_lib import keep

@@ -26,10 +26,10 @@
 # and unzip it with `!unzip -q course.zip`.*
 #
 # *30 minutes, almost no computing: the comparisons are stored with the course. You'll test five claims of the report,
-# one change at a time, and learn what it takes to write "held" below one.*
+# one change at a time, and learn what it takes before you may say that one holds.*
 #
-# The report gives reasons for four of its choices, and says how deep its network is. It hardly backs them with figures.
-# **The question: which of the five claims survive a measurement?**
+# The report gives reasons for four of its choices, and says how deep its network is. It gives few numbers to support
+# them. **The question: which of the five claims survive a measurement?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -88,9 +88,10 @@ for name, found in everything.items():
 # When does a claim hold? With several seeds, we compare seed by seed: a variant is better if it's ahead in *every* one.
 # (Even that isn't proof: of two equally good variants, one is ahead in all of three seeds in a quarter of the cases.)
 # With only one seed, we can't see how much luck there is in the training. We can at least ask whether the choice of the
-# measured images explains a difference: the accuracy p of *n* images has a standard error of √(p(1 − p)/n), and for a
-# difference, you add the squares of both under the root. Less than two standard errors decides nothing; more means
-# "better in this run".
+# measured images explains a difference: the accuracy p of *n* images has a **standard error** of √(p(1 − p)/n), and for
+# a difference, you add the squares of both under the root. Less than two standard errors decides nothing; more means
+# "better in this run". (The formula is for two different sets of images. Both networks see the same ones, which usually
+# makes a difference more certain than the formula says.)
 
 # %%
 from math import sqrt
@@ -124,7 +125,7 @@ def report(one, other):
     for name, found in measured(one, other):
         shares, gains, verdict = compared(found, one, other)
         print(
-            f"{name}: “{one}” {shares[0]:.1f} %, “{other}” {shares[1]:.1f} % held out, "
+            f"{name}: “{one}” {shares[0]:.1f}%, “{other}” {shares[1]:.1f}% held out, "
             f"{', '.join(f'{gain:+.1f}' for gain in gains)} points: {verdict}."
         )
 
@@ -161,8 +162,8 @@ print(f"“Over 50 layers” {verdict}, unless you count batch normalisation, to
 # %% [markdown]
 # ## Claim A: augmentation works against overfitting
 #
-# The report augments with three things at once: a random crop of 8 to 100 % of the area, horizontal and vertical flips,
-# and a rotation by up to 90° either way. After stage 2, which saw plain images only, it measured 50 % on augmented
+# The report augments with three things at once: a random crop of 8 to 100% of the area, horizontal and vertical flips,
+# and a rotation by up to 90° either way. After stage 2, which saw plain images only, it measured 50% on augmented
 # training images. **Predict:** which of the three confuses the network of stage 2 most?
 
 # %%
@@ -172,10 +173,11 @@ for name, found in everything.items():
         print(f"{accuracy:7.1%}  {transform}")
 
 # %% [markdown]
-# A network doesn't learn to ignore a change that it has never seen. Now let networks train with the transforms. All
-# start from scratch: the baseline, three that get one of the transforms, and one that gets all three. (The table adds
-# one that gets half of its images plain.) **Predict:** which of these five is best on held-out images after so few
-# epochs?
+# Careful: these are training images, so a drop can have two reasons, as in notebook 03. A flipped picture isn't the one
+# that the network has memorised (for shapes, which come at any angle, that's the only reason), and a close-up is also
+# unlike anything it has seen. Now let networks train with the transforms. All start from scratch: the baseline, three
+# that get one of the transforms, and one that gets all three. (The table adds one that gets half of its images plain.)
+# **Predict:** which of these five is best on held-out images after so few epochs?
 
 # %%
 transforms = ["baseline", "crop alone", "flips alone", "rotation alone", "augmented"]
@@ -191,9 +193,12 @@ for name, found in measured(*transforms):
         print(f"{name}, {variant}: {final:.0%} of training images right (running), {late:.0%} of held-out ones.")
 
 # %% [markdown]
-# Compare the two percentages of a line. If the first isn't clearly higher, the network doesn't overfit yet, and there's
-# nothing for augmentation to cure. Does longer training change the verdict? `make seeds` trained the networks of
-# notebook 04 on larger images and for more epochs (so two things differ from the runs above):
+# The first percentage of a line is a running accuracy. Early in training, that's lower than an evaluation (notebook
+# 03), so it can't show a small gap. In eval mode, there is a gap
+# ([benchmarks](../benchmarks/README.md#several-processes) has three seeds of such a run), but it's far smaller than
+# after stage 2. So there's little overfitting to cure yet, and augmentation makes it harder to learn. Does longer
+# training change the verdict? `make seeds` trained the networks of notebook 04 on larger images and for more epochs (so
+# two things differ from the runs above):
 
 # %%
 seeds = [*kept("seeds.json")["shapes-lecture"]["seeds"].values()]
@@ -246,8 +251,9 @@ for name, entries in norms.items():
 
 # %% [markdown]
 # The axis is logarithmic, and layer 1 is next to the image. Read the figure from right to left, the way gradients
-# travel: a curve that falls on its way means vanishing gradients, one that rises means *exploding* ones. Compare how
-# steeply the two rise. If gradients explode, a learning rate that suits the last layers may be too large for the first.
+# travel: a curve that falls on its way means vanishing gradients, one that rises means *exploding* ones. (The zigzag
+# comes from the three convolutions of a block, which differ in shape: compare every third one.) If both rise, which one
+# is steeper? If gradients explode, a learning rate that suits the last layers may be too large for the first.
 # Does the network without short-cuts train worse?
 
 # %%
@@ -265,6 +271,9 @@ for name, found in measured("baseline", "without short-cut"):
 report("baseline", "without short-cut")
 
 # %% [markdown]
+# A loss above ln 80 means that the network is wrong with some confidence: in training mode, batch norm amplifies even
+# meaningless differences (notebook 01).
+#
 # ## Claim C: the bottleneck saves computing
 #
 # A bottleneck squeezes the channels with a 1×1 convolution, works on them with a 3×3 one, and widens them again. The
@@ -336,8 +345,9 @@ curves(names, "heldout_accuracy", "Doubling the channels")
 report(*names)
 
 # %% [markdown]
-# On images of 32 × 32 pixels, `conv5` works on a single pixel, where width is of little use. What you've just seen is
-# claim D *at that size*; the report's images have 224 × 224 pixels, and there the answer may differ.
+# On images of 32 × 32 pixels, `conv5` works on a single pixel: around it, its 3×3 windows see nothing but padding.
+# `ConstantWidth` does more of its work on larger pictures. What you've just seen is claim D *at that size*; the
+# report's images have 224 × 224 pixels, and there the answer may differ.
 #
 # ## Try it: a claim of your own
 #

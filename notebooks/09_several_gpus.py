@@ -86,7 +86,7 @@ for mode in ("eval", "training"):
     whole = gradient([(images, labels)])
     halves = gradient([(images[0::2], labels[0::2]), (images[1::2], labels[1::2])])
     apart[mode] = ((whole - halves).norm() / whole.norm()).item()
-    print(f"In {mode} mode, the gradients differ by {apart[mode]:.1e} of their length.")
+    print(f"In {mode} mode, the gradients differ by {apart[mode]:.1g} times their length.")
 
 # %%
 if apart["training"] > 1000 * apart["eval"]:
@@ -94,10 +94,10 @@ if apart["training"] > 1000 * apart["eval"]:
 
 # %% [markdown]
 # In training mode, batch norm normalises with the mean and variance *of the batch*. Each half has its own, and with N
-# processes, they're estimated from 32/N images instead of 32, which makes every step a bit noisier. All other layers
-# process each image on its own. `course.experiment("sync", sync_batch_norm=True)` makes the processes share their means
-# and variances, so they all normalise over the whole batch again; that works only on GPUs, and every batch norm then
-# waits for the slowest process.
+# processes, they're estimated from 32/N images instead of 32, which makes them, and every step, noisier. All other
+# layers process each image on its own. `course.experiment("sync", sync_batch_norm=True)` makes the processes share
+# their means and variances, so they all normalise over the whole batch again; that works only on GPUs, and every batch
+# norm then waits for the slowest process.
 #
 # ## The same notebook, several processes
 #
@@ -156,7 +156,8 @@ runs = {who: history for who, history in runs.items() if history}
 keep(plot_runs(runs, "loss", "The same batches, by one process or shared"), home / "shared.png")
 
 # %% [markdown]
-# Close, but not the same: different batch statistics give different gradients. Does it matter in the end? One run can't
+# The images are the same, but the losses aren't: different batch statistics give different gradients. (If the one
+# process is the stored run, it may have computed in another precision, too.) Does it matter in the end? One run can't
 # tell you; [benchmarks/README.md](../benchmarks/README.md#several-processes) has three seeds of each.
 #
 # ## Several computers

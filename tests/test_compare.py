@@ -97,8 +97,8 @@ def test_each_transform_is_measured_alone(course, asked, monkeypatch):
 
 
 def test_a_spread_needs_two_seeds():
-    assert stored.spread([0.25]) == "25.0 %"
-    assert stored.spread([0.2, 0.3, 0.4]) == "30.0 ± 10.0 %"
+    assert stored.spread([0.25]) == "25.0%"
+    assert stored.spread([0.2, 0.3, 0.4]) == "30.0 ± 10.0%"
 
 
 @pytest.mark.parametrize(

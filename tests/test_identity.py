@@ -93,7 +93,7 @@ def test_so_is_a_setting_that_a_later_version_adds(course):
 
 def test_all_differences_are_named_at_once(course):
     other = replace(course, settings=replace(course.settings, seed=1, lr=0.5))
-    assert refused(other, "seed 0 instead of 1", "lr 0.01 instead of 0.5")
+    assert refused(other, "settings seed", "settings lr", "0.01", "0.5")
 
 
 def test_a_folders_name_shows_what_differs_from_the_preset(monkeypatch, opened, course):
@@ -205,7 +205,7 @@ def test_an_experiment_is_a_run_of_its_own(course):
     assert other.identity["settings"] == course.identity["settings"] | {"lr": 0.1}
     run(other)
     assert all(path.read_bytes() == data for path, data in before.items())
-    with pytest.raises(CheckpointError, match="lr 0.1 instead of 0.2"):
+    with pytest.raises(CheckpointError, match=r"lr .*0\.1 .*0\.2"):
         course.experiment("lr-0.1", lr=0.2)
     assert course.experiment("lr-0.1", lr=0.1, epochs=3).stage(2).state  # the epochs don't matter
 

@@ -62,7 +62,7 @@ def every_figure(names=CLASSES):
     histories = {2: history([0.0, 0.4], [0.0, 0.3]), 3: history([0.5], [0.4])}
     return {
         "history": plot_history(histories),
-        "stored": plot_history({2: histories[2]}, {2: history([0.1] * 9, [0.2] * 9)}, "Epoch 2 of 9: 40 %"),
+        "stored": plot_history({2: histories[2]}, {2: history([0.1] * 9, [0.2] * 9)}, "Epoch 2 of 9: 40%"),
         "runs": plot_runs(dict.fromkeys(names[:4], seeds), "heldout_accuracy", "Five seeds"),
         "loss": plot_runs(dict.fromkeys(names[:4], seeds[0]), "loss", "Learning rate"),
         "images": plot_images(images.batch(range(5)), names[:5], title="Five images"),
@@ -127,7 +127,7 @@ def test_axes_are_labelled_and_quantities_have_a_unit(figures, kind):
     words = " ".join(texts(figures[kind]))
     expected = {
         "history": ["mean loss (nats)", "accuracy (%)", "epoch", "Stage 2", "Stage 3", "held-out", "training", "1.25%"],
-        "stored": ["stored run", "Epoch 2 of 9: 40 %"],
+        "stored": ["stored run", "Epoch 2 of 9: 40%"],
         "runs": ["accuracy on held-out images (%)", "epoch", "Five seeds", *CLASSES[:4]],
         "loss": ["mean loss (nats)", "epoch", "Learning rate", *CLASSES[:4]],
         "confusion": ["true class", "predicted class", "(%)"],
@@ -254,7 +254,7 @@ def test_your_own_settings_stay_and_no_figure_is_shown_twice():
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_class_names_are_text_and_nothing_else(order):
-    names = ["$x$ costs $", "A $\\frac{$", "50 % & \\n", "кошка", "été"][::order]
+    names = ["$x$ costs $", "A $\\frac{$", "50% & \\n", "кошка", "été"][::order]
     for kind, figure in every_figure(names).items():
         shown = "\n".join(texts(drawn(figure)))
         assert kind in ("history", "stored", "nine") or all(name in shown for name in (names[0], names[2])), kind

@@ -172,11 +172,11 @@ def test_the_table_says_what_was_measured_on_what_beside_the_reports_numbers():
     heldout = "1,280 held-out images, plain"
     assert rows[2:] == [
         ["1, 20 epochs", "overfits", "100.0%", plain],
-        ["2, 30 epochs", "100 %", "99.8%", plain],
-        ["2, 30 epochs", "50 %", "50.0%", augmented],
+        ["2, 30 epochs", "100%", "99.8%", plain],
+        ["2, 30 epochs", "50%", "50.0%", augmented],
         ["2, 30 epochs", "–", "40.0%", heldout],
         ["3, 12 epochs", "–", "95.0%", plain],
-        ["3, 12 epochs", "85 %", "85.0%", augmented],
+        ["3, 12 epochs", "85%", "85.0%", augmented],
         ["3, 12 epochs", "–", "60.0%", heldout],
     ]
     assert len({len(line) for line in table({"stages": stages}).splitlines()}) == 1  # aligned as plain text

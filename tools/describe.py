@@ -1,5 +1,6 @@
 """What's in a data set, and what's wrong with it:  python -m tools.describe PATH  (it changes nothing)"""
 
+import argparse
 import hashlib
 import io
 import sys
@@ -47,7 +48,9 @@ def describe_data(path):
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a console in CP949 or CP1252 can't show every name
+    parser = argparse.ArgumentParser(prog="python -m tools.describe", description=__doc__)
+    parser.add_argument("path", help="a folder, .zip, .tar or .tar.gz in the report's layout")
     try:
-        print(describe_data(sys.argv[1]))
+        print(describe_data(parser.parse_args().path))
     except CourseError as error:
         sys.exit(str(error))

@@ -18,6 +18,7 @@ from course_lib.storage.files import write_text
 from .notebooks import as_notebook, from_source, sources
 
 FIRST_EXTRA = "07"  # this notebook and later ones run only if they are named
+RESUME = "To resume, run the same command again, but without --fresh or FRESH=1."
 
 
 class NotebookFailed(CourseError):
@@ -41,9 +42,11 @@ def execute(source, target):
             resources={"metadata": {"path": os.getcwd()}},
         ).execute(env=environment)
     except CellExecutionError as error:
+        if error.ename == "Stopped":  # Ctrl-C, and the training is saved
+            raise KeyboardInterrupt from None
         raise NotebookFailed(f"A cell of {source.name} failed: {error.ename}: {error.evalue}") from None
     except DeadKernelError:
-        raise NotebookFailed(f"{source.name}: its kernel died (out of memory?). Run it again to resume.") from None
+        raise NotebookFailed(f"{source.name}: its kernel died (out of memory?). {RESUME}") from None
     finally:
         write_text(target, as_notebook(notebook))
 
@@ -114,7 +117,7 @@ def main(arguments):
     except (CourseError, FileNotFoundError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
-        sys.exit("Stopped. The same command resumes.")
+        sys.exit(f"Stopped. {RESUME}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,6 @@ def kept(name):
 
 
 def spread(shares):
-    """Mean and standard deviation of shares in [0, 1], in percent: "48.8 ± 7.1 %"; of a single one, only itself."""
+    """Mean and standard deviation of shares in [0, 1], in percent: "48.8 ± 7.1%"; of a single one, only itself."""
     deviation = f" ± {100 * stdev(shares):.1f}" if len(shares) > 1 else ""
-    return f"{100 * mean(shares):.1f}{deviation} %"
+    return f"{100 * mean(shares):.1f}{deviation}%"

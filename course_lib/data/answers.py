@@ -38,7 +38,7 @@ def read_answer(text, where="answer.json"):
             raise DataError(f"{where}, row {i}: {needs}, but is {brief(row)}.")
         name = unicodedata.normalize("NFC", name)
         if not is_safe(name) or name in answer:
-            wrong = "is listed twice, leads out of the data folder, or has a \\ where a / should be"
+            wrong = "is listed twice, leads out of the data folder, or has a \\ or : in it"
             raise DataError(f"{where}, row {i}: {brief(name)} {wrong}.")
         answer[name] = category
     return list(answer.items())

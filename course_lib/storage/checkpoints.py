@@ -19,9 +19,9 @@ EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs 
 
 
 def save(folder, state, epoch, images):
-    """Write `state` (tensors, plain Python) as the checkpoint at this position and delete older ones, or DiskError.
+    """Write `state` (tensors, plain Python) as the checkpoint at this position, then delete older ones.
 
-    epoch: whole epochs trained. images: images trained in the next one. Returns the path.
+    epoch: whole epochs trained. images: images trained in the next one. Returns the path. Raises DiskError.
     """
     data = _serialized(state)
     path = Path(folder) / f"checkpoint-{epoch:05d}-{images:07d}-{digest_of(data)}.pt"

@@ -20,7 +20,7 @@ from ..errors import CourseError, SettingsError
 
 
 def join(batch_size):
-    """Join the other processes, if torchrun started any. Raises SettingsError if there are too many."""
+    """Join the other processes, if torchrun started any. Raises SettingsError if their number doesn't fit."""
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         return
     sys.excepthook = _show_once
@@ -33,7 +33,7 @@ def join(batch_size):
     if rank():
         sys.stdout = sys.stderr = open(os.devnull, "w")
     if batch_size % ranks():
-        raise SettingsError(f"{ranks()} processes can't share batches of {batch_size} images evenly.")
+        raise SettingsError(f"Use a number of processes that divides the batch size, {batch_size}: {ranks()} doesn't.")
 
 
 def rank():
@@ -52,7 +52,7 @@ def share(indices):
 
 
 def batch_end(first, size, count):
-    """Where the batch from `first` on ends, of `count` images; a rest too small for BatchNorm joins the one before."""
+    """The end of the batch that begins at `first`; it includes the rest of `count` images if that's too small."""
     end = first + size
     return count if count - end < 2 * ranks() else end
 

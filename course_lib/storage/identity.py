@@ -70,9 +70,10 @@ def read_run(folder, identity):
     except FileNotFoundError:
         return None
     except (ValueError, LookupError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged. Nothing was changed. If the run is yours, delete it.") from error
+        raise CheckpointError(f"{path} is damaged. Nothing was changed. Delete it if the run is yours.") from error
     expected = json.loads(json.dumps(identity))  # tuples are lists in JSON
-    require_same(found, expected, folder, "To keep both runs, rename that folder, or set COURSE_HOME to another one.")
+    advice = "To keep both, give your experiment another name, or set COURSE_HOME to another folder."
+    require_same(found, expected, folder, advice)
     return record
 
 
@@ -83,9 +84,9 @@ def require_same(found, expected, where, advice):
 
 
 def _differences(found, expected, name=""):
-    """What differs between two records, in words: "settings lr 0.1 instead of 0.01"."""
+    """What differs between two records, in words: "settings lr is 0.1 there, 0.01 here"."""
     if isinstance(found, dict) and isinstance(expected, dict):
         for key in sorted({*found, *expected}):
             yield from _differences(found.get(key), expected.get(key), f"{name} {key}".strip())
     elif found != expected:
-        yield f"{name} {found} instead of {expected}"
+        yield f"{name} is {found} there, {expected} here"

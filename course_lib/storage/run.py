@@ -189,7 +189,7 @@ class Run:
         if not self.sums.isfinite().all() or not weights_finite or self._scale < 1:
             raise DivergedError(
                 f"The loss is no longer a finite number (stage {self.stage.number}, epoch {self.epoch + 1}): lower the "
-                "learning rate. Nothing has been saved since; the last good checkpoint is still there."
+                'learning rate, as in course.experiment("lr-0.001", lr=0.001). The last good checkpoint is still there.'
             )
 
 
@@ -200,7 +200,7 @@ class EpochLines:
         self.stage, self.printed = stage, 0
 
     def show(self, history, running=None, finished=False):
-        """Print the finished epochs that are new. running: returns the one in progress. finished: so is the stage."""
+        """Print the epochs of `history` that are new, unless the stage is `finished`. running: not used here."""
         for entry in [] if finished else history[self.printed :]:
             heldout = entry["heldout_accuracy"]
             tqdm.write(
