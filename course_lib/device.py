@@ -27,12 +27,15 @@ class Precision:
 
 
 def best_device():
-    """The current CUDA device, else Apple's MPS, else the CPU."""
+    """The current CUDA device, else the CPU.
+
+    Not Apple's MPS: many versions of PyTorch compute wrong gradients there (pytorch#175189).
+    """
     torch.backends.cudnn.benchmark = True  # every batch has the same shape, so it pays to try out all algorithms
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # fp32 is fp32
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device("cpu")
 
 
 def computes_in(device, precision):

@@ -17,7 +17,7 @@ from .errors import SettingsError
 from .storage.checkpoints import newest_first, position
 from .storage.distributed import join, rank, rank_0_first
 from .storage.drive import Drive, drive_copy, mount
-from .storage.files import drive_root, require_mounted, write_text
+from .storage.files import drive_root, require_mounted, write_json
 from .storage.identity import read_run
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -41,7 +41,7 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
-    crop: float = 0.08  # the smallest crop of an augmented image, as a share of its area; 1 means no crop
+    crop: float = 0.08  # the smallest crop of an augmented image, as a share; 1 only cuts off what's beyond 4:3
     flips: tuple = (0.5, 0.5)  # probabilities that an augmented image is flipped horizontally, vertically
     degrees: float = 90.0  # the largest rotation in either direction
     plain: float = 0.0  # the share of images in an augmented epoch that stay plain
@@ -90,9 +90,9 @@ class Course:
     def claim(self):
         """Claim the run's folder and return its `run.json`. Raises CheckpointError if it belongs to another run."""
         record = read_run(self.folder, self.identity)
-        if not record:
+        if not record or not any(self.stage(number).state for number in self.epochs):  # the GPU may have come later
             record = {"identity": self.identity, "precision": self.precision.name}
-            write_text(self.folder / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            write_json(self.folder / "run.json", record)
         return record
 
     def stage(self, number):
@@ -134,6 +134,8 @@ class Course:
         elif copies and "google.colab" in sys.modules:
             from google.colab import drive
 
+            for copy in copies:
+                copy.leave()
             drive.flush_and_unmount()
             print("Everything is on Drive, and Drive is unmounted. To mount it again, restart the runtime.")
 

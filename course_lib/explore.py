@@ -62,7 +62,7 @@ class LiveCurve:
         title = f"Epoch {math.ceil(entry['epoch'])} of {self.stage.epochs}: {entry['train_accuracy']:.0%} of training"
         title += f" and {heldout[-1]:.0%} of held-out images right" if heldout else " images right"
         before = self.stored[len(history) - 1] if 0 < len(history) <= len(self.stored) else None
-        if before and heldout:
+        if before and heldout and before["heldout_accuracy"] is not None:
             title += f" ({100 * (heldout[-1] - before['heldout_accuracy']):+.0f} points from the stored run)"
         return title
 

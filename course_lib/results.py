@@ -1,11 +1,11 @@
 """What a run measured, in `results.json`, and the table that compares it with the report's numbers."""
 
-import io
 import json
 import platform
 import subprocess
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import torch
 import torchvision
@@ -17,7 +17,7 @@ from .loops import evaluate, train
 from .model import MyModel, get_model
 from .storage.checkpoints import digest_of, load, newest_first, newest_good
 from .storage.distributed import rank_0_first
-from .storage.files import write_text
+from .storage.files import write_json
 from .storage.identity import code_digest, images_digest, model_identity, weights_digest
 
 REPORT = {  # report 3: all its figures are on training images
@@ -63,7 +63,7 @@ def record(stage, model, history, final):
         "origin": state["position"]["origin"],  # of a model that was trained elsewhere
     }
     results = read_results(course, {str(stage.number): measured})
-    _write(course.folder / "results.json", results)
+    write_json(course.folder / "results.json", results)
     return results
 
 
@@ -111,11 +111,10 @@ def trial(course, images, *, epochs, model=None, augmented=False, heldout=None, 
     path, unfinished = course.folder / "trials" / f"{name}.json", course.home / "unfinished-trials" / name
     if path.exists():
         return json.loads(path.read_bytes())
-    with redirect_stdout(io.StringIO()):  # a line per epoch would bury the figure
-        stage = replace(attempt, folder=unfinished).stage(1)
-        history = train(model, images, stage, augmented=augmented, heldout=heldout)
+    stage, silent = replace(attempt, folder=unfinished).stage(1), SimpleNamespace(show=lambda *args, **more: None)
+    history = train(model, images, stage, augmented=augmented, heldout=heldout, live=silent)
     with rank_0_first():  # or the others wouldn't find it the next time
-        _write(path, history)
+        write_json(path, history)
     attempt.forget(unfinished)
     return history
 
@@ -147,7 +146,3 @@ def _commit():
     with suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "-C", CHECKOUT, "rev-parse", "HEAD"]
         return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
-
-
-def _write(path, value):
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

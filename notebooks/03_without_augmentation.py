@@ -84,10 +84,10 @@ from course_lib import measure, record, table
 
 final = measure(model, course)
 print(table(record(stage, model, history, final)))
-print(
-    f"\nRunning accuracy: {history[0]['train_accuracy']:.1%} in the first epoch, "
-    f"{history[-1]['train_accuracy']:.1%} in the last."
-)
+if history:  # a model from elsewhere comes without
+    first, last = history[0], history[-1]
+    then, now = (f"{entry['train_accuracy']:.1%}" for entry in (first, last))
+    print(f"\nRunning accuracy: {then} in the first epoch, {now} in the last.")
 
 # %% [markdown]
 # How close were your two numbers?
@@ -155,13 +155,12 @@ keep(figure, course.folder / "stage-2-plain-and-augmented.png")
 # ## When would you have stopped?
 
 # %%
-best = max(history, key=lambda entry: entry["heldout_accuracy"])
-last = history[-1]
-print(
-    f"Held-out accuracy was highest after epoch {best['epoch']}: {best['heldout_accuracy']:.0%}; "
-    f"at the end: {last['heldout_accuracy']:.0%}."
-)
-print(f"Meanwhile, running training accuracy went from {best['train_accuracy']:.0%} to {last['train_accuracy']:.0%}.")
+if history:
+    best = max(history, key=lambda entry: entry["heldout_accuracy"])
+    then, now = (f"{entry['heldout_accuracy']:.0%}" for entry in (best, last))
+    print(f"Held-out accuracy was highest after epoch {best['epoch']}: {then}; at the end: {now}.")
+    then, now = (f"{entry['train_accuracy']:.0%}" for entry in (best, last))
+    print(f"Meanwhile, running training accuracy went from {then} to {now}.")
 
 # %% [markdown]
 # Stopping when accuracy hasn't risen for some epochs, and keeping the best weights, is called **early stopping**.

@@ -70,11 +70,11 @@ model = trained_model(course, 2)
 history = train(model, course.data.train, stage, augmented=True, heldout=few_heldout(course), live=live_curve(stage))
 
 # %%
-first, last = history[0], history[-1]
-print(f"The first augmented epoch: {first['train_accuracy']:.0%} right while training. Chance: {1 / 80:.2%}")
-print(
-    f"The held-out curve: {first['heldout_accuracy']:.0%} after that epoch, {last['heldout_accuracy']:.0%} at the end."
-)
+if history:  # a model from elsewhere comes without
+    first, last = history[0], history[-1]
+    print(f"The first augmented epoch: {first['train_accuracy']:.0%} right while training. Chance: {1 / 80:.2%}")
+    began, ended = (f"{entry['heldout_accuracy']:.0%}" for entry in (first, last))
+    print(f"The held-out curve: {began} after that epoch, {ended} at the end.")
 
 # %%
 from course_lib import measure, plot_history, record, table
@@ -94,8 +94,10 @@ keep(plot_history(histories, title="The whole experiment"), course.folder / "cur
 # training loop; or an evaluation on augmented training images; or one on plain images. Here's what they are in our run:
 
 # %%
+from math import nan
+
 readings = {
-    "running accuracy of the last epoch (augmented, training mode)": history[-1]["train_accuracy"],
+    "running accuracy of the last epoch (augmented, training mode)": history[-1]["train_accuracy"] if history else nan,
     "training images, augmented, eval mode": final["train_augmented"].accuracy,
     "training images, plain, eval mode": final["train_plain"].accuracy,
     "held-out images, plain, eval mode (not in the report)": final["heldout_plain"].accuracy,

@@ -11,7 +11,7 @@ from course_lib.storage import checkpoints, run
 
 @pytest.mark.parametrize(
     "device, capability, expected",
-    [("cpu", None, "fp32"), ("mps", None, "fp32"), ("cuda", (7, 5), "fp16"), ("cuda", (8, 0), "bf16")],
+    [("cpu", None, "fp32"), ("cuda", (7, 5), "fp16"), ("cuda", (8, 0), "bf16")],
 )
 def test_auto_takes_the_precision_that_the_hardware_computes_in(monkeypatch, device, capability, expected):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
@@ -36,9 +36,6 @@ def test_autocast_computes_in_the_precision_and_only_fp16_scales(name, dtype):
 
 def test_the_device_is_the_best_there_is(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert best_device().type == "mps"
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert best_device().type == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)

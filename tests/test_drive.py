@@ -15,7 +15,7 @@ import pytest
 import torch
 from data_sets import report_files, write_folder
 from faults import Death, Died, Full, total_size, watched
-from tiny import BATCH, EPOCHS, STEPS, at_step, conv_model, crash, noise_images, press_stop, same_weights
+from tiny import BATCH, EPOCHS, STEPS, Crash, at_step, conv_model, crash, noise_images, press_stop, same_weights
 
 from course_lib import CheckpointError, DiskError, Stopped, experiment, open_course, train
 from course_lib.storage import checkpoints, drive, files
@@ -125,11 +125,48 @@ def test_a_new_runtime_gets_everything_back_and_continues_bit_exactly(computer, 
 def test_a_run_begun_in_bf16_continues_in_fp32_where_there_is_no_bf16(computer, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     began = computer(PRECISION="")
-    assert began.precision.name == "bf16" and began.drive.wait()
+    assert began.precision.name == "bf16"
+    run(began)
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     assert computer("b", PRECISION="").precision.name == "fp32"
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     assert computer("b", PRECISION="").precision.name == "bf16"  # run.json still says how it began
+
+
+def test_a_drive_that_fails_while_it_is_read_is_not_overwritten(computer, monkeypatch):
+    """What's there is newer: it comes first, and only then is anything copied to Drive."""
+    run(computer("a"))
+    run(replace(computer("a"), epochs={2: 2 * EPOCHS}))
+    older = computer("b", drive=False)
+    run(older)
+    there = content(remote_stage(computer("a")))
+    shutil.copytree(older.folder, computer("c", drive=False).folder, dirs_exist_ok=True)
+    threads = [*threading.enumerate()]
+    read = drive.Path.read_bytes
+    with monkeypatch.context() as patched:
+        patched.setattr(drive.Path, "read_bytes", lambda path: crash() if "MyDrive" in path.parts else read(path))
+        with pytest.raises(Crash):
+            computer("c")
+    assert [*threading.enumerate()] == threads and content(remote_stage(computer("a"))) == there
+
+
+def test_training_goes_on_without_a_drive_that_has_stopped_answering(course, monkeypatch, capsys):
+    answer, asked = threading.Event(), threading.Event()
+
+    def hang(kind, path):
+        asked.set()
+        answer.wait(timeout=60)
+
+    write_text(course.folder / "new.txt", "…")
+    monkeypatch.setattr(drive, "PATIENCE", 0.01)
+    with watched(course.drive.remote, hang):
+        copying = threading.Thread(target=course.drive.wait)
+        copying.start()
+        assert asked.wait(timeout=60) and not course.drive.wait()
+        assert "Drive" in capsys.readouterr().out
+        answer.set()
+        copying.join()
+    assert course.drive.wait() and (course.drive.remote / "new.txt").exists()
 
 
 def test_drive_turned_on_later_gets_what_is_there(computer):
@@ -280,6 +317,7 @@ def test_training_does_not_wait_for_a_slow_drive(course, saving_often, monkeypat
 
     monkeypatch.setattr(drive, "EVERY_SECONDS", 0.001)
     quick = drive.Drive(course.folder, course.drive.remote, json.dumps(course.identity))
+    quick.restore()
     with watched(course.drive.remote, slow):
         model = at_step(conv_model(), 2, lambda: waited.append(began.wait(timeout=60)))
         run(replace(course, drive=quick), at_step(model, STEPS, last_step.set))
@@ -498,7 +536,7 @@ def test_another_run_in_the_same_folder_is_refused_and_not_one_byte_changes(comp
     with pytest.raises(CheckpointError) as raised:
         computer("a")
     assert str(place / ours.folder.name) in str(raised.value) or ours.folder.name in str(raised.value)
-    assert ("seed 1" if difference == "seed" else "data digest") in str(raised.value)
+    assert ("settings seed" if difference == "seed" else "data digest") in str(raised.value)
     assert content(tmp_path / "a" / "runs" / ours.folder.name, tmp_path / "MyDrive") == before
     assert len(before) > 3
 
@@ -694,7 +732,7 @@ def test_in_colab_drive_is_mounted_if_asked_for_and_unmounted_once_it_has_everyt
     write_text((experiment := course.experiment("lr", lr=0.1)).folder / "last.json", "{}")
     course.leave_drive()
     assert colab[-1] == "unmounted" and (remote_stage(course) / "model.pth").exists()
-    assert (experiment.drive.remote / "last.json").exists()
+    assert (experiment.drive.remote / "last.json").exists() and course.drive not in drive.Drive.opened
     assert not (tmp_path / "drive" / "MyDrive" / "runs" / "banks").exists()
 
 

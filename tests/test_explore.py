@@ -101,6 +101,12 @@ def test_the_stored_run_is_drawn_behind_and_the_distance_is_in_the_title(curve, 
     assert [match and match[1] for match in points] == ["+12", "-10", None]
 
 
+def test_a_stored_run_without_held_out_images_is_no_problem(short, shown, monkeypatch):
+    monkeypatch.setattr(explore, "stored", lambda course: {"stages": {"2": {"epochs": [entry(1, 0.25, None)]}}})
+    explore.LiveCurve(short.stage(2)).show([entry(1, 0.5)])
+    assert "25% of held-out" in shown[0][0].get_suptitle() and "stored" not in shown[0][0].get_suptitle()
+
+
 def test_without_a_stored_run_there_is_no_grey_and_no_distance(short, shown, monkeypatch):
     monkeypatch.setattr(explore, "stored", lambda course: None)
     explore.LiveCurve(short.stage(2)).show([entry(1, 0.5)])

@@ -15,6 +15,7 @@ from data_sets import answers, report_files, write_folder, write_tar, write_zip
 from tiny import conv_model, noise_images
 
 from course_lib import CheckpointError, experiment, open_course, record, train, trial
+from course_lib.device import Precision
 from course_lib.experiment import PRESETS, Settings
 from course_lib.storage.checkpoints import newest_first
 from course_lib.storage.files import write_text
@@ -233,13 +234,16 @@ def test_a_run_keeps_the_precision_it_began_in(environment, monkeypatch):
     device()
     assert open_course().precision.name == "fp32"
     device(amx_bf16=True)
-    assert open_course().precision.name == "fp32"  # where bf16 would be chosen now
-    open_course().start_over()
-    assert open_course().precision.name == "fp32"
-    shutil.rmtree(open_course().folder)
-    assert open_course().precision.name == "bf16"
+    course = open_course()
+    assert course.precision.name == "bf16"  # nothing was trained before the better device came
+    run(course)
     device()
-    assert open_course().precision.name == "fp32"
+    assert open_course().precision.name == "fp32"  # the device can't do better
+    device(amx_bf16=True)
+    assert open_course().precision.name == "bf16"
+    open_course().start_over()
+    run(replace(open_course(), precision=Precision("fp32", "cpu")))
+    assert open_course().precision.name == "fp32"  # where bf16 would be chosen now
     environment(PRECISION="bf16")  # whoever asks gets it, emulated if need be
     assert open_course().precision.name == open_course().precision.name == "bf16"
 

@@ -5,7 +5,7 @@ from statistics import mean, stdev
 
 from course_lib import read_results
 from course_lib.experiment import CHECKOUT
-from course_lib.storage.files import write_text
+from course_lib.storage.files import write_json
 
 
 def keep(course, name, content):
@@ -13,8 +13,7 @@ def keep(course, name, content):
     about = {key: value for key, value in read_results(course).items() if key not in ("seed", "stages")}
     del about["settings"]["seed"]  # the content may have several
     run = course.data.name if course.preset == "full" else f"{course.data.name}-{course.preset}"
-    text = json.dumps(about | content, indent=1, ensure_ascii=False)
-    write_text(CHECKOUT / "results" / run / name, text + "\n")
+    write_json(CHECKOUT / "results" / run / name, about | content)
 
 
 def kept(name):

@@ -21,6 +21,7 @@ from .files import remove, require_mounted, write_bytes
 from .identity import read_run
 
 EVERY_SECONDS = 10  # how often to look for changes, and to retry
+PATIENCE = 300  # seconds to wait for a Drive that has stopped answering
 
 
 def mount():
@@ -37,19 +38,19 @@ def mount():
 class Drive:
     """The copy of a run's folder on Google Drive. local, remote: the two folders. identity: the run's, as JSON."""
 
-    opened = []  # all copies, also of experiments
+    opened = []  # all copies that are kept up to date, also of experiments
 
     def __init__(self, local, remote, identity):
         self.local, self.remote, self.identity = local, remote, json.loads(identity)
         self._problem = None  # why Drive isn't up to date
         self._copied = set()  # (path, size, time) of each file that was copied
         self._lock = threading.RLock()
-        threading.Thread(target=self._work, daemon=True, name="copy to Drive").start()
-        atexit.register(self.wait)
-        Drive.opened.append(self)
 
     def restore(self):
-        """Copy what's only on Drive, or further there. Raises DiskError, OSError, CheckpointError (another run's)."""
+        """Copy what's only on Drive, or further there; from then on, a thread copies the other way.
+
+        Raises DiskError, OSError, CheckpointError (another run's).
+        """
         with self._lock:
             self._compare()
             files, further = _files(self.remote), set()
@@ -63,19 +64,32 @@ class Drive:
                 newer = path.parent in further if path.parent in newest else further
                 if newer or not (here.exists() or path.match(PATTERN)):
                     write_bytes(here, path.read_bytes())
+        if self not in Drive.opened:
+            Drive.opened.append(self)
+            atexit.register(self.wait)
+            threading.Thread(target=self._work, daemon=True, name="copy to Drive").start()
 
     def wait(self):
         """Copy what isn't on Drive yet; True once Drive has everything. ■ ends the waiting, but not the copying."""
-        with self._lock:
-            try:
-                self._copy()
-                problem = None
-            except Exception as error:
-                problem = f"The copy on Drive isn't up to date. Training continues, and the copy is retried. {error}"
-            if bool(problem) != bool(self._problem):
-                tqdm.write(problem or "The copy on Drive is up to date again.")
-            self._problem = problem
-            return not problem
+        if not self._lock.acquire(timeout=PATIENCE):
+            tqdm.write("Drive doesn't answer. Training continues, and so does the copy, once Drive is back.")
+            return False
+        try:
+            self._copy()
+            problem = None
+        except Exception as error:
+            problem = f"The copy on Drive isn't up to date. Training continues, and the copy is retried. {error}"
+        finally:
+            self._lock.release()
+        if bool(problem) != bool(self._problem):
+            tqdm.write(problem or "The copy on Drive is up to date again.")
+        self._problem = problem
+        return not problem
+
+    def leave(self):
+        """Stop copying."""
+        Drive.opened.remove(self)
+        atexit.unregister(self.wait)
 
     def forget(self, folder):
         """Delete `folder` and its copy."""
@@ -88,9 +102,10 @@ class Drive:
                 shutil.rmtree(folder)  # or it would be copied again
 
     def _work(self):
-        while True:
-            time.sleep(EVERY_SECONDS)
+        time.sleep(EVERY_SECONDS)
+        while self in Drive.opened:
             self.wait()
+            time.sleep(EVERY_SECONDS)
 
     def _copy(self):
         if not self._compare():  # a new folder, or one that was deleted meanwhile

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: everything the course writes goes through `replacing`."""
 
+import json
 import os
 import time
 from contextlib import contextmanager, suppress
@@ -8,7 +9,8 @@ from pathlib import Path
 from ..errors import DiskError
 from .distributed import rank
 
-DRIVE_FOLDERS = {"MyDrive", "My Drive", "Shareddrives", "Shared drives"}  # what Google Drive mounts below its root
+# What Google Drive mounts below its root
+DRIVE_FOLDERS = {"MyDrive", "My Drive", "내 드라이브", "Shareddrives", "Shared drives", "공유 드라이브"}
 STALE_SECONDS = 600  # a temporary file nobody has written to for this long was left by a killed process
 
 
@@ -60,6 +62,11 @@ def write_bytes(path, data):
 def write_text(path, text):
     """Write `text` to `path` as UTF-8, completely or not at all."""
     write_bytes(Path(path), text.encode())
+
+
+def write_json(path, value):
+    """Write `value` to `path` as JSON, completely or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def remove(path):

@@ -67,20 +67,20 @@ class Run:
 
     def steps(self, batches):
         """Yield `batches`. After each step, stop if you pressed ■, and save if two minutes have passed."""
-        start = time.monotonic()
+        start = time.perf_counter()
         for images, labels in batches:
             batch = batch_end(self.seen, self.course.settings.batch_size, self.images) - self.seen
             self.weight = len(labels) * ranks() / batch  # gradients are averaged over processes: 1, if shares are equal
             yield images, labels
             self.seen += batch
-            self.seconds += time.monotonic() - start
+            self.seconds += time.perf_counter() - start
             self.bar.update(batch)
             self.live.show(self.history, self._entry)
             self._stop_if_interrupted()
             self._save_after(checkpoints.EVERY_SECONDS)
-            start = time.monotonic()
+            start = time.perf_counter()
         self.sums.tolist()  # waits for the device, once per epoch, so that the seconds are true
-        self.seconds += time.monotonic() - start
+        self.seconds += time.perf_counter() - start
 
     def count(self, loss, logits, labels):
         """Add a batch to the epoch's sums, on the device. loss: its mean, (); logits: (B, 80); labels: int64 (B,)."""
