@@ -128,12 +128,12 @@ def plot_runs(runs, quantity, title, x="epoch"):
     """Compare runs epoch by epoch; runs: {label: history}, or {label: [history of each seed]}.
 
     quantity: one of QUANTITIES, which all runs have. Several seeds become their mean, in a band from the lowest
-    to the highest. x: another entry of the histories, such as "step".
+    to the highest if there are at most four runs: more bands would hide each other. x: another entry of the histories, such as "step".
     """
     figure = Picture((10, 5.5), title, f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}.")
     axis = figure.subplots()
     for label, run in runs.items():
-        _line(axis, run if isinstance(run[0], list) else [run], quantity, x, label=label)
+        _line(axis, run if isinstance(run[0], list) else [run], quantity, x, band=len(runs) < 5, label=label)
     axis.set(xlabel=x, ylabel=QUANTITIES[quantity])
     if quantity in ("loss", "gradient"):
         axis.set_yscale("log", subs=[])  # no minor ticks
@@ -146,7 +146,7 @@ def plot_runs(runs, quantity, title, x="epoch"):
     return figure
 
 
-def _line(axis, seeds, quantity, x="epoch", **style):
+def _line(axis, seeds, quantity, x="epoch", band=True, **style):
     """Draw a quantity, an accuracy in percent, as its mean over the seeds' histories; nothing if it wasn't measured."""
     position = [entry[x] for entry in seeds[0]]
     values = np.array([[entry[quantity] for entry in history] for history in seeds], float)  # None becomes nan: a gap
@@ -156,7 +156,7 @@ def _line(axis, seeds, quantity, x="epoch", **style):
     sparse = max(1, len(position) // 10)  # a marker on every epoch would hide the line
     (line,) = axis.plot(position, values.mean(0), markevery=sparse, **style)
     axis.locator_params("x", nbins=6, integer=True, min_n_ticks=1)
-    if len(seeds) > 1:
+    if band and len(seeds) > 1:
         axis.fill_between(position, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
 
 
