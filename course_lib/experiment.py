@@ -246,7 +246,5 @@ def _begin(course, runs_on_drive):
         remote = runs_on_drive / course.folder.name
         course = replace(course, drive=drive_copy(course.folder, remote, json.dumps(course.identity)))
         course.drive.restore()
-    began = course.claim()["precision"]
-    if not computes_in(course.device, began):
-        return course
-    return replace(course, precision=Precision(began, course.device.type))
+    began = Precision(course.claim()["precision"], course.device.type)
+    return replace(course, precision=began) if computes_in(course.device, began.name) else course

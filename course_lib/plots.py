@@ -127,8 +127,8 @@ def plot_history(histories, stored=None, title=None):
 def plot_runs(runs, quantity, title, x="epoch"):
     """Compare runs epoch by epoch; runs: {label: history}, or {label: [history of each seed]}.
 
-    quantity: one of QUANTITIES, which all runs have. Several seeds become their mean, in a band from the lowest
-    to the highest if there are at most four runs: more bands would hide each other. x: another entry of the histories, such as "step".
+    quantity: one of QUANTITIES, which all runs have. Several seeds become their mean, in a band from the lowest to the
+    highest (of up to four runs: more bands would hide each other). x: another entry of the histories, such as "step".
     """
     figure = Picture((10, 5.5), title, f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}.")
     axis = figure.subplots()
