@@ -11,6 +11,8 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 
 import course_lib
+from course_lib import checks, experiment
+from course_lib.data import bank
 
 project = html_title = "Three stages of an image classifier"
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
@@ -46,17 +48,21 @@ def no_other_host(app, page, content):
     content[0] = re.sub(r"!\[([^\]]*)\]\(https?:[^)]*\)", r"\1", content[0])
 
 
+def is_public(name, value, module):
+    return name[0] != "_" and getattr(value, "__module__", "") == module.__name__
+
+
 def reference(app, page, content):
-    """Append what `course_lib` exports to docs/api.md, one section per module."""
+    """Append to docs/api.md what `course_lib` exports, the classes of what that returns, and the checks, by module."""
     if page != "docs/api":
         return
-    exported = dict(vars(course_lib))
-    if checks := exported.get("checks"):  # a module whose functions notebooks call as checks.accuracy(…)
-        exported |= {f"checks.{name}": value for name, value in vars(checks).items() if not name.startswith("_")}
-    modules = {}
-    for name, value in exported.items():
+    described, modules = dict(vars(course_lib)), {}
+    described |= {f"experiment.{name}": getattr(experiment, name) for name in ("Course", "Stage", "Settings")}
+    described |= {f"data.bank.{name}": getattr(bank, name) for name in ("Bank", "Images")}
+    described |= {f"checks.{name}": value for name, value in vars(checks).items() if is_public(name, value, checks)}
+    for name, value in described.items():
         module = getattr(value, "__module__", "")
-        if module.startswith("course_lib.") and (module == "course_lib.checks") == name.startswith("checks."):
+        if module.startswith("course_lib."):
             modules.setdefault(module, []).append(f"{'class' if isinstance(value, type) else 'function'}:: {name}")
     for module, names in modules.items():
         content[0] += f"\n## {module.removeprefix('course_lib.')}\n\n```{{eval-rst}}\n.. automodule:: {module}\n\n"

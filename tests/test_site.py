@@ -61,6 +61,8 @@ def test_the_reference_has_every_exported_name_with_its_docstring_as_it_is_writt
     page, shown = site / "docs" / "api.html", text_of(site / "docs" / "api.html")
     names = [name for name, thing in vars(course_lib).items() if hasattr(thing, "__module__") and name[0] != "_"]
     assert {"train", "MyModel", "DataError"} <= set(names)
+    for name in ("experiment.Course.experiment", "experiment.Settings", "data.bank.Images.take", "checks.accuracy"):
+        assert f'id="course_lib.{name}"' in page.read_text(encoding="utf-8")
     for name in names:
         assert f'id="course_lib.{name}"' in page.read_text(encoding="utf-8")
         summary = re.sub("[`*]", "", getattr(course_lib, name).__doc__.split("\n\n")[0])
