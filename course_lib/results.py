@@ -134,7 +134,7 @@ def table(results):
     rows = [("stage", "report", "this run", "measured on")]
     for number, stage in sorted(results["stages"].items()):
         for name, accuracy in stage["final"].items():
-            label, reported = f"{number}, {len(stage['epochs'])} epochs", REPORT.get((number, name), "–")
+            label, reported = f"{number}, {len(stage['epochs']) or '?'} epochs", REPORT.get((number, name), "–")
             rows.append((label, reported, f"{accuracy:.1%}", stage["measured_on"][name]))
     widths = [max(map(len, column)) for column in zip(*rows)]
     rows.insert(1, tuple("-" * width for width in widths))
