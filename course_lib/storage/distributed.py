@@ -33,7 +33,7 @@ def join(batch_size):
     if rank():
         sys.stdout = sys.stderr = open(os.devnull, "w")
     if batch_size % ranks():
-        raise SettingsError(f"Use a number of processes that divides the batch size, {batch_size}: {ranks()} doesn't.")
+        raise SettingsError(f"{ranks()} processes can't share batches of {batch_size}: use a number that divides it.")
 
 
 def rank():
