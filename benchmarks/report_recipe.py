@@ -57,7 +57,7 @@ def transform(size, augmented):
 
 
 def loader(folder, size, augmented, workers, batch=32):
-    """1.E: shuffled batches of 32, put together from single images. The report does not say how many workers."""
+    """1.E: shuffled batches of 32, put together from single images. The report sets no `num_workers`: 0."""
     meta_path, root_dir = os.path.join(folder, "answer.json"), os.path.join(folder, "train_data")
     dataset = ReportDataset(meta_path, root_dir, transform(size, augmented))
     return DataLoader(dataset, batch_size=batch, shuffle=True, num_workers=workers)

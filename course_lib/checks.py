@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from .augment import plain_transform
-from .errors import Stopped
+from .errors import CourseError
 from .model import MyModel, get_model
 from .model import res_block as our_block
 from .results import trial
@@ -37,14 +37,14 @@ def _check(judge):
         try:
             if any(answer is ... for answer in answers):
                 raise Todo
-            with torch.random.fork_rng(devices=[]):
+            with torch.enable_grad(), torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(0)  # torch.manual_seed would seed the CUDA devices as well
                 print("✓", judge(*answers))
         except Todo:
             print("… Not done yet: write your answer in the exercise's cell, run it, and then run this one again.")
         except _Wrong as wrong:
             print("✗", wrong)
-        except Stopped:  # ■ was pressed
+        except CourseError:  # ■ was pressed, say, or the disk is full
             raise
         except Exception as error:  # whatever the student's code raises
             print(f"✗ Your code raises {type(error).__name__}: {' '.join(str(error).split())}")
@@ -101,7 +101,8 @@ def res_block(my_res_block):
                 "The short-cut isn't added: you return relu(F(x)), not relu(F(x) + S(x)).": main.relu(),
                 "The stride is on conv1; a 1×1 convolution then skips three of four pixels: put it on conv2.": ours(x),
             }
-            _compare(theirs(x), right, mistakes, "compare each layer's arguments and each ReLU with the formula")
+            _compare(theirs(given := x.clone()), right, mistakes, "compare each layer and each ReLU with the formula")
+            _refuse(not given.equal(x), "Your block changes x itself, so training would fail: write a + b, not a += b.")
     return "Your block computes what the report's does, whether or not its short-cut needs a convolution."
 
 
@@ -185,7 +186,7 @@ def accuracy(my_accuracy):
             _compare(my_accuracy(given, batches), 45 / 70, mistakes, "divide all right answers by all images")
         except IndexError:
             raise _Wrong("The last batch has 6 images, so range(32) runs past its end: use its own length.") from None
-        _refuse(given.training != training, "The model's mode has changed: restore it at the end.")
+        _refuse(any(p.training != training for p in given.modules()), "Restore the mode at the end: model.train(mode).")
     return "Each of the 70 images counts once, in eval mode, and the model's mode is unchanged."
 
 
@@ -194,7 +195,7 @@ def augmentation(my_batch):
     """`my_batch(images, training)`: PIL images → float32 (B, 3, 64, 64) in [-1, 1], augmented only when training."""
     down, white = Image.linear_gradient("L"), Image.new("L", (256, 256), 255)
     image = Image.merge("RGB", [down.transpose(Image.Transpose.TRANSPOSE), down, white])
-    images = 128 * [image] + [image.rotate(90)]  # so many that chance never fails a right answer below
+    images = 128 * [image] + [image.rotate(90).resize((256, 192))]  # so many that chance fails no right answer
     plain = torch.stack([plain_transform(64)(image) for image in images])
     heldout, pictures = my_batch(images, False), my_batch(images, True)
     for batch in heldout, pictures:

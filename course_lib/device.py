@@ -29,7 +29,7 @@ class Precision:
 def best_device():
     """The current CUDA device, else the CPU.
 
-    Not Apple's MPS: many versions of PyTorch compute wrong gradients there (pytorch#175189).
+    Not Apple's MPS: there, PyTorch's batch norm has wrong gradients for channels_last, which we use (pytorch#175189).
     """
     torch.backends.cudnn.benchmark = True  # every batch has the same shape, so it pays to try out all algorithms
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # fp32 is fp32

@@ -18,7 +18,7 @@ from .storage.checkpoints import newest_first, position
 from .storage.distributed import join, rank, rank_0_first
 from .storage.drive import Drive, drive_copy, mount
 from .storage.files import drive_root, require_mounted, write_json
-from .storage.identity import read_run
+from .storage.identity import read_run, require_ours
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 VARIABLES = [f"COURSE_{name}" for name in ("DATA", "PRESET", "HOME", "SEED", "SIZE", "EPOCHS", "PRECISION")]
@@ -28,7 +28,7 @@ VARIABLES = [f"COURSE_{name}" for name in ("DATA", "PRESET", "HOME", "SEED", "SI
 class Settings:
     """Everything a run's numbers depend on, besides the data: all of it is part of the run's identity.
 
-    The defaults are the report's (1.E, 3.1).
+    The defaults are the report's (1.E, 3.A).
     """
 
     size: int  # side of the images, in pixels
@@ -110,7 +110,8 @@ class Course:
         folder = self.folder.with_name(f"{self.folder.name}-{name}")
         course = replace(self, settings=settings, epochs=epochs, precision=precision, folder=folder)
         with rank_0_first():
-            course = replace(course, data=open_data(self.source, settings, self.home))
+            if {"size", "seed", "images_per_class"} & {*changes}:  # otherwise, it's the same data, come what may
+                course = replace(course, data=open_data(self.source, settings, self.home))
             return _begin(course, self.drive and self.drive.remote.parent)
 
     def start_over(self):
@@ -233,17 +234,16 @@ def _homes(wanted, drive):
 
 def _folder_name(data_name, preset, settings):
     """`<data>-<preset>` and everything that differs from the preset: "tiny80-full-64px", "shapes-lecture-seed1"."""
-    parts = [data_name, preset]
-    for name, value in vars(settings).items():
-        if value != getattr(PRESETS[preset][0], name):
-            parts.append({"size": f"{value}px", "precision": value}.get(name, f"{name}{value}"))
-    return re.sub(r"[^\w.+-]+", "_", "-".join(parts))
+    changed = {name: value for name, value in vars(settings).items() if value != getattr(PRESETS[preset][0], name)}
+    parts = [{"size": f"{value}px", "precision": value}.get(name, f"{name}{value}") for name, value in changed.items()]
+    return re.sub(r"[^\w.+-]+", "_", "-".join([data_name, preset, *parts]))
 
 
 def _begin(course, runs_on_drive):
     """The course with its copy on Drive, if there is one, restored from it and in the precision it began in."""
+    require_ours(course.folder)
     if runs_on_drive and not rank():
-        remote = runs_on_drive / course.folder.name
+        require_ours(remote := runs_on_drive / course.folder.name)
         course = replace(course, drive=drive_copy(course.folder, remote, json.dumps(course.identity)))
         course.drive.restore()
     began = Precision(course.claim()["precision"], course.device.type)

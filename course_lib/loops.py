@@ -121,7 +121,7 @@ def test(model, images, course, result_path):
     """
     probabilities = predict(model, images, course)
     rows = sorted(zip(images.names, probabilities.argmax(1).tolist()), key=lambda row: natural_order(row[0]))
-    with rank_0_first(), replacing(result_path, "w", encoding="utf-8", newline="") as file:
+    with rank_0_first(), replacing(result_path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         csv.writer(file).writerows([("filename", "class"), *rows])
     return probabilities
 

@@ -121,10 +121,12 @@ def trial(course, images, *, epochs, model=None, augmented=False, heldout=None, 
 
 def stored(course, name="results.json"):
     """The content of the file `name` in `results/` for the same data, preset and size, or None."""
+    data, size = course.data, course.settings.size
+    ours = data.name, len(data.train), len(data.heldout), course.preset, size
     for path in sorted((CHECKOUT / "results").glob(f"*/{name}")):
-        results, settings = json.loads(path.read_text(encoding="utf-8")), course.settings
-        found = results["data"]["name"], results["preset"], results.get("settings", {}).get("size", settings.size)
-        if found == (course.data.name, course.preset, settings.size):
+        results = json.loads(path.read_text(encoding="utf-8"))
+        found = *(results["data"][key] for key in ("name", "train", "heldout")), results["preset"]
+        if (*found, results.get("settings", {}).get("size", size)) == ours:
             return results
     return None
 

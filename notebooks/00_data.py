@@ -33,7 +33,7 @@
 # A student trained a ResNet-like network to tell 80 classes of images apart. First, the network had to memorise five
 # **batches**, 160 images in all, to show that it could learn. Next, it was trained on all 40,000 images until it got
 # every single one right, which looked too good to be true. Then training continued on randomly cropped, flipped and
-# rotated images, and the student concluded that the network had begun to generalise. Finally, it predicted the classes
+# rotated images, and accuracy reached 85%, which the student found plausible. Finally, it predicted the classes
 # of the test images.
 #
 # | stage | what it's trained on | the report says | notebook |
@@ -168,9 +168,9 @@ keep(
 # −1…1, which is mid-grey; if it were rotated first, they'd be black. And every picture gets new random values in every
 # epoch: in 50 augmented epochs, the network sees 50 versions of each picture.
 #
-# `torchvision` works on one picture at a time. The course does the same for a whole batch at once, on the GPU if there
-# is one; a test compares the two picture by picture. Move the sliders and find out when you can no longer tell the
-# class yourself.
+# `torchvision` works on one picture at a time. The course does the same for a whole batch at once (cropping the resized
+# picture, not the original file), on the GPU if there is one; a test compares the two picture by picture. Move the
+# sliders and find out when you can no longer tell the class yourself.
 
 # %%
 from course_lib import browse_augmentation

@@ -81,8 +81,8 @@ print(f"In the end, in eval mode, the network gets {final.accuracy:.1%} of the {
 
 # %% [markdown]
 # If the loss falls, the pieces work together: the network *can* learn. If it had stayed near ln 80 = 4.38, you'd look
-# for a bug now, before spending hours on 40,000 images: images shuffled without their labels, a softmax before the
-# loss, a forgotten `optimizer.step()`, or a learning rate that's off by a factor of 100.
+# for a bug now, before spending hours on 40,000 images: images that get other labels in every epoch, a softmax before
+# the loss, a forgotten `optimizer.step()`, or a learning rate that's off by a factor of 100.
 #
 # ## Which learning rate?
 #
@@ -176,7 +176,8 @@ keep(plot_runs(runs, "loss", title), course.folder / "sweep-depth.png")
 # %% [markdown]
 # ## Exercise: take the short-cut away
 #
-# The report says that without the short-cut, the loss was more than ten times as large. Write a block without one
+# The report says that without its `res_block`, the loss was at least ten times as large. We take that to mean: without
+# the short-cut. Write a block without one
 # (change only the addition; keep the last ReLU), and predict: after 30 steps, each with all 160 images at 32 × 32
 # pixels, what will the loss be? (Guessing gives ln 80 ≈ 4.38.) The check trains the network once with your block and
 # once with ours, so that you can compare. That takes about a minute.

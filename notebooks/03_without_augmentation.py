@@ -28,8 +28,8 @@
 # *20 minutes, including about 4 of computing on two CPU cores. You'll train the network on all images, watch two curves
 # drift apart, and separate two reasons why a perfect score in training may mean little.*
 #
-# In the report, 30 epochs on 40,000 images led to 100% on the training images, "suspected to be overfitting". **The
-# question: what does a network that gets all its training images right actually know?**
+# In the report, 30 epochs on 40,000 images led to 100% on the training images, which the student took for overfitting.
+# **The question: what does a network that gets all its training images right actually know?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)

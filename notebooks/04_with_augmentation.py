@@ -232,8 +232,9 @@ if seeds:
 # ## Exercise: write the augmentation
 #
 # `my_batch` gets a list of PIL images and returns a batch, float32 (B, 3, 64, 64) in [-1, 1]. When training, each image
-# is augmented with the report's transforms: random resized crop, both flips, and a rotation by up to 90°, whose empty
-# corners are 0, mid-grey. Otherwise, images are only resized and normalised. You can use torchvision, but think first:
+# is augmented with the report's transforms: random resized crop, both flips, and a rotation by up to 90° in either
+# direction, whose empty corners are 0, mid-grey. Otherwise, images, which needn't be square, are only resized and
+# normalised. You can use torchvision, but think first:
 # which images need their own random values, and what's the right order?
 #
 # <details><summary>Hint</summary>

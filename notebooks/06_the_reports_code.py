@@ -31,8 +31,8 @@
 # - measure what a bug costs instead of guessing;
 # - tell a bug that stops you from one that quietly gives you wrong results, and know which one to fear.
 #
-# The report's code trained a model, so it isn't bad code. But it has only ever run on one data set and one machine, for
-# its author. **What happens when you run it?**
+# The report's code trained a model, so it isn't bad code. But it was written for one data set and one
+# set-up, its author's. **What happens when you run it?**
 #
 # Here are eight fragments, rewritten so that each shows one weak spot. Play fair: find the bug and predict its cost
 # *before* you unfold the answer or look at the next cell. One of the eight is a trap for the reviewer.

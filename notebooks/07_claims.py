@@ -216,7 +216,8 @@ print(f"With that budget, claim A {verdict}.")
 #
 # ## Claim B: without the short-cut, the loss is over ten times larger
 #
-# `plain_block` is `res_block` without the addition. Both see plain images.
+# The report says "without `res_block`"; we take that to mean its short-cut. `plain_block` is `res_block` without the
+# addition. Both see plain images.
 
 # %%
 import inspect

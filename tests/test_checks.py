@@ -169,6 +169,13 @@ class ReluBeforeAddition(Block):
         return self.main(x).relu() + self.shortway(x)
 
 
+class InPlace(Block):
+    def forward(self, x):
+        y = self.shortway(x)  # often the identity: then y is x
+        y += self.main(x)
+        return y.relu()
+
+
 class ReluBeforeAndAfterAddition(Block):
     def forward(self, x):
         return (self.main(x).relu() + self.shortway(x)).relu()
@@ -259,6 +266,13 @@ def left_in_eval_mode(model, batches):
     return my_accuracy(model.eval(), batches)
 
 
+def only_the_flag_restored(model, batches):
+    was_training = model.training
+    share = my_accuracy(model.eval(), batches)
+    model.training = was_training  # its layers stay in eval mode
+    return share
+
+
 def in_the_mode_it_has(model, batches):
     return sum((model(images).argmax(1) == labels).sum() for images, labels in batches) / 70
 
@@ -293,6 +307,7 @@ MISTAKES = {
         ("before the addition", ReluBeforeAddition),
         ("conv3 ends in a ReLU", ReluBeforeAndAfterAddition),
         ("isn't added", PlainBlock),
+        ("changes x", InPlace),
         ("on conv1", block_with(on_conv1=True)),
         ("channels", block_with(shortcut_if=lambda in_, out_, stride: stride != 1)),
         ("stride", block_with(shortcut_if=lambda in_, out_, stride: in_ != 2 * out_)),
@@ -331,7 +346,7 @@ MISTAKES = {
         ("96", restoring(lambda model, batches: my_accuracy(model, batches) * 70 / 96)),
         ("mean of three", restoring(lambda model, batches: sum(shares(model, batches)) / 3)),
         ("training mode", in_the_mode_it_has),
-        ("mode has changed", left_in_eval_mode),
+        ("mode", left_in_eval_mode),
         ("You get", lambda model, batches: my_accuracy(model, batches) / 2),
     ],
     checks.augmentation: [
@@ -367,6 +382,20 @@ def test_each_typical_mistake_has_a_sentence_of_its_own(check, verdict):
 def test_flips_in_either_direction_are_missed(verdict):
     for flips in FLIPS[:1], FLIPS[1:], []:
         assert "flipped" in verdict(checks.augmentation, batch_maker(CROP, *NORMALIZED, *flips, ROTATION))
+
+
+def test_what_would_only_fail_later_is_refused(verdict):
+    assert "mode" in verdict(checks.accuracy, only_the_flag_restored)
+    squares_only = batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION, plain=(transforms.Resize(64), *NORMALIZED))
+    assert verdict(checks.augmentation, squares_only).startswith("✗")
+
+
+def test_gradients_stay_on_whatever_an_answer_does(verdict):
+    def without_gradients(model, batches):
+        torch.set_grad_enabled(False)
+        return my_accuracy(model, batches)
+
+    assert verdict(checks.accuracy, without_gradients).startswith("✓") and torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("change", [lambda x: x.permute(0, 2, 3, 1), lambda x: (127.5 * x + 127.5).byte(), len])

@@ -72,6 +72,8 @@ def test_what_is_measured_is_kept_after_each_variant_and_found_by_its_data_prese
     course = open_course()
     assert stored_for(course, "compare.json") == stored.kept("compare.json")["shapes-smoke"]
     assert stored_for(replace(course, settings=replace(course.settings, size=64)), "compare.json") is None
+    fewer = replace(course.data, train=course.data.train.take(5))  # somebody else's data of the same name
+    assert stored_for(replace(course, data=fewer), "compare.json") is None
 
 
 def kept_variants():

@@ -69,6 +69,24 @@ def refused(course, *names):
     return str(course.folder) in str(raised.value) and all(name in str(raised.value) for name in names)
 
 
+def test_a_folder_of_yours_that_happens_to_have_a_runs_name_is_left_alone(environment, tmp_path):
+    """`start_over` deletes a run's folder, so none may become one that has anything else in it."""
+    data, yours = write_folder(tmp_path / "birds", report_files(6)), tmp_path / "birds-smoke"
+    environment(PRESET="smoke", HOME=tmp_path, DATA=data)
+    write_text(yours / "thesis.txt", "…")
+    with pytest.raises(CheckpointError, match="birds-smoke"):
+        open_course()
+    assert [path.name for path in yours.iterdir()] == ["thesis.txt"]
+
+
+def test_an_experiment_has_the_courses_data_even_if_its_source_has_changed_since(environment, tmp_path):
+    files = report_files(6)
+    environment(PRESET="smoke", DATA=write_folder(tmp_path / "birds", files))
+    course = open_course()
+    write_folder(tmp_path / "birds", {"train_data/0.png": files["train_data/1.png"]})
+    assert course.experiment("lr", lr=0.1).data is course.data
+
+
 # Settings
 
 

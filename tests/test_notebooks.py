@@ -50,7 +50,7 @@ def reproduced(tmp_path_factory):
 def test_the_two_files_of_a_pair_agree(source):
     stored = nbformat.read(source.with_suffix(".ipynb"), 4)
     expected = source.read_text(encoding="utf-8")
-    assert as_source(stored) == expected, f"{source.stem}: the .ipynb and the .py differ. Run `make pair`."
+    assert as_source(stored) == expected, f"{source.stem}: `make pair` discards edits of the .ipynb"
 
 
 @EACH

@@ -32,6 +32,7 @@ def describe_data(path):
     findings = {
         "unreadable images": unreadable,
         "pictures in both training and test": [rows for rows in copies if len({n.split("/")[0] for n, _ in rows}) > 1],
+        "pictures that are there more than once": copies,
         "pictures with several labels": [rows for rows in copies if len({label for _, label in rows} - {-1}) > 1],
         "files that aren't images": source.skipped,
     }

@@ -1,11 +1,12 @@
 """Write each notebook's student version and solution version to build/:  python -m tools.exercises
 
+Files of the same names in build/student and build/solutions are overwritten: work on copies.
+
 In a source, a cell tagged `solution` follows each cell tagged `exercise`. Students get the notebook without the
 solutions; in the other version the Python of the solution takes the exercise's place.
 """
 
 import re
-import shutil
 import sys
 
 from course_lib.storage.files import write_text
@@ -54,7 +55,6 @@ def main():
     """Write all versions; an error is one sentence, with the cell it is about, and exit status 1."""
     build = notebooks.FOLDER.parent / "build"
     for folder, version in (("student", without_solutions), ("solutions", with_solutions)):
-        shutil.rmtree(build / folder, ignore_errors=True)
         for source in sources():
             try:
                 text = as_notebook(version(from_source(source)))

@@ -53,7 +53,8 @@ def published(source, repository):
     path = source.with_suffix(".ipynb")
     notebook = nbformat.read(path, 4)
     if as_source(notebook) != source.read_text(encoding="utf-8"):
-        raise ValueError(f"{source.stem}: the .ipynb and the .py differ. Run `make pair` first.")
+        advice = "`make pair` takes the .py, and discards what was edited in the .ipynb."
+        raise ValueError(f"{source.stem}: the .ipynb and the .py differ. {advice}")
     setups = 0
     for cell in notebook.cells:
         if cell.cell_type == "code":
