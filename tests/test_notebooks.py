@@ -139,7 +139,7 @@ def test_each_picture_of_a_data_set_with_few_classes_has_its_own_caption(environ
     for picture, caption in zip(pictures, captions):
         (position,) = [i for i in range(len(train)) if (train.batch([i])[0] == picture).all()]
         assert caption in ("", train.classes[train.labels[position]])
-    assert "\n5 classes, with 18 to 18 training images" in capsys.readouterr().out
+    assert "\n5 classes, with 18 training images" in capsys.readouterr().out
 
 
 def test_reproduce_prints_the_table(reproduced):

@@ -560,7 +560,7 @@ def test_stages_2_and_3_of_the_report_end_to_end(environment):
 def test_seconds_are_those_of_an_epochs_own_steps(short, monkeypatch, every):
     """Each batch takes one second of a clock of our own; saving and measuring, however often, aren't counted."""
     clock = [0.0]
-    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", every)
 
     def tick(module, inputs):
@@ -585,7 +585,7 @@ def test_seconds_are_those_of_an_epochs_own_steps(short, monkeypatch, every):
 def test_a_checkpoint_is_saved_every_two_minutes_and_rather_between_two_epochs(short, monkeypatch, seconds, expected):
     """With steps of so many seconds, three per epoch: the positions saved."""
     clock, saved = [0.0], []
-    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     real = checkpoints.save
     monkeypatch.setattr(checkpoints, "save", lambda *args: saved.append(args[2:]) or real(*args))
     model = conv_model()

@@ -28,7 +28,7 @@ class Run:
         self.identity = stage_identity(stage, model, optimizer, images, augmented)
         self.epoch, self.seen, self.skipped, self.seconds, self.history, self.origin = 0, 0, 0, 0.0, [], None
         self.sums = torch.zeros(2, device=self.course.device)  # of the epoch so far: losses (nats), right answers
-        self.saved, self.saved_at, self.interrupted = None, time.monotonic(), False
+        self.saved, self.saved_at, self.interrupted = None, time.perf_counter(), False
         with rank_0_first():  # whatever it has written until now is there
             self._resume()
         # An epoch that has begun is finished, even if fewer epochs are asked for now.
@@ -122,7 +122,7 @@ class Run:
         }
 
     def _save_after(self, seconds):
-        if time.monotonic() - self.saved_at > seconds:
+        if time.perf_counter() - self.saved_at > seconds:
             self._save()
 
     def _save(self):
@@ -135,7 +135,7 @@ class Run:
         state |= {"position": {name: getattr(self, name) for name in kept}}
         state |= {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "scaler")}
         checkpoints.save(self.stage.folder, state, self.epoch, self.seen)
-        self.saved, self.saved_at = (self.epoch, self.seen), time.monotonic()
+        self.saved, self.saved_at = (self.epoch, self.seen), time.perf_counter()
 
     def _resume(self):
         course, number = self.course, self.stage.number
