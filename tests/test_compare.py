@@ -24,16 +24,17 @@ def asked(monkeypatch):
     monkeypatch.setattr(compare, "trial", trial)
     monkeypatch.setattr(compare, "get_model", lambda model_class, seed, block: (model_class, block))
     monkeypatch.setattr(compare, "trained_model", lambda course, stage: linear_model())
+    monkeypatch.setattr(seeds, "control", lambda course, name, epochs: {"epochs": [{}] * epochs, "final": {}})
     return calls
 
 
 def test_the_variants_are_trained_at_equal_budget(course, asked):
     lecture = replace(course, preset="lecture")
     found = compare.measure_all(lecture)
-    seeds, epochs, _ = compare.PLAN["lecture"]
-    assert {name: len(histories) for name, histories in found["runs"].items()} == dict.fromkeys(compare.VARIANTS, seeds)
+    repeats, epochs, _ = compare.PLAN["lecture"]
+    assert {name: len(runs) for name, runs in found["runs"].items()} == dict.fromkeys(compare.VARIANTS, repeats)
     assert {options["epochs"] for _, _, options in asked} == {epochs}
-    assert {options["seed"] for _, _, options in asked} == set(range(seeds))
+    assert {options["seed"] for _, _, options in asked} == set(range(repeats))
     images, (heldout, *_) = asked[0][0], (options["heldout"] for _, _, options in asked)
     assert all(images.names == others.names for others, _, _ in asked)
     assert all(heldout.names == options["heldout"].names for _, _, options in asked)
@@ -96,6 +97,34 @@ def test_each_transform_is_measured_alone(course, asked, monkeypatch):
     assert (flips.crop, flips.degrees, flips.flips) == (1, 0, course.settings.flips)
     assert (rotation.crop, rotation.degrees, rotation.flips) == (1, course.settings.degrees, (0, 0))
     assert (crop.crop, crop.degrees, crop.flips) == (course.settings.crop, 0, (0, 0))
+
+
+def test_a_large_data_set_gets_short_controls_of_the_lecture_s_kinds(course, asked):
+    full = compare.measure_all(replace(course, preset="full"))
+    assert {name: len(outcome["epochs"]) for name, outcome in full["controls"].items()} == dict.fromkeys(
+        seeds.CONTROLS, compare.CONTROL_EPOCHS["full"]
+    )
+    assert all(name in compare.table(full) for name in seeds.CONTROLS)
+    assert "controls" not in compare.measure_all(replace(course, preset="lecture"))
+
+
+def test_controls_start_where_their_names_say(course, monkeypatch):
+    trained = []
+    monkeypatch.setattr(seeds, "train", lambda model, images, stage, **how: trained.append((model, stage, how)) or [])
+    monkeypatch.setattr(seeds, "trained_model", lambda course, number: f"of stage {number}")
+    monkeypatch.setattr(seeds, "get_model", lambda model, seed: "new")
+    monkeypatch.setattr(seeds, "measure", lambda model, course: {})
+    course = replace(course, epochs={1: 1, 2: 3, 3: 4})
+    for name in seeds.CONTROLS:
+        seeds.control(course, name)
+        seeds.control(course, name, epochs=2)
+    assert [(model, stage.epochs, how["augmented"]) for model, stage, how in trained] == [
+        ("of stage 2", 4, False),
+        ("of stage 2", 2, False),
+        ("new", 7, True),
+        ("new", 2, True),
+    ]
+    assert len({stage.course.folder for _, stage, _ in trained} - {course.folder}) == 2
 
 
 def test_a_spread_needs_two_seeds():

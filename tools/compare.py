@@ -2,7 +2,8 @@
 
 Every variant trains a new model on the same images, for the same number of epochs. On the lecture's generated images,
 it does that with three seeds, at 32 × 32 pixels to save time. On a larger data set, it trains on 100 training images of
-each class and measures on 25 others; the held-out images stay untouched, so you can use this to choose a recipe.
+each class and measures on 25 others; the held-out images stay untouched, so you can use this to choose a recipe. Then
+come the controls of `make seeds`, on all training images but only for ten epochs.
 """
 
 import sys
@@ -25,11 +26,13 @@ from course_lib import (
 )
 from course_lib.data.answers import CLASSES
 
+from . import seeds
 from .stored import keep, spread
 
 PLAN = {"smoke": (1, 1, {}), "lecture": (3, 20, {"size": 32}), "full": (1, 12, {})}  # seeds, epochs, changes
 TRAINED, MEASURED = 100, 25  # images of each class of a larger data set
 EVALUATED = 8000  # training images on which stage 2 is measured
+CONTROL_EPOCHS = {"smoke": 1, "full": 10}  # the lecture's controls are those of `make seeds`
 
 WHOLE = {"augmented": True, "crop": 1.0, "flips": (0.0, 0.0), "degrees": 0.0}  # no crop, no flips, no rotation
 MILD = {"augmented": True, "crop": 0.35, "flips": (0.5, 0.0), "degrees": 0.0}
@@ -88,31 +91,37 @@ def stage_2_on_transforms(course):
 
 
 def measure_all(course, after_each=lambda found: None):
-    """Train all variants, or load those that were trained before: {"stage_2", "trained", "measured", "size", "runs"}.
+    """Train all variants, or load those that were trained before; returns a dict.
 
     stage_2: {transform: accuracy}. trained, measured: how many images. size: their side, in pixels. runs: {variant:
-    [history of each seed]}. after_each: called with what was found so far.
+    [history of each seed]}. controls, except for the lecture: {control: {"epochs", "final"}}. after_each: called with
+    what was found so far.
     """
-    seeds, _, plan = PLAN[course.preset]
+    repeats, _, plan = PLAN[course.preset]
     trained, measured = map(len, parts(course))
     found = {"trained": trained, "measured": measured, "size": plan.get("size", course.settings.size), "runs": {}}
     found["stage_2"] = stage_2_on_transforms(course)
     after_each(found)
-    for seed in range(seeds):
+    for seed in range(repeats):
         for name in VARIANTS:
             history = measure(course, name, seed)
             found["runs"].setdefault(name, []).append(history)
             print(f"seed {seed}, {name}: {late(history):.1%} held out, loss {history[-1]['loss']:.3f}", flush=True)
             after_each(found)
+    if epochs := CONTROL_EPOCHS.get(course.preset):
+        found["controls"] = {}
+        for name in seeds.CONTROLS:
+            found["controls"][name] = seeds.control(course, name, epochs)
+            after_each(found)
     return found
 
 
 def table(found):
-    """Held-out accuracy of each variant as a Markdown table: mean and standard deviation over the seeds."""
+    """Held-out accuracy of each variant as a Markdown table: mean and standard deviation over the seeds; controls."""
     lines = ["| variant | seeds | held-out, plain |", "|---|---|---|"]
     for name, histories in found["runs"].items():
         lines.append(f"| {name} | {len(histories)} | {spread([*map(late, histories)])} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", seeds.table({"0": found["controls"]})] if "controls" in found else lines)
 
 
 def main():

@@ -31,15 +31,16 @@ def one_seed(seed):
         record(course.stage(number), model, history, measure(model, course))
     results = read_results(course)
     outcome = {number: {key: stage[key] for key in ("epochs", "final")} for number, stage in results["stages"].items()}
-    for name, (number, augmented) in CONTROLS.items():
-        outcome[name] = control(course, name, number, augmented)
+    for name in CONTROLS:
+        outcome[name] = control(course, name)
     return outcome, course
 
 
-def control(course, name, number, augmented):
-    """Train a control as an experiment of its own: {"epochs", "final"}."""
+def control(course, name, epochs=None):
+    """Train a control as an experiment of its own: {"epochs", "final"}. epochs: how many, if not as above."""
+    number, augmented = CONTROLS[name]
     model = trained_model(course, 2) if number == 3 else get_model(MyModel, seed=course.settings.seed)
-    epochs = course.epochs[3] if number == 3 else course.epochs[2] + course.epochs[3]
+    epochs = epochs or (course.epochs[3] if number == 3 else course.epochs[2] + course.epochs[3])
     stage = course.experiment(name, epochs=epochs).stage(number)
     history = train(model, course.data.train, stage, augmented=augmented, heldout=few_heldout(course))
     return {"epochs": history, "final": {key: figure.accuracy for key, figure in measure(model, course).items()}}
