@@ -1,6 +1,6 @@
 """Does training with two processes end at the same accuracy? Stage 2, once with one process, once with two, per seed.
 
-    COURSE_SIZE=32 COURSE_EPOCHS=20 OMP_NUM_THREADS=1 python benchmarks/processes.py    # README.md has the table
+COURSE_SIZE=32 COURSE_EPOCHS=20 OMP_NUM_THREADS=1 python benchmarks/processes.py    # README.md has the table
 """
 
 import json

@@ -29,6 +29,7 @@ CLUTTER = {
     "train_data/.DS_Store": b"x",
     "train_data/Thumbs.db": b"x",
     "test_data/desktop.ini": b"x",
+    "train_data/0.png:Zone.Identifier": b"x",
     "readme.txt": b"x",
 }
 WHOLE = report_files(train=4, test=2)

@@ -17,7 +17,8 @@ from ..errors import DataError
 from ..storage.files import drive_root
 from .answers import data_error, is_safe
 
-# What operating systems leave in folders and archives; besides, for any file, a Mac's tar adds a `._file`.
+# What operating systems leave in folders and archives. Besides, for any file, a Mac's tar adds a `._file`, and Windows
+# gives WSL a `file:Zone.Identifier`.
 CLUTTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
 MAX_FILE = 200_000_000  # bytes; a bigger file in a data set counts as a decompression bomb
 
@@ -36,10 +37,11 @@ class Files(ExitStack):
         with data_error(f"{path.name} can't be used as a folder, .zip, .tar or .tar.gz", advice):
             for name, ordinary, *file in folder if path.is_dir() else _in_archive(path, self):
                 name = unicodedata.normalize("NFC", name.removeprefix("./"))
+                if name.endswith(":Zone.Identifier") or any(p in CLUTTER or p[:2] == "._" for p in name.split("/")):
+                    continue
                 if not ordinary or not is_safe(name) or name in files:
                     raise ValueError(f"its {name!r} is a link, leads out of the data folder, or is there twice")
-                if not any(part in CLUTTER or part.startswith("._") for part in name.split("/")):
-                    files[name] = file
+                files[name] = file
         top = next(iter(files), "").partition("/")[0] + "/"
         enclosed = all(name.startswith(top) for name in files)
         self.names = {name.removeprefix(top) if enclosed else name: file for name, file in files.items()}
