@@ -358,9 +358,10 @@ curves(names, "heldout_accuracy", "Doubling the channels")
 report(*names)
 
 # %% [markdown]
-# On images of 32 × 32 pixels, `conv5` works on a single pixel: around it, its 3×3 windows see nothing but padding.
-# `ConstantWidth` does more of its work on larger pictures. What you've just seen is claim D *at that size*; the
-# report's images have 224 × 224 pixels, and there the answer may differ.
+# Do the data sets agree? If they don't, the size of the images may be a reason. On the generated ones, which have
+# 32 × 32 pixels here, `conv5` works on a single pixel: around it, its 3×3 windows see nothing but padding. On
+# photographs of 64 × 64 pixels, it works on 2 × 2. `ConstantWidth` does more of its work on larger pictures. The
+# report's images have 224 × 224 pixels, and there the answer may differ again.
 #
 # ## Try it: a claim of your own
 #
