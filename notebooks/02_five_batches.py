@@ -25,7 +25,7 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *15 minutes, including about 3 of computing on two CPU cores. You'll overfit a network on purpose, compare learning
+# *15 minutes, including about 2 of computing on two CPU cores. You'll overfit a network on purpose, compare learning
 # rates, batch sizes and depths, and learn what such a small experiment can't tell you.*
 #
 # A network that can't memorise 160 images won't learn 40,000. So the report starts here: five batches, over and over.

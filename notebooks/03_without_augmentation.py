@@ -25,7 +25,7 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes, including about 4 of computing on two CPU cores. You'll train the network on all images, watch two curves
+# *20 minutes, including about 3 of computing on two CPU cores. You'll train the network on all images, watch two curves
 # drift apart, and separate two reasons why a perfect score in training may mean little.*
 #
 # In the report, 30 epochs on 40,000 images led to 100% on the training images, which the student took for overfitting.

@@ -25,7 +25,7 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes, including about 3 of computing on two CPU cores. You'll continue training on augmented images, find three
+# *20 minutes, including about 2 of computing on two CPU cores. You'll continue training on augmented images, find three
 # ways to read one number in the report, and see which experiments you need before you can say "because".*
 #
 # The report continues with the network of stage 2: about 50 more epochs "together with the augmented images", and

@@ -25,7 +25,7 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *25 minutes, of which about 6 are computing on two CPU cores. You'll test four changes of the recipe, choose, and
+# *25 minutes, including a minute of computing on two CPU cores. You'll test four changes of the recipe, choose, and
 # train the report's network once more, in a quarter of the time.*
 #
 # The report trains at a constant learning rate, first on plain images, then with a strong augmentation. We keep its
