@@ -194,11 +194,12 @@ for name, found in measured(*transforms):
 
 # %% [markdown]
 # The first percentage of a line is a running accuracy. Early in training, that's lower than an evaluation (notebook
-# 03), so it can't show a small gap. In eval mode, there is a gap
+# 03), so it can't show a small gap. On the generated images, there is a gap in eval mode
 # ([benchmarks](../benchmarks/README.md#several-processes) has three seeds of such a run), but it's far smaller than
-# after stage 2. So there's little overfitting to cure yet, and augmentation makes it harder to learn. Does longer
-# training change the verdict? `make seeds` trained the networks of notebook 04 on larger images and for more epochs (so
-# two things differ from the runs above):
+# after stage 2. So there's little overfitting to cure yet, and augmentation makes it harder to learn. If the running
+# accuracy is far ahead of the other one, there's plenty to cure. But a few epochs of augmented images may be too short
+# to learn even those. Does longer training change the verdict? `make seeds` trained the networks of notebook 04 on
+# larger images and for more epochs (so two things differ from the runs above):
 
 # %%
 seeds = [*kept("seeds.json")["shapes-lecture"]["seeds"].values()]
