@@ -70,6 +70,10 @@ def test_what_is_measured_is_kept_after_each_variant_and_found_by_its_data_prese
     monkeypatch.setattr(compare, "measure", lambda *what: variants.append(kept_variants()) or measure(*what))
     compare.main()
     assert variants == [[], ["baseline"]] and kept_variants() == ["baseline", "weight decay"]
+    [found] = stored.kept("compare.json").values()
+    assert list(found["controls"]) == list(seeds.CONTROLS) and all(
+        name in compare.table(found) for name in seeds.CONTROLS
+    )
     course = open_course()
     assert stored_for(course, "compare.json") == stored.kept("compare.json")["shapes-smoke"]
     assert stored_for(replace(course, settings=replace(course.settings, size=64)), "compare.json") is None
@@ -97,15 +101,6 @@ def test_each_transform_is_measured_alone(course, asked, monkeypatch):
     assert (flips.crop, flips.degrees, flips.flips) == (1, 0, course.settings.flips)
     assert (rotation.crop, rotation.degrees, rotation.flips) == (1, course.settings.degrees, (0, 0))
     assert (crop.crop, crop.degrees, crop.flips) == (course.settings.crop, 0, (0, 0))
-
-
-def test_a_large_data_set_gets_short_controls_of_the_lecture_s_kinds(course, asked):
-    full = compare.measure_all(replace(course, preset="full"))
-    assert {name: len(outcome["epochs"]) for name, outcome in full["controls"].items()} == dict.fromkeys(
-        seeds.CONTROLS, compare.CONTROL_EPOCHS["full"]
-    )
-    assert all(name in compare.table(full) for name in seeds.CONTROLS)
-    assert "controls" not in compare.measure_all(replace(course, preset="lecture"))
 
 
 def test_controls_start_where_their_names_say(course, monkeypatch):

@@ -2,8 +2,8 @@
 
 Every variant trains a new model on the same images, for the same number of epochs. On the lecture's generated images,
 it does that with three seeds, at 32 × 32 pixels to save time. On a larger data set, it trains on 100 training images of
-each class and measures on 25 others; the held-out images stay untouched, so you can use this to choose a recipe. Then
-come the controls of `make seeds`, on all training images but only for ten epochs.
+each class and measures on 25 others; the held-out images stay untouched, so you can use this to choose a recipe. Last
+come the controls of `make seeds`, for ten epochs of all training images; they are measured on the held-out ones.
 """
 
 import sys
@@ -94,8 +94,7 @@ def measure_all(course, after_each=lambda found: None):
     """Train all variants, or load those that were trained before; returns a dict.
 
     stage_2: {transform: accuracy}. trained, measured: how many images. size: their side, in pixels. runs: {variant:
-    [history of each seed]}. controls, except for the lecture: {control: {"epochs", "final"}}. after_each: called with
-    what was found so far.
+    [history of each seed]}. after_each: called with what was found so far.
     """
     repeats, _, plan = PLAN[course.preset]
     trained, measured = map(len, parts(course))
@@ -107,11 +106,6 @@ def measure_all(course, after_each=lambda found: None):
             history = measure(course, name, seed)
             found["runs"].setdefault(name, []).append(history)
             print(f"seed {seed}, {name}: {late(history):.1%} held out, loss {history[-1]['loss']:.3f}", flush=True)
-            after_each(found)
-    if epochs := CONTROL_EPOCHS.get(course.preset):
-        found["controls"] = {}
-        for name in seeds.CONTROLS:
-            found["controls"][name] = seeds.control(course, name, epochs)
             after_each(found)
     return found
 
@@ -125,10 +119,16 @@ def table(found):
 
 
 def main():
-    """Measure all variants, keep what is there in `results/` after each of them, and print the table."""
+    """Measure all variants and the controls, keep what is there in `results/` after each, and print the tables."""
     try:
         course = open_course()
-        print(table(measure_all(course, lambda found: keep(course, "compare.json", found))))
+        found = measure_all(course, lambda found: keep(course, "compare.json", found))
+        if epochs := CONTROL_EPOCHS.get(course.preset):
+            found["controls"] = {}
+            for name in seeds.CONTROLS:
+                found["controls"][name] = seeds.control(course, name, epochs)
+                keep(course, "compare.json", found)
+        print(table(found))
     except CourseError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

@@ -72,10 +72,7 @@ def read_run(folder, identity):
     except (ValueError, LookupError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged. Nothing was changed. Delete it if the run is yours.") from error
     expected = json.loads(json.dumps(identity))  # tuples are lists in JSON
-    advice = (
-        "To keep both, give your experiment another name, or set COURSE_HOME to another folder. "
-        "To give up the old one, delete its folder."
-    )
+    advice = "To keep both, use another COURSE_HOME or experiment name. To give up the old one, delete its folder."
     require_same(found, expected, folder, advice)
     return record
 
