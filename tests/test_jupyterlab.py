@@ -148,11 +148,9 @@ class Notebook:
         menu = self.panel.locator(".widget-dropdown", has_text=label).locator("select")
         menu.select_option(menu.locator("option", has_text=option).first.get_attribute("value"))
 
-    def slide(self, label, keys):
-        """Move a slider of ipywidgets with the keyboard."""
-        handle = self.panel.locator(".widget-slider", has_text=label).get_by_role("slider").first
-        for key in keys:
-            handle.press(key)
+    def slide(self, label, key):
+        """Move a slider of ipywidgets with the keyboard, by one step: each step draws a picture."""
+        self.panel.locator(".widget-slider", has_text=label).get_by_role("slider").first.press(key)
 
     def prompt(self, cell):
         return cell.locator(".jp-InputArea-prompt")
@@ -214,7 +212,7 @@ def test_classes_and_augmentations_are_browsed(lab, page, checkout, tmp_path):
         with changing(classes):
             notebook.choose("class", "33: ")
         with changing(augmented):
-            notebook.slide("rotate", ["ArrowLeft"] * 5)
+            notebook.slide("rotate", "ArrowLeft")
         with changing(augmented):
             notebook.panel.get_by_role("button", name="draw again").click()
         assert notebook.panel.locator(COMPLAINTS).count() == 0
@@ -231,7 +229,7 @@ def test_predictions_are_browsed(lab, page, checkout, tmp_path):
         picture, caption = notebook.panel.locator(".widget-html img"), notebook.panel.locator(".widget-html").nth(-2)
         expect(caption).to_contain_text("80 images; page 1 of 7")
         with changing(picture):
-            notebook.slide("page", ["ArrowRight"])
+            notebook.slide("page", "ArrowRight")
         expect(caption).to_contain_text("page 2 of 7")
         with changing(picture):
             notebook.panel.get_by_role("button", name="wrong").click()
