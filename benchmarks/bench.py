@@ -101,7 +101,7 @@ class Place:
         return report_recipe.loader(self.folder, self.size, way == "augmented", workers, self.plan.batch)
 
     def rate(self, consume, batches, counts, times=1):
-        """Images a second of `consume`, which goes through an iterable of batches."""
+        """Images per second of `consume`, which goes through an iterable of batches."""
         count = counts[self.plan.sizes.index(self.size)] * times
         return rate(consume, batches, count, self.plan.batch, self.device)
 

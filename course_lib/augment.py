@@ -146,7 +146,7 @@ def _batch(images, indices, course, draw):
 
 
 def augmentations(images, indices, course, stage_number=0, epoch=0):
-    """The augmentations of the images at `indices`: float32 (B, 10) on the device; epoch 0 is for examples."""
+    """The augmentations of the images at `indices`: float32 (B, 10) on the device; training never uses epoch 0."""
     indices, how = np.asarray(indices), course.settings
     uniforms = draws.uniforms(how.seed, stage_number, epoch, indices, DRAWS)
     sides = images.widths[indices], images.heights[indices]

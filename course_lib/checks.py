@@ -110,7 +110,7 @@ def res_block(my_res_block):
 def layers(my_count):
     """The number of layers with weights on the longest path from the image to the logits."""
     _refuse(not isinstance(my_count, int | float), "Give a number.")
-    every = f"{my_count} counts a short-cut in every block; only four have one, and none is on the main path."
+    every = f"{my_count} counts a convolution on every short-cut; only four have one, and none is on the main path."
     _refuse(my_count in (53, 54), every)
     mistakes = {
         13: "13 counts blocks; each has three convolutions.",

@@ -101,7 +101,7 @@ def styled(plot):
 
 @styled
 def plot_history(histories, stored=None, title=None):
-    """Plot loss (top) and accuracy of {stage number: history}, a column each; stored: another run's, in grey."""
+    """Plot loss (top) and accuracy of {stage number: history}, one column per stage; stored: another run, in grey."""
     stages = ", ".join(f"{number} ({STAGES[number]})" for number in histories)
     alt = f"{title or 'Curves'}: loss and accuracy per epoch in stage {stages}."
     figure = Picture((WIDTH, 8), title, alt)
@@ -167,7 +167,8 @@ def plot_images(images, captions, columns=6, title=None):
         images = ((images.permute(0, 2, 3, 1) + 1) * 127.5).round().clip(0, 255).byte()
     columns = min(columns, len(captions))
     rows, side, lines = -(-len(captions) // columns), WIDTH / max(6, columns), 1 + captions[0].count("\n")
-    alt = f"{title or 'Images'}: " + "; ".join(dict.fromkeys(" ".join(caption.split()) for caption in captions))
+    shown = dict.fromkeys(" ".join(caption.split()) for caption in captions if caption)
+    alt = f"{title or 'Images'}: {'; '.join(shown)}"
     height = rows * (0.9 * side + 0.24 * lines) + (0.4 if title else 0)
     figure = Picture((side * columns, height), title, alt)
     figure.get_layout_engine().set(wspace=0.1, hspace=0.06)  # neighbouring frames don't touch

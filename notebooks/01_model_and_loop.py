@@ -384,9 +384,9 @@ for epoch in (1, 2):
 # %% [markdown]
 # ## The course's loop
 #
-# The loss may not have fallen yet: two epochs are only ten steps. (Notebook 02 runs 40 epochs.) The loop works, but in
-# Colab it would lose everything as soon as the runtime disconnects. Here's the loop that the next notebooks use. Find
-# the lines you've just read; the rest is explained below.
+# The loss may not have fallen yet: two epochs are only ten steps. (Notebook 02 trains for longer.) The loop works, but
+# in Colab it would lose everything as soon as the runtime disconnects. Here's the loop that the next notebooks use.
+# Find the lines you've just read; the rest is explained below.
 
 # %%
 from course_lib import train
@@ -400,8 +400,8 @@ print(inspect.getsource(train))
 #   middle of an epoch.
 # - `run.steps(…)` yields the batches and saves a checkpoint every two minutes. If you press ■, Jupyter's stop button,
 #   it finishes the step, saves and stops.
-# - `learning_rate(…)` is always the report's 0.01, unless you choose a schedule. `parallel(…)` is the model itself, and
-#   `run.weight` is 1, unless several processes share the work (notebook 09).
+# - `learning_rate(…)` is the setting `lr`, 0.01 in the report, unless you choose a schedule. `parallel(…)` is the model
+#   itself, and `run.weight` is 1, unless several processes share the work (notebook 09).
 # - `course.precision.autocast()` computes with 16-bit numbers (bf16 or fp16) if the hardware supports them, which is
 #   faster.
 # - `scaler` is for fp16, which can't represent tiny gradients: the loss is scaled up before `backward`, and the

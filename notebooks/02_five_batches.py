@@ -177,10 +177,9 @@ keep(plot_runs(runs, "loss", title), course.folder / "sweep-depth.png")
 # ## Exercise: take the short-cut away
 #
 # The report says that without its `res_block`, the loss was at least ten times as large. We take that to mean: without
-# the short-cut. Write a block without one
-# (change only the addition; keep the last ReLU), and predict: after 30 steps, each with all 160 images at 32 × 32
-# pixels, what will the loss be? (Guessing gives ln 80 ≈ 4.38.) The check trains the network once with your block and
-# once with ours, so that you can compare. That takes about a minute.
+# the short-cut. Write a block without one (change only the addition; keep the last ReLU), and predict: after 30 steps,
+# each with all 160 images at 32 × 32 pixels, what will the loss be? (Guessing gives ln 80 ≈ 4.38.) The check trains the
+# network once with your block and once with ours, so that you can compare. That takes about a minute.
 #
 # <details><summary>Hint</summary>
 #

@@ -96,15 +96,16 @@ keep(plot_history(histories, title="The whole experiment"), course.folder / "cur
 # %%
 from math import nan
 
+running = [entry["train_accuracy"] for entry in history] or [nan]  # a model from elsewhere may have no history
 readings = {
-    "running accuracy of the last epoch (augmented, training mode)": history[-1]["train_accuracy"] if history else nan,
+    "running accuracy of the last epoch (augmented, training mode)": running[-1],
     "training images, augmented, eval mode": final["train_augmented"].accuracy,
     "training images, plain, eval mode": final["train_plain"].accuracy,
     "held-out images, plain, eval mode (not in the report)": final["heldout_plain"].accuracy,
 }
 for name, share in readings.items():
     print(f"{share:6.1%}  {name}")
-print("The report's 50% may be a running accuracy, too: that of the first augmented epoch.")
+print(f"The report's 50% may be a running accuracy, too: that of the first augmented epoch, here {running[0]:.0%}.")
 
 # %% [markdown]
 # Now compare the stages on plain images:

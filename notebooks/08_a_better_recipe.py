@@ -25,7 +25,7 @@
 # Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
 # and unzip it with `!unzip -q course.zip`.*
 #
-# *25 minutes, including a minute of computing on two CPU cores. You'll test four changes of the recipe, choose, and
+# *25 minutes, including a minute of computing on two CPU cores. You'll test four changes to the recipe, choose, and
 # train the report's network once more, in a quarter of the time.*
 #
 # The report trains at a constant learning rate, first on plain images, then with a strong augmentation. We keep its
@@ -150,9 +150,9 @@ print(f"{epochs} epochs instead of {course.epochs[2]} + {course.epochs[3]}, with
 # **Predict** the accuracy on held-out images, and look up what stage 3 reached (in notebook 04, or the README), before
 # you run the next cell. This time we don't watch the held-out images while the network trains. Whoever watches them is
 # tempted to stop at a lucky moment, or to go back and change something, and then they have been used for a choice. (The
-# figure calls it stage 3, because it trains with augmentation. The grey lines are the beginning of the stored stage 3,
-# held-out accuracy dashed. That one started from the network of stage 2, ours starts from scratch, and label smoothing
-# makes our loss larger.)
+# figure says “Stage 3”, because we train with augmentation. Grey: the first epochs of the stored stage 3, held-out
+# accuracy dashed. Don't compare them closely: that run started from the network of stage 2, and label smoothing raises
+# our loss.)
 
 # %%
 from course_lib import MyModel, get_model, live_curve, train

@@ -86,7 +86,7 @@ for mode in ("eval", "training"):
     whole = gradient([(images, labels)])
     halves = gradient([(images[0::2], labels[0::2]), (images[1::2], labels[1::2])])
     apart[mode] = ((whole - halves).norm() / whole.norm()).item()
-    print(f"In {mode} mode, the gradients differ by {apart[mode]:.1g} times their length.")
+    print(f"In {mode} mode, the gradients differ by {apart[mode]:.2g} times their length.")
 
 # %%
 if apart["training"] > 1000 * apart["eval"]:

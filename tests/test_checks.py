@@ -327,8 +327,8 @@ MISTAKES = {
         ("all convolutions", 44),
         ("short-cuts: ", 45),
         ("“over 50”", 52),
-        ("53 counts a short-cut in every block; only four have one", 53),
-        ("54 counts a short-cut in every block; only four have one", 54),
+        ("53 counts a convolution on every short-cut", 53),
+        ("54 counts a convolution on every short-cut", 54),
         ("Give a number.", "41"),
     ],
     checks.cross_entropy: [

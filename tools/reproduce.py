@@ -101,7 +101,7 @@ class Telling(NotebookClient):
 def main(arguments):
     """Parse the command line, run the notebooks and print the table; an error is one sentence and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m tools.reproduce", description=__doc__)
-    parser.add_argument("--fresh", action="store_true", help="forget the run first, here and on Drive")
+    parser.add_argument("--fresh", action="store_true", help="delete the run first, here and on Drive")
     parser.add_argument("--notebooks", default="", help="only these, such as 02,03; by default 00 to 06")
     chosen = parser.parse_args(arguments)
     try:

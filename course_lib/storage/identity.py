@@ -81,7 +81,7 @@ def require_ours(folder):
     """Raise CheckpointError if a run's folder has files in it, but none of a run's: `start_over` would delete them."""
     if any(folder.glob("[!.]*")) and not any(folder.glob("run.json")) and not any(folder.glob("stage-*")):
         advice = "Rename it, or set COURSE_HOME to another folder."
-        raise CheckpointError(f"{folder} isn't a run's: it has files in it, but no run.json. {advice}")
+        raise CheckpointError(f"{folder} isn't a run's folder: it contains files, but no run.json. {advice}")
 
 
 def require_same(found, expected, where, advice):
