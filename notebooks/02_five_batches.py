@@ -96,9 +96,14 @@ from statistics import mean
 from course_lib import plot_runs, trial
 
 
+def late(run):
+    """The mean loss of a run's last three passes: a single one may be lucky."""
+    return mean(entry["loss"] for entry in run[-3:])
+
+
 def lowest(runs):
-    """The label of the run with the lowest loss, averaged over its last three passes: a single one may be lucky."""
-    return min(runs, key=lambda label: mean(entry["loss"] for entry in runs[label][-3:]))
+    """The label of the run that ends with the lowest loss."""
+    return min(runs, key=lambda label: late(runs[label]))
 
 
 passes = min(20, len(history))
@@ -110,8 +115,8 @@ keep(plot_runs(runs, "loss", title), course.folder / "sweep-lr.png")
 
 # %%
 for label, run in runs.items():
-    last = run[-1]
-    print(f"{label}: loss {last['loss']:.2f} after {passes} passes, {last['train_accuracy']:.0%} right while training")
+    right = run[-1]["train_accuracy"]
+    print(f"{label}: loss {late(run):.2f} in the last three of {passes} passes, {right:.0%} right in the last one")
 
 # %% [markdown]
 # Typically, a learning rate that's too large overshoots: the loss falls late, and in jumps. One that's too small is
@@ -121,9 +126,9 @@ for label, run in runs.items():
 #
 # ## Which batch size?
 #
-# For a fair comparison, the number of *steps* must be the same, not the number of passes: with batches of 16, one pass
-# takes twice as many steps as with 32. **Predict:** after the same number of steps, which batch size has the lowest
-# loss, and which costs the most?
+# What's a fair comparison: equal passes, equal steps or equal time? Each answers a different question. We take equal
+# *steps*, so larger batches see every image more often. **Predict:** after the same number of steps, which batch size
+# has the lowest loss, and which costs the most?
 
 # %%
 import math
@@ -137,13 +142,15 @@ keep(plot_runs(runs, "loss", "Equal numbers of steps", x="step"), course.folder 
 
 # %%
 for label, run in runs.items():
+    images = len(run) * len(five)
     print(
-        f"{label}: loss {run[-1]['loss']:.2f} after {run[-1]['step']} steps on {len(run) * len(five):,} images in all"
+        f"{label}: loss {late(run):.2f} in the last three passes; {run[-1]['step']} steps on {images:,} images in all"
     )
 
 # %% [markdown]
-# Larger batches give less noisy gradients; the figure shows whether that gets you further. But each step also has to
-# process more images. Per second, the ranking may change again, because small batches leave a GPU partly idle.
+# Larger batches give less noisy gradients, and they've also seen each image more often; this figure can't tell the two
+# apart. And each of their steps takes longer. Per second, the ranking may change again, because small batches leave a
+# GPU partly idle.
 #
 # ## Would fewer layers do?
 #
@@ -166,8 +173,11 @@ def first_groups(count):
 
 runs = {f"conv1–conv{n}": trial(course, five, epochs=passes, model=first_groups(n)) for n in (2, 3, 4)}
 runs["conv1–conv5"] = ours
-title = f"Lowest loss in the last three passes: {lowest(runs)}"
-keep(plot_runs(runs, "loss", title), course.folder / "sweep-depth.png")
+keep(plot_runs(runs, "loss", "Which depth memorises fastest?"), course.folder / "sweep-depth.png")
+
+# %%
+for label, run in runs.items():
+    print(f"{label}: loss {late(run):.2f} in the last three of {passes} passes")
 
 # %% [markdown]
 # Whichever depth wins here, it wins at memorising 160 images quickly. To find out whether depth pays off, you need more

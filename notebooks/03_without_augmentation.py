@@ -118,9 +118,10 @@ print("                 plain   augmented")
 print(f"training images  {known[0]:5.1%}  {known[1]:6.1%}")
 print(f"held-out images  {new[0]:5.1%}  {new[1]:6.1%}")
 print(f"Known minus new images, plain: {100 * (known[0] - new[0]):.0f} points, because of overfitting.")
-print(f"Plain minus augmented, new images: {100 * (new[0] - new[1]):.0f} points, because of distribution shift.")
-chance = 200 * sqrt((new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / len(course.data.heldout))
-print(f"With {len(course.data.heldout):,} held-out images, differences of up to {chance:.0f} points may be chance.")
+print(f"Plain minus augmented, new images: {100 * (new[0] - new[1]):.0f} points, because of distribution shift, and")
+print("of crops that show too little.")
+luck = 200 * sqrt((new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / len(course.data.heldout))  # notebook 07 explains it
+print(f"With {len(course.data.heldout):,} held-out images, differences of up to {luck:.0f} points may be luck.")
 
 # %% [markdown]
 # Look at the second column: once they're augmented, does the network still do better on known images than on new ones?

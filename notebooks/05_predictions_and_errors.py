@@ -119,14 +119,6 @@ for part, (true, guessed, names) in parts.items():
     title = f"The {part} is right for {(true == guessed).float().mean():.0%} of the held-out images"
     display(keep(plot_confusion(true, guessed, names, title), course.folder / f"confusion-{part}.png"))
 
-# %%
-if course.data.name == "shapes" and wrong.any():
-    steps = (predicted % 20 - images.labels % 20).remainder(20)
-    off = steps[steps != 0]
-    print(f"In {len(off) / wrong.sum():.0%} of the mistakes, the colour is wrong.")
-    if len(off):
-        print(f"In {((off == 1) | (off == 19)).float().mean():.0%} of those, it's a direct neighbour of the true one.")
-
 # %% [markdown]
 # Are all classes equally hard? **Predict** how far apart the hardest and the easiest class are.
 
@@ -178,6 +170,17 @@ def my_share(labels, predicted):
 
 # %% tags=["check"]
 checks.colour_share(my_share)
+
+# %% [markdown]
+# And how wrong are the wrong colours? For the generated classes, here's our network:
+
+# %%
+if course.data.name == "shapes" and wrong.any():
+    steps = (predicted % 20 - images.labels % 20).remainder(20)
+    off = steps[steps != 0]
+    print(f"In {len(off) / wrong.sum():.0%} of the mistakes, the colour is wrong.")
+    if len(off):
+        print(f"In {((off == 1) | (off == 19)).float().mean():.0%} of those, it's a direct neighbour of the true one.")
 
 # %% [markdown]
 # ## How sure is it when it's wrong?

@@ -9,6 +9,7 @@ import warnings
 from dataclasses import replace
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -28,6 +29,7 @@ from course_lib import (
     plot_predictions,
     plot_runs,
 )
+from course_lib.data.shapes import draw
 from course_lib.plots import short
 
 CLASSES = [f"class {i}" for i in range(80)]
@@ -172,6 +174,20 @@ def test_no_point_lies_on_the_frame_and_ticks_stay_within_0_to_100(accuracies):
         assert low < 100 * min(accuracies) - margin and high > 100 * max(accuracies) + margin
         assert all(0 <= round(tick, 6) <= 100 for tick in axis.get_yticks() if low <= tick <= high)
         assert all(tick == round(tick) for tick in axis.get_xticks() if tick <= len(accuracies))
+
+
+def test_a_figure_keeps_the_hues_of_the_classes():
+    """Two classes may be 18 degrees of hue apart, so most pixels of a PNG with few colours stay within half of that."""
+    images = torch.from_numpy(np.stack([draw(label, 64, np.random.default_rng(label)) for label in range(24)]))
+    figure, drawn = plot_images(images, ["x"] * 24), io.BytesIO()
+    figure.savefig(drawn, format="png", facecolor="white")
+    true, shown = (
+        np.asarray(Image.open(file).convert("RGB").convert("HSV")).astype(int)
+        for file in (drawn, io.BytesIO(figure.png()))
+    )
+    vivid = (true[..., 1] > 200) & (true[..., 2] > 200)
+    turned = (shown[..., 0] - true[..., 0] + 128) % 256 - 128
+    assert (np.abs(turned[vivid]) * 360 / 256 < 9).mean() > 0.8
 
 
 def test_the_first_point_of_a_run_is_seen():
