@@ -2,7 +2,7 @@
 # make test        lint, check the pairs, run the tests (those in a browser need chromium)
 # make seeds       repeat the lecture run and its controls with five seeds (about two hours)
 # make compare     measure the report's claims and a better recipe's ingredients, one change at a time (DATA=, PRESET=)
-# make bench       measure speed, as ratios: the table of benchmarks/README.md (about 14 minutes)
+# make bench       measure speed, as ratios: the table of benchmarks/README.md (10 to 14 minutes)
 # make notebooks   run the lecture on the built-in data from scratch and store its outputs in the notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
 # make exercises   write the notebooks without solutions to build/student, and with them to build/solutions

@@ -235,6 +235,8 @@ def main():
         peaks = [line for place in places for line in memory(place)]
         rows = [line for measure in (training, augmentation, decoding) for place in places for line in measure(place)]
         rows += [*outside_the_steps(places[0]), *feeding(places[-1]), *peaks, *importing(plan)]
+        for place in places:
+            place.reporter.shutdown()
     print(f"{machine(plan.rounds, plan.batch, places[0].course.precision.name)}\n\n{HEAD}")
     print("\n".join(rows))
 
