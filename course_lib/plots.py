@@ -57,7 +57,7 @@ class Picture:
         """The bytes of a PNG file, with as many colours as fit into 100 kB."""
         drawn = io.BytesIO()
         self.savefig(drawn, format="png", facecolor="white")
-        for colours in (256, 48, 40):
+        for colours in (256, 48, 32):
             small, method = io.BytesIO(), Image.Quantize.FASTOCTREE  # the other methods turn cyan into jade
             Image.open(drawn).convert("RGB").quantize(colours, method, dither=0).save(small, "png", optimize=True)
             if small.tell() < 100_000:
