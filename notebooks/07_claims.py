@@ -360,8 +360,9 @@ torch.set_num_threads(threads)
 print(f"{seconds[0]:.3f} s with the bottleneck, {seconds[1]:.3f} s without: {seconds[1] / seconds[0]:.1f} × as long.")
 
 # %% [markdown]
-# Is that the factor of the multiplications? It rarely is. Batch norm, ReLU and 1×1 convolutions spend much of their time
-# moving numbers rather than multiplying them, and so does a layer whose weights don't fit into the processor's cache.
+# Is that the factor of the multiplications? It rarely is. Batch norm, ReLU and 1×1 convolutions spend much of their
+# time moving numbers rather than multiplying them, and so does a layer whose weights don't fit into the processor's
+# cache.
 #
 # ## Claim D: doubling the channels makes the network better
 #
