@@ -128,8 +128,8 @@ class Notebook:
         self.menu("Run", re.compile("^Run All Cells$"))
 
     def save(self):
-        """Save the notebook, and wait until both its files are written."""
-        with self.page.expect_response(lambda answer: answer.request.method == "PUT") as answer:
+        """Save the notebook, and wait until both its files are written (JupyterLab also PUTs its window's layout)."""
+        with self.page.expect_response(lambda it: it.request.method == "PUT" and "/api/contents/" in it.url) as answer:
             self.menu("File", re.compile("^Save Notebook(?! As)"))
         assert answer.value.ok
         answer.value.finished()
