@@ -86,9 +86,9 @@ print(f"In the end, in eval mode, the network gets {final.accuracy:.1%} of the {
 #
 # ## Which learning rate?
 #
-# The report chose 0.01 on five batches like these. Each run below starts from the same weights. The loss axis is
-# logarithmic, because the interesting part is near zero. **Predict:** what happens if the learning rate is ten times as
-# large? And if it's a tenth?
+# The report chose 0.01 on five batches like these. Each run below starts from the same weights. If the losses differ a
+# lot, their axis is logarithmic, because the interesting part is near zero. **Predict:** what happens if the learning
+# rate is ten times as large? And if it's a tenth?
 
 # %%
 from statistics import mean
@@ -115,8 +115,8 @@ keep(plot_runs(runs, "loss", title), course.folder / "sweep-lr.png")
 
 # %%
 for label, run in runs.items():
-    right = run[-1]["train_accuracy"]
-    print(f"{label}: loss {late(run):.2f} in the last three of {passes} passes, {right:.0%} right in the last one")
+    right = mean(entry["train_accuracy"] for entry in run[-3:])
+    print(f"{label}: loss {late(run):.2f} and {right:.0%} right while training, in the last three of {passes} passes")
 
 # %% [markdown]
 # Typically, a learning rate that's too large overshoots: the loss falls late, and in jumps. One that's too small is
@@ -127,8 +127,7 @@ for label, run in runs.items():
 # ## Which batch size?
 #
 # What's a fair comparison: equal passes, equal steps or equal time? Each answers a different question. We take equal
-# *steps*, so larger batches see every image more often. **Predict:** after the same number of steps, which batch size
-# has the lowest loss, and which costs the most?
+# *steps*. **Predict:** after the same number of steps, which batch size has the lowest loss, and which costs the most?
 
 # %%
 import math
@@ -148,9 +147,9 @@ for label, run in runs.items():
     )
 
 # %% [markdown]
-# Larger batches give less noisy gradients, and they've also seen each image more often; this figure can't tell the two
-# apart. And each of their steps takes longer. Per second, the ranking may change again, because small batches leave a
-# GPU partly idle.
+# Larger batches give less noisy gradients, but the network has also seen each image more often; this figure can't tell
+# the two apart. (And the last three passes are more steps if batches are smaller.) Each step takes longer, too. Per
+# second, the ranking may change again, because small batches leave a GPU partly idle.
 #
 # ## Would fewer layers do?
 #

@@ -117,9 +117,9 @@ new = final["heldout_plain"].accuracy, new_augmented
 print("                 plain   augmented")
 print(f"training images  {known[0]:5.1%}  {known[1]:6.1%}")
 print(f"held-out images  {new[0]:5.1%}  {new[1]:6.1%}")
-print(f"Known minus new images, plain: {100 * (known[0] - new[0]):.0f} points, because of overfitting.")
-print(f"Plain minus augmented, new images: {100 * (new[0] - new[1]):.0f} points, because of distribution shift, and")
-print("of crops that show too little.")
+print(f"Known minus new images, plain: {100 * (known[0] - new[0]):+.0f} points. Overfitting would explain it.")
+print(f"Plain minus augmented, new images: {100 * (new[0] - new[1]):+.0f} points. Distribution shift would explain it,")
+print("and so would crops that show too little.")
 luck = 200 * sqrt((new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / len(course.data.heldout))  # notebook 07 explains it
 print(f"With {len(course.data.heldout):,} held-out images, differences of up to {luck:.0f} points may be luck.")
 

@@ -67,7 +67,7 @@ from course_lib import evaluate, few_heldout, keep, live_curve, train, trained_m
 
 stage, few = course.stage(3), few_heldout(course)
 model = trained_model(course, 2)
-before = evaluate(model, few, course).accuracy
+at_first = evaluate(model, few, course).accuracy
 history = train(model, course.data.train, stage, augmented=True, heldout=few, live=live_curve(stage))
 
 # %%
@@ -75,7 +75,7 @@ if history:  # a model from elsewhere comes without
     first, last = history[0], history[-1]
     print(f"The first augmented epoch: {first['train_accuracy']:.0%} right while training. Chance: {1 / 80:.2%}")
     began, ended = (f"{entry['heldout_accuracy']:.0%}" for entry in (first, last))
-    print(f"Held-out images: {before:.0%} right after stage 2, {began} after that epoch, {ended} at the end.")
+    print(f"Held-out images: {at_first:.0%} right after stage 2, {began} after that epoch, {ended} at the end.")
 
 # %%
 from course_lib import measure, plot_history, record, table
@@ -89,9 +89,9 @@ histories = {int(number): measured["epochs"] for number, measured in results["st
 keep(plot_history(histories, title="The whole experiment"), course.folder / "curves.png")
 
 # %% [markdown]
-# In stage 3, is held-out accuracy *above* training accuracy? They're different measurements. Training accuracy is
-# counted in training mode, on augmented images, while the weights still change; held-out accuracy in eval mode, on
-# plain images, after the epoch. Compare a measurement in eval mode only with another one in eval mode.
+# In the figure, is held-out accuracy *above* running accuracy in stage 3? They're different measurements. Running
+# accuracy is counted in training mode, on augmented images, while the weights still change; held-out accuracy in eval
+# mode, on plain images, after the epoch. Compare a measurement in eval mode only with another one in eval mode.
 #
 # ## Three readings of "85%"
 #
@@ -110,7 +110,8 @@ readings = {
 }
 for name, share in readings.items():
     print(f"{share:6.1%}  {name}")
-print(f"The report's 50% may be a running accuracy, too: that of the first augmented epoch, here {running[0]:.0%}.")
+here = f", here {running[0]:.0%}" if history else ""
+print(f"The report's 50% may be a running accuracy, too: that of the first augmented epoch{here}.")
 
 # %% [markdown]
 # Now compare the stages on plain images:

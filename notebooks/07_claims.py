@@ -29,7 +29,13 @@
 # one change at a time, and learn what it takes before you may say that one holds.*
 #
 # The report gives reasons for four of its choices, and says how deep its network is. It gives few numbers to support
-# them. **The question: which of the five claims survive a measurement?**
+# them. **The question: which of the five claims survive a measurement?** Write down five answers before you go on:
+#
+# - The network has over 50 layers.
+# - A: augmentation works against overfitting.
+# - B: without the short-cut, the loss is at least ten times as large.
+# - C: the bottleneck saves computing.
+# - D: doubling the channels makes the network better.
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -62,8 +68,8 @@ print(course.describe())
 # next cell says how many are stored. Accuracy is measured on images that weren't trained on; since it jumps from epoch
 # to epoch at a constant learning rate, we average the last three epochs.
 #
-# On the photographs, we measure on 2,000 *training* images that were put aside for it, not on the 2,000 held-out ones;
-# notebook 08 says why. Only stage 3 and its controls, below, use those.
+# On the photographs (`tiny80` below), we measure on 2,000 *training* images that were put aside for it, not on the
+# 2,000 held-out ones; notebook 08 says why. Only stage 3 and its controls, further down, are measured on those.
 #
 # All of it takes hours on a CPU, so it was measured once and stored. Tick the box to do it again: finished variants are
 # kept, and a second run reuses them.
@@ -176,12 +182,12 @@ for name, found in everything.items():
         print(f"{accuracy:7.1%}  {transform}")
 
 # %% [markdown]
-# (The network is that of an earlier run, so “plain” differs a little from what notebook 03 shows.) Careful: these are
-# training images, so a drop can have two reasons, as in notebook 03. A flipped picture isn't the one that the network
-# has memorised (for shapes, which come at any angle, that's the only reason), and a close-up is also unlike anything it
-# has seen. Now let networks train with the transforms. All start from scratch: the baseline, three that get one of the
-# transforms, and one that gets all three. (The table adds one that gets half of its images plain.) **Predict:** which
-# of these five is best on held-out images after so few epochs?
+# (On the generated images, this is the network of an earlier run, so “plain” differs a little from notebook 03.)
+# Careful: these are training images, so a drop can have two reasons, as in notebook 03. A flipped picture isn't the one
+# that the network has memorised (for shapes, which come at any angle, that's the only reason), and a close-up is also
+# unlike anything it has seen. Now let networks train with the transforms. All start from scratch: the baseline, three
+# that get one of the transforms, and one that gets all three. (The table adds one that gets half of its images plain.)
+# **Predict:** which of these five is best on held-out images after so few epochs?
 
 # %%
 transforms = ["baseline", "crop alone", "flips alone", "rotation alone", "augmented"]
@@ -218,7 +224,8 @@ print(f"With that budget, claim A {verdict}.")
 
 # %% [markdown]
 # On the photographs, that would take hours, so controls stop after ten epochs of all 40,000. “More plain epochs” trains
-# the network of stage 2 further, “augmented from scratch” a new one. Stage 3 has a measurement at the same point.
+# the network of stage 2 further, “augmented from scratch” a new one. Stage 3 has a measurement at the same point. It
+# has 30 plain epochs behind it, and so has “more plain epochs”; “augmented from scratch” has none.
 
 # %%
 for name, found in everything.items():
@@ -384,8 +391,9 @@ report(*reversed(names))
 #
 # ## Your five answers
 #
-# You've seen all of the measurements. How many of the five would you have won? ("Over 50 layers" has its verdict above;
-# the claim about the short-cut is "ten times the loss", so being better isn't enough.)
+# How many of your five answers were right? Here are the accuracies of the short trainings once more. They aren't the
+# whole verdict: for A, add the longer trainings; B is about the loss; C is also about multiplications and seconds; and
+# the layers were counted at the start.
 
 # %%
 claims = {
@@ -397,7 +405,7 @@ claims = {
 for claim, pair in claims.items():
     for name, found in measured(*pair):
         shares, _, verdict = compared(found, *pair)
-        print(f"{claim} ({name}): {verdict}, {shares[0]:.1f}% against {shares[1]:.1f}% for the baseline.")
+        print(f"{claim} ({name}): “{pair[0]}” {shares[0]:.1f}%, “baseline” {shares[1]:.1f}%: {verdict}.")
 
 # %% [markdown]
 # ## Try it: a claim of your own

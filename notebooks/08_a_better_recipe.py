@@ -118,13 +118,13 @@ for name, seeds in shares.items():
     print(f"{mean(seeds):5.1f}% held out ({gain:+5.1f})  {name}: {', '.join(f'{share:.1f}' for share in seeds)}")
 
 # %%
-names = ["augmented", "one-cycle", "all four"]
+alone = max(set(shares) - {"all four", "augmented"}, key=lambda name: mean(shares[name]))
+names = ["augmented", alone, "all four"]
 runs = {name: found["runs"][name] for name in names}
 display(plot_runs(runs, "heldout_accuracy", f"A better recipe on {course.data.name}"))
 
 # %%
 best = max(shares, key=lambda name: mean(shares[name]))
-alone = max(set(shares) - {"all four", "augmented"}, key=lambda name: mean(shares[name]))
 harmful = [name for name in shares if mean(shares[name]) < mean(shares["augmented"])]
 second = max(set(shares) - {best}, key=lambda name: mean(shares[name]))
 ahead = sum(ours > theirs for ours, theirs in zip(shares[best], shares[second]))
@@ -217,9 +217,9 @@ else:
 #
 # ## On photographs
 #
-# If this notebook has been run on photographs, and its result stored with the course, here's the same comparison, and
-# the short trainings that led to the choice. **Predict:** is the best single ingredient the same as on the generated
-# images?
+# If this notebook has been run on photographs, and its result stored with the course, here's the same comparison. Below
+# it are short trainings on photographs, measured on training images put aside for it. They came later: our recipe was
+# chosen on the generated images. **Predict:** is the best single ingredient the same as there?
 
 # %%
 photographs = kept("recipe.json")

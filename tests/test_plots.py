@@ -190,6 +190,13 @@ def test_a_figure_keeps_the_hues_of_the_classes():
     assert (np.abs(turned[vivid]) * 360 / 256 < 9).mean() > 0.8
 
 
+def test_a_rare_confusion_is_not_white():
+    figure = plot_confusion(torch.arange(20).repeat(20), torch.tensor([*range(20)] * 18 + [0] * 40), CLASSES[:20])
+    picture = Image.open(io.BytesIO(figure.png())).convert("L")
+    column, row = figure.axes[0].transData.transform((0, 10))  # 10% of class 10 are taken for class 0
+    assert picture.getpixel((round(column), picture.height - round(row))) < 250
+
+
 def test_the_first_point_of_a_run_is_seen():
     figure = plot_history({2: history([0.5])})
     picture = Image.open(io.BytesIO(figure.png())).convert("RGB")

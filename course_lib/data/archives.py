@@ -40,7 +40,7 @@ class Files(ExitStack):
                 if name.endswith(":Zone.Identifier") or any(p in CLUTTER or p[:2] == "._" for p in name.split("/")):
                     continue
                 if not ordinary or not is_safe(name) or name in files:
-                    raise ValueError(f"remove {name!r}: it's a link, leads out of the data folder or occurs twice")
+                    raise ValueError(f"its {name!r} is a link, leads out of the data folder, or is there twice")
                 files[name] = file
         top = next(iter(files), "").partition("/")[0] + "/"
         enclosed = all(name.startswith(top) for name in files)
