@@ -79,6 +79,7 @@ print(course.describe())
 
 # %%
 from course_lib import keep, plot_images
+from course_lib.plots import short
 
 images = course.data.train
 present = images.labels.unique().tolist()
@@ -86,7 +87,7 @@ chosen, captions = [], []
 for category in [present[i * len(present) // 80] for i in (0, 23, 46, 69)]:
     found = (images.labels == category).nonzero().flatten()[:8].tolist()
     chosen += found
-    captions += [images.classes[category]] + [""] * (len(found) - 1)
+    captions += [short(images.classes[category], 16)] + [""] * (len(found) - 1)
 keep(plot_images(images.batch(chosen), captions, columns=8, title="Four classes"), course.folder / "classes.png")
 
 # %% [markdown]

@@ -176,18 +176,27 @@ def test_no_point_lies_on_the_frame_and_ticks_stay_within_0_to_100(accuracies):
         assert all(tick == round(tick) for tick in axis.get_xticks() if tick <= len(accuracies))
 
 
+def full_and_few_colours(images):
+    """A figure of images, as it's drawn and as its PNG file shows it: two PIL images."""
+    figure, drawn = plot_images(torch.from_numpy(images), ["x"] * len(images)), io.BytesIO()
+    figure.savefig(drawn, format="png", facecolor="white")
+    return [Image.open(file).convert("RGB") for file in (drawn, io.BytesIO(figure.png()))]
+
+
 def test_a_figure_keeps_the_hues_of_the_classes():
     """Two classes may be 18 degrees of hue apart, so most pixels of a PNG with few colours stay within half of that."""
-    images = torch.from_numpy(np.stack([draw(label, 64, np.random.default_rng(label)) for label in range(24)]))
-    figure, drawn = plot_images(images, ["x"] * 24), io.BytesIO()
-    figure.savefig(drawn, format="png", facecolor="white")
-    true, shown = (
-        np.asarray(Image.open(file).convert("RGB").convert("HSV")).astype(int)
-        for file in (drawn, io.BytesIO(figure.png()))
-    )
+    images = np.stack([draw(label, 64, np.random.default_rng(label)) for label in range(24)])
+    true, shown = (np.asarray(image.convert("HSV")).astype(int) for image in full_and_few_colours(images))
     vivid = (true[..., 1] > 200) & (true[..., 2] > 200)
     turned = (shown[..., 0] - true[..., 0] + 128) % 256 - 128
     assert (np.abs(turned[vivid]) * 360 / 256 < 9).mean() > 0.8
+
+
+def test_photographs_keep_their_colours():
+    """If a few colours don't make the file small, it has many."""
+    noise = np.random.default_rng(0).integers(256, size=(24, 64, 64, 3), dtype=np.uint8)
+    true, shown = (np.asarray(image).astype(int) for image in full_and_few_colours(noise))
+    assert np.abs(shown - true).mean() < 15
 
 
 def test_a_rare_confusion_is_not_white():
