@@ -113,7 +113,8 @@ def main(arguments):
             print(f"\n=== {source.stem}", flush=True)
             execute(source, course.folder / "notebooks" / f"{source.stem}.ipynb")
         print(f"\nExecuted notebooks, figures and results are in {course.shown(course.folder)}.\n")
-        print(table(read_results(course)))
+        if (results := read_results(course))["stages"]:  # none if only 00 or 08 was asked for
+            print(table(results))
     except (CourseError, FileNotFoundError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
