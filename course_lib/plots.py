@@ -26,6 +26,7 @@ QUANTITIES = {
     "gradient": "norm of the gradient",
     "rate": "learning rate",
 }
+GUESSING = {"color": "black", "linestyle": (0, (1, 3))}
 GREY = {"color": "#b0b0b0", "linestyle": "-", "marker": "", "zorder": 1, "linewidth": 4}
 LINES = cycler(
     color=[BLUE, ORANGE, "#38761d", "#741b47", "#555555"],
@@ -57,10 +58,11 @@ class Picture:
         """The bytes of a PNG file, with as many colours as fit into 100 kB; with 256 if even 32 don't (photographs)."""
         drawn, large = io.BytesIO(), []
         self.savefig(drawn, format="png", facecolor="white")
+        image = Image.open(drawn).convert("RGB")
         greys, hues = Image.Quantize.MEDIANCUT, Image.Quantize.FASTOCTREE  # what each of them keeps apart
         for colours, method in ((256, greys), (48, hues), (32, hues)):
             small = io.BytesIO()
-            Image.open(drawn).convert("RGB").quantize(colours, method, dither=0).save(small, "png", optimize=True)
+            image.quantize(colours, method, dither=0).save(small, "png", optimize=True)
             if small.tell() < 100_000:
                 return small.getvalue()
             large.append(small.getvalue())
@@ -117,7 +119,7 @@ def plot_history(histories, stored=None, title=None):
         _line(top, [history], "loss")
         _line(bottom, [history], "train_accuracy", label="training images (running average of the epoch)")
         _line(bottom, [history], "heldout_accuracy", label="held-out images (plain)")
-        bottom.axhline(100 / CLASSES, color="black", linestyle=(0, (1, 3)), label=f"chance ({1 / CLASSES:.2%})")
+        bottom.axhline(100 / CLASSES, label=f"chance ({1 / CLASSES:.2%})", **GUESSING)
         top.set(title=f"Stage {number}\n{STAGES[number]}", ylabel=QUANTITIES["loss"])
         bottom.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(-3, 103))
     for axis in figure.axes:
@@ -139,7 +141,7 @@ def plot_runs(runs, quantity, title, x="epoch"):
         _line(axis, run if isinstance(run[0], list) else [run], quantity, x, band=len(runs) < 5, label=label)
     axis.set(xlabel=x, ylabel=QUANTITIES[quantity])
     if quantity == "loss":
-        axis.axhline(math.log(CLASSES), color="black", linestyle=(0, (1, 3)), label=f"guessing (ln {CLASSES})")
+        axis.axhline(math.log(CLASSES), label=f"guessing (ln {CLASSES})", **GUESSING)
     low, high = axis.dataLim.intervaly
     if quantity in ("loss", "gradient") and high > 8 * low:  # on less, a logarithmic axis would have two or three ticks
         axis.set_yscale("log", subs=[])  # no minor ticks

@@ -221,6 +221,16 @@ def test_runs_use_their_axis_and_may_count_steps():
     assert 10 / (high - low) > 0.8
 
 
+@pytest.mark.parametrize("last", [0.01, 1, 3, 4])
+def test_a_loss_can_be_read_off_its_axis_and_compared_with_guessing(last):
+    run = history([0.1, 0.2])
+    run[-1]["loss"] = last
+    axis = drawn(plot_runs({"a": run}, "loss", "x")).axes[0]
+    low, high = axis.get_ylim()
+    assert sum(low <= tick <= high for tick in axis.get_yticks()) >= 4
+    assert any(np.allclose(line.get_ydata(), np.log(80)) for line in axis.lines)
+
+
 def test_a_history_shows_100_percent_and_only_what_was_measured():
     figure = drawn(plot_history({1: history([0.5, 1.0])}))
     assert "100" in texts(figure.axes[-1]) and not any("held-out" in text for text in texts(figure))
