@@ -24,10 +24,10 @@ test: .venv/test-installed
 	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 seeds: .venv/run-installed
-	$(BIN)/python -m tools.seeds
+	$(BIN)/python -m experiments.seeds
 
 compare: .venv/run-installed
-	$(CHOSEN) $(BIN)/python -m tools.compare
+	$(CHOSEN) $(BIN)/python -m experiments.compare
 
 bench: .venv/run-installed
 	$(BIN)/python benchmarks/bench.py

@@ -1,7 +1,8 @@
-"""The report's training recipe (1.C, 1.E), written anew from its text: what `course_lib` is measured against.
+"""The report's training recipe (1.C, 1.E), written anew from its text: what `course_lib` is
+measured against.
 
-It's slow where the report is slow; the course uses nothing of it. The network is the course's own `MyModel`, which is
-the report's (1.A, 1.B): both sides train the same one.
+It's slow where the report is slow; the course uses nothing of it. The network is the course's own
+`MyModel`, which is the report's (1.A, 1.B): both sides train the same one.
 """
 
 import json
@@ -30,7 +31,8 @@ def files(home, size, per_class):
 
 
 class ReportDataset(Dataset):
-    """1.C: a file is opened, decoded and transformed each time its image is asked for, every epoch again."""
+    """1.C: a file is opened, decoded and transformed each time its image is asked for, every epoch
+    again."""
 
     def __init__(self, meta_path, root_dir, transform):
         with open(meta_path, encoding="utf-8") as file:
@@ -47,17 +49,21 @@ class ReportDataset(Dataset):
 
 
 def transform(size, augmented):
-    """1.E: resize only, or augmented; the flips and the rotation come after Normalize, so they work on floats."""
+    """1.E: resize only, or augmented; the flips and the rotation come after Normalize, so they work
+    on floats."""
     to_tensor = [transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))]
     if not augmented:
         return transforms.Compose([transforms.Resize((size, size)), *to_tensor])
     flips = [transforms.RandomHorizontalFlip(), transforms.RandomVerticalFlip()]
     rotation = transforms.RandomRotation(90, expand=False)
-    return transforms.Compose([transforms.RandomResizedCrop((size, size)), *to_tensor, *flips, rotation])
+    return transforms.Compose(
+        [transforms.RandomResizedCrop((size, size)), *to_tensor, *flips, rotation]
+    )
 
 
 def loader(folder, size, augmented, workers, batch=32):
-    """1.E: shuffled batches of 32, put together from single images. The report sets no `num_workers`: 0."""
+    """1.E: shuffled batches of 32, put together from single images. The report sets no
+    `num_workers`: 0."""
     meta_path, root_dir = os.path.join(folder, "answer.json"), os.path.join(folder, "train_data")
     dataset = ReportDataset(meta_path, root_dir, transform(size, augmented))
     return DataLoader(dataset, batch_size=batch, shuffle=True, num_workers=workers)
@@ -84,14 +90,25 @@ def trainer(device, batch=32):
             optimizer.step()
             running_loss += loss.item()  # waits for the device
             predictions = outputs.argmax(1)
-            for i in range(batch):  # 1.E: range(32); each comparison waits, and a smaller last batch is an IndexError
+            for i in range(
+                batch
+            ):  # 1.E: range(32); each comparison waits, and a smaller last batch is an IndexError
                 if predictions[i] == labels[i]:
                     correct += 1
-        return running_loss / 1250, correct / 40000  # 1.E: right for 40,000 images in batches of 32 only
+        return (
+            running_loss / 1250,
+            correct / 40000,
+        )  # 1.E: right for 40,000 images in batches of 32 only
 
     return train_epoch
 
 
 def training_rate(folder, size, augmented, workers, batch, count, device):
     """Images per second of `count` batches."""
-    return rate(trainer(device, batch), loader(folder, size, augmented, workers, batch), count, batch, device)
+    return rate(
+        trainer(device, batch),
+        loader(folder, size, augmented, workers, batch),
+        count,
+        batch,
+        device,
+    )

@@ -1,11 +1,42 @@
-"""One student's three-stage experiment with a ResNet-like classifier for 80 classes, step by step (see README.md)."""
+"""One student's three-stage experiment with a ResNet-like classifier for 80 classes, step by step
+(see README.md)."""
 
-from .augment import augment_batch, augmentations, augmented_transform, plain_batch, plain_transform, training_batches
+from .augment import (
+    augment_batch,
+    augmentations,
+    augmented_transform,
+    plain_batch,
+    plain_transform,
+    training_batches,
+)
 from .datasets import MyDataset, MyDatasett
-from .errors import CheckpointError, CourseError, DataError, DiskError, DivergedError, SettingsError, Stopped
+from .errors import (
+    CheckpointError,
+    CourseError,
+    DataError,
+    DiskError,
+    DivergedError,
+    SettingsError,
+    Stopped,
+)
 from .experiment import open_course
-from .explore import browse_augmentation, browse_classes, browse_predictions, draw_block, draw_model, live_curve
+from .explore import (
+    browse_augmentation,
+    browse_classes,
+    browse_predictions,
+    draw_block,
+    draw_model,
+    live_curve,
+)
 from .loops import evaluate, few_heldout, predict, test, train, trained_model
 from .model import ConstantWidth, MyModel, get_model, plain_block, res_block, two_conv_block
-from .plots import keep, plot_classes, plot_confusion, plot_history, plot_images, plot_predictions, plot_runs
+from .plots import (
+    keep,
+    plot_classes,
+    plot_confusion,
+    plot_history,
+    plot_images,
+    plot_predictions,
+    plot_runs,
+)
 from .results import measure, read_results, record, stored, table, trial

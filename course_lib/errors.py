@@ -1,6 +1,11 @@
 """Errors you can do something about: each says what is wrong, where, and what to do."""
 
-from reprlib import repr as brief  # noqa: F401 (shortens a value from somebody else's file for a message)
+import reprlib
+
+
+def brief(value: object) -> str:
+    """A value from somebody else's file, shortened, and with its control characters escaped."""
+    return reprlib.repr(value)
 
 
 class CourseError(Exception):
@@ -12,11 +17,13 @@ class CourseError(Exception):
 
 
 class DataError(CourseError):
-    """Something is wrong with a data set: a file, a row of `answer.json`, an image, the manifest."""
+    """Something is wrong with a data set: a file, a row of `answer.json`, an image, the
+    manifest."""
 
 
 class CheckpointError(CourseError):
-    """A checkpoint or a `model.pth` can't be used: it is damaged, or belongs to another model or another run."""
+    """A checkpoint or a `model.pth` can't be used: it is damaged, or belongs to another model or
+    another run."""
 
 
 class SettingsError(CourseError):
@@ -32,4 +39,5 @@ class DivergedError(CourseError):
 
 
 class Stopped(CourseError):
-    """You pressed ■. Everything is saved; raising this keeps Run All from running the cells below."""
+    """You pressed ■. Everything is saved; raising this keeps Run All from running the cells
+    below."""

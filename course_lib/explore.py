@@ -1,4 +1,5 @@
-"""Things to watch and to click on in a notebook: each is one call (ipywidgets 7.7, as in Colab, or 8)."""
+"""Things to watch and to click on in a notebook: each is one call (ipywidgets 7.7, as in Colab, or
+8)."""
 
 import copy
 import html
@@ -15,19 +16,21 @@ from .augment import DRAWS, augment_batch, draw_augmentations, plain_batch
 from .device import send
 from .plots import BLUE, ORANGE, Picture, plot_history, plot_images, plot_predictions, short, styled
 from .results import stored
-from .storage.run import EpochLines
+from .run import EpochLines
 
 PAGE = 12  # images at a time
 MENU = {"layout": {"width": "30em"}, "style": {"description_width": "8em"}}
 
 
 def live_curve(stage):
-    """The progress display for `train`: a growing curve in a notebook, lines of text in a script."""
+    """The progress display for `train`: a growing curve in a notebook, lines of text in a
+    script."""
     return LiveCurve(stage) if getattr(get_ipython(), "kernel", None) else EpochLines(stage)
 
 
 class LiveCurve:
-    """Loss and accuracy of a stage, redrawn in place while it's being trained; pass it to `train` as `live`.
+    """Loss and accuracy of a stage, redrawn in place while it's being trained; pass it to `train`
+    as `live`.
 
     The run that's stored in `results/` for the same data and preset is drawn in grey behind it.
     """
@@ -35,19 +38,28 @@ class LiveCurve:
     def __init__(self, stage):
         stages = (stored(stage.course) or {"stages": {}})["stages"]
         self.stored = stages.get(str(stage.number), {"epochs": []})["epochs"]
-        self.stage, self.handle, self.drawn_at, self.cost = stage, None, 0.0, 0.0  # the last two in seconds
+        self.stage, self.handle, self.drawn_at, self.cost = (
+            stage,
+            None,
+            0.0,
+            0.0,
+        )  # the last two in seconds
 
     def show(self, history, running=None, finished=False):
-        """Redraw if it's time: drawing may take a twentieth of the time, and a fifth while there's little to see.
+        """Redraw if it's time: drawing may take a twentieth of the time, and a fifth while there's
+        little to see.
 
-        history: a dict per finished epoch. running: a function that returns the one in progress. finished: draw anyway.
+        history: a dict per finished epoch. running: a function that returns the one in progress.
+        finished: draw anyway.
         """
         due = finished or time.monotonic() - self.drawn_at > self.cost * (20 if history else 5)
         if not due or not (history or running):
             return
         self.drawn_at, number = time.monotonic(), self.stage.number
         entries = [*history, running()] if running else history
-        stored = {number: self.stored[: len(entries)]}  # no further, or it would give the outcome away
+        stored = {
+            number: self.stored[: len(entries)]
+        }  # no further, or it would give the outcome away
         figure = plot_history({number: entries}, stored, self._title(entries[-1], history))
         if self.handle:
             self.handle.update(figure)
@@ -67,7 +79,8 @@ class LiveCurve:
         return title
 
 
-# JupyterLab's Run All has jumped to the last cell, and what lies far above isn't laid out yet: several attempts.
+# JupyterLab's Run All has jumped to the last cell, and what lies far above isn't laid out yet:
+# several attempts.
 SCROLL = """let attempts = 20; const timer = setInterval(() => {
   const cell = element.closest('.jp-Cell'), panel = element.closest('.jp-WindowedPanel-outer')
   const running = cell?.querySelector('.jp-InputPrompt')?.textContent.includes('*')
@@ -77,34 +90,50 @@ SCROLL = """let attempts = 20; const timer = setInterval(() => {
 
 
 def browse_classes(images):
-    """Browse Images, such as `course.data.train`, class by class; returns a widget for the last line of a cell."""
+    """Browse Images, such as `course.data.train`, class by class; returns a widget for the last
+    line of a cell."""
     counts = images.labels[images.labels >= 0].bincount(minlength=len(images.classes)).tolist()
-    options = [(f"{i}: {name} ({counts[i]:,})", i) for i, name in enumerate(images.classes) if counts[i]]
+    options = [
+        (f"{i}: {name} ({counts[i]:,})", i) for i, name in enumerate(images.classes) if counts[i]
+    ]
     menu = ipywidgets.Dropdown(options=options, description="class", **MENU)
 
     def draw(page):
         positions = (images.labels == menu.value).nonzero().flatten()
         chosen = positions[PAGE * page :][:PAGE]
-        return plot_images(images.batch(chosen), [short(images.names[i]) for i in chosen]), len(positions)
+        return plot_images(images.batch(chosen), [short(images.names[i]) for i in chosen]), len(
+            positions
+        )
 
     return _pages([menu], draw)
 
 
 def browse_predictions(images, probabilities):
-    """Browse predictions, filtered by right or wrong, class and confidence, with the three likeliest classes of each.
+    """Browse predictions, filtered by right or wrong, class and confidence, with the three
+    likeliest classes of each.
 
     images: Images. probabilities: float (n, 80), in their order, as `predict` returns them.
     """
     shares, predicted = probabilities.max(1)
-    kinds = {"all": shares >= 0, "right": predicted == images.labels, "wrong": predicted != images.labels}
+    kinds = {
+        "all": shares >= 0,
+        "right": predicted == images.labels,
+        "wrong": predicted != images.labels,
+    }
     kind = ipywidgets.ToggleButtons(options=list(kinds), style={"button_width": "8em"})
     classes = [("any", -1), *((f"{i}: {name}", i) for i, name in enumerate(images.classes))]
     menu = ipywidgets.Dropdown(options=classes, description="true class", **MENU)
-    sure = ipywidgets.IntRangeSlider(value=(0, 100), description="confidence (%)", continuous_update=False, **MENU)
+    sure = ipywidgets.IntRangeSlider(
+        value=(0, 100), description="confidence (%)", continuous_update=False, **MENU
+    )
 
     def draw(page):
-        wanted = kinds[kind.value] & (100 * shares >= sure.value[0]) & (100 * shares <= sure.value[1])
-        positions = (wanted & ((images.labels == menu.value) | (menu.value < 0))).nonzero().flatten()
+        wanted = (
+            kinds[kind.value] & (100 * shares >= sure.value[0]) & (100 * shares <= sure.value[1])
+        )
+        positions = (
+            (wanted & ((images.labels == menu.value) | (menu.value < 0))).nonzero().flatten()
+        )
         chosen = positions[PAGE * page :][:PAGE]
         if not len(chosen):
             return None, 0
@@ -117,10 +146,17 @@ def browse_predictions(images, probabilities):
 
 
 def browse_augmentation(images, course):
-    """Draw augmentations of one image with sliders for the crop, the rotation and the flips, and "draw again"."""
-    number = ipywidgets.IntSlider(0, 0, len(images) - 1, description="image", continuous_update=False, **MENU)
-    area = ipywidgets.IntSlider(8, 8, 100, description="crop at least %", continuous_update=False, **MENU)
-    angle = ipywidgets.IntSlider(90, 0, 90, description="rotate by ±°", continuous_update=False, **MENU)
+    """Draw augmentations of one image with sliders for the crop, the rotation and the flips, and
+    "draw again"."""
+    number = ipywidgets.IntSlider(
+        0, 0, len(images) - 1, description="image", continuous_update=False, **MENU
+    )
+    area = ipywidgets.IntSlider(
+        8, 8, 100, description="crop at least %", continuous_update=False, **MENU
+    )
+    angle = ipywidgets.IntSlider(
+        90, 0, 90, description="rotate by ±°", continuous_update=False, **MENU
+    )
     flips = ipywidgets.Checkbox(True, description="flip")
     again = ipywidgets.Button(description="draw again")
     random, picture = np.random.default_rng(0), ipywidgets.HTML()
@@ -128,8 +164,14 @@ def browse_augmentation(images, course):
 
     def show(change=None):
         one = images.subset([number.value] * PAGE)
-        how = {"crop": area.value / 100, "flips": (0.5, 0.5) if flips.value else (0, 0), "degrees": angle.value}
-        table = send(draw_augmentations(uniforms, one.widths[1:], one.heights[1:], **how), course.device)
+        how = {
+            "crop": area.value / 100,
+            "flips": (0.5, 0.5) if flips.value else (0, 0),
+            "degrees": angle.value,
+        }
+        table = send(
+            draw_augmentations(uniforms, one.widths[1:], one.heights[1:], **how), course.device
+        )
         pixels = send(one.batch(range(1, PAGE)), course.device)
         drawn = augment_batch(pixels, table, course.settings.size)
         both = torch.cat([plain_batch(one.batch([0]), course.settings.size), drawn.cpu()])
@@ -147,7 +189,8 @@ def browse_augmentation(images, course):
 
 
 def _pages(filters, draw):
-    """A widget of filters, a slider for the page, and a picture; draw(page) → (figure or None, how many images)."""
+    """A widget of filters, a slider for the page, and a picture; draw(page) → (figure or None, how
+    many images)."""
     page = ipywidgets.IntSlider(1, 1, 1, description="page", continuous_update=False, **MENU)
     caption, picture = ipywidgets.HTML(), ipywidgets.HTML()
 
@@ -170,7 +213,8 @@ def _pages(filters, draw):
 
 
 def _fill(picture, figure):
-    """Show a figure, or nothing, in an HTML widget; an image widget would get its size and its content separately."""
+    """Show a figure, or nothing, in an HTML widget; an image widget would get its size and its
+    content separately."""
     data = figure._repr_mimebundle_()[0]["image/png"] if figure else ""
     image = f'<img src="data:image/png;base64,{data}" width="{{:.0f}}" alt="{{}}" style="max-width: 100%">'
     picture.value = image.format(figure.bbox.width, html.escape(figure.alt)) if figure else ""
@@ -184,18 +228,31 @@ ARROW = {"arrowstyle": "->", "linewidth": 2}
 
 @styled
 def draw_block(block, shape):
-    """Draw a `res_block` as a diagram, with the shapes of what flows through it for an input (channels, H, W)."""
+    """Draw a `res_block` as a diagram, with the shapes of what flows through it for an input
+    (channels, H, W)."""
     parts = [block.conv1, block.conv2, block.conv3]
     shapes = [tuple(shape), *_shapes(parts, shape)]
     figure = Picture(figsize=(12.8, 3.4))
     axis = figure.add_subplot(xlim=(0, 15), ylim=(-0.7, 1.7), **EMPTY)
     at, words = (0.4, 2.9, 6, 9.1, 11.1, 13, 14.7), ["x", *map(_layers, parts), "+", "ReLU", "y"]
-    boxes = [axis.text(x, 1, text, bbox=BOX, **CENTRE).get_bbox_patch() for x, text in zip(at, words)]
+    boxes = [
+        axis.text(x, 1, text, bbox=BOX, **CENTRE).get_bbox_patch() for x, text in zip(at, words)
+    ]
     for number, label in enumerate([*shapes[:3], "F(x)", "F(x) + S(x)", shapes[3]]):
         (left, start), (right, end) = zip(at[number : number + 2], boxes[number:])
-        axis.annotate("", (right, 1), (left, 1), arrowprops=ARROW | {"patchA": start, "patchB": end})
+        axis.annotate(
+            "", (right, 1), (left, 1), arrowprops=ARROW | {"patchA": start, "patchB": end}
+        )
         axis.text((left + right) / 2, 1.6, label, **CENTRE)
-    axis.plot([0.4, 0.4, 11.1], [1, -0.4, -0.4], color="black", linestyle="-", marker="", linewidth=2, zorder=0)
+    axis.plot(
+        [0.4, 0.4, 11.1],
+        [1, -0.4, -0.4],
+        color="black",
+        linestyle="-",
+        marker="",
+        linewidth=2,
+        zorder=0,
+    )
     axis.annotate("", (11.1, 1), (11.1, -0.43), arrowprops=ARROW | {"patchB": boxes[4]})
     shortway = f"S(x), the short-cut: {_layers(block.shortway, ', ') or 'identity'}"
     axis.text(6.2, -0.4, shortway, bbox=BOX | {"edgecolor": ORANGE}, **CENTRE)
@@ -205,7 +262,8 @@ def draw_block(block, shape):
 
 @styled
 def draw_model(model, size):
-    """Draw a `MyModel` as a diagram: its groups of layers, and the shapes between them for images of size × size."""
+    """Draw a `MyModel` as a diagram: its groups of layers, and the shapes between them for images
+    of size × size."""
     groups = dict(model.named_children())
     shapes = [(3, size, size), *_shapes(groups.values(), (3, size, size))]
     figure = Picture(figsize=(12.8, 3.6))
@@ -224,11 +282,16 @@ def draw_model(model, size):
 
 
 def _shapes(modules, shape):
-    """The shape (channels, H, W) that each module makes of the one before; the modules stay as they are."""
+    """The shape (channels, H, W) that each module makes of the one before; the modules stay as they
+    are."""
     x, shapes = torch.zeros(1, *shape), []
     with torch.inference_mode():
         for module in modules:
-            x = copy.deepcopy(module).cpu().eval()(x.flatten(1) if isinstance(module, torch.nn.Linear) else x)
+            x = (
+                copy.deepcopy(module)
+                .cpu()
+                .eval()(x.flatten(1) if isinstance(module, torch.nn.Linear) else x)
+            )
             shapes.append(tuple(x.shape[1:]))
     return shapes
 
@@ -237,7 +300,9 @@ def _layers(module, between="\n"):
     """The layers of a Sequential in words."""
     words = []
     for layer in module:
-        name = {"Conv2d": "conv", "BatchNorm2d": "batch norm"}.get(type(layer).__name__, type(layer).__name__)
+        name = {"Conv2d": "conv", "BatchNorm2d": "batch norm"}.get(
+            type(layer).__name__, type(layer).__name__
+        )
         kernel, stride = getattr(layer, "kernel_size", None), getattr(layer, "stride", (1, 1))
         name = f"{kernel[0]}×{kernel[1]} {name}" if kernel else name
         words.append(name if stride == (1, 1) else f"{name}, stride {stride[0]}")

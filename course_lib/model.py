@@ -1,4 +1,5 @@
-"""The report's classifier: a bottleneck block that doubles its width, stacked to 41 weighted layers (1.A, 1.B)."""
+"""The report's classifier: a bottleneck block that doubles its width, stacked to 41 weighted layers
+(1.A, 1.B)."""
 
 import os
 from textwrap import shorten
@@ -11,19 +12,27 @@ from .errors import CheckpointError
 
 
 class res_block(nn.Module):
-    """A residual bottleneck block, (B, in_, H, W) → (B, 2·out_, H/stride, W/stride). Source: report 1.B.
+    """A residual bottleneck block, (B, in_, H, W) → (B, 2·out_, H/stride, W/stride). Source: report
+    1.B.
 
-    1×1 conv to out_, 3×3 conv with `stride`, 1×1 conv to 2·out_, each with BatchNorm; the input is added before the
-    last ReLU. `shortway` is the identity if the shapes agree, and otherwise a 1×1 conv that makes them agree.
+    1×1 conv to out_, 3×3 conv with `stride`, 1×1 conv to 2·out_, each with BatchNorm; the input is
+    added before the last ReLU. `shortway` is the identity if the shapes agree, and otherwise a 1×1
+    conv that makes them agree.
     """
 
     def __init__(self, in_, out_, stride=1):
         super().__init__()
-        self.conv1 = nn.Sequential(nn.Conv2d(in_, out_, 1, bias=False), nn.BatchNorm2d(out_), nn.ReLU())
-        self.conv2 = nn.Sequential(
-            nn.Conv2d(out_, out_, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out_), nn.ReLU()
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(in_, out_, 1, bias=False), nn.BatchNorm2d(out_), nn.ReLU()
         )
-        self.conv3 = nn.Sequential(nn.Conv2d(out_, out_ * 2, 1, bias=False), nn.BatchNorm2d(out_ * 2))
+        self.conv2 = nn.Sequential(
+            nn.Conv2d(out_, out_, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_),
+            nn.ReLU(),
+        )
+        self.conv3 = nn.Sequential(
+            nn.Conv2d(out_, out_ * 2, 1, bias=False), nn.BatchNorm2d(out_ * 2)
+        )
         self.shortway = nn.Sequential()
         if stride != 1 or in_ != out_ * 2:
             self.shortway = nn.Sequential(
@@ -37,9 +46,11 @@ class res_block(nn.Module):
 
 
 class MyModel(nn.Module):
-    """The report's network: images (B, 3, S, S) in [-1, 1], S ≥ 32 → logits (B, 80). Source: report 1.A.
+    """The report's network: images (B, 3, S, S) in [-1, 1], S ≥ 32 → logits (B, 80). Source: report
+    1.A.
 
-    `res_block` is an argument, so that you can put another block with the same signature in its place.
+    `res_block` is an argument, so that you can put another block with the same signature in its
+    place.
     """
 
     def __init__(self, res_block):
@@ -51,9 +62,15 @@ class MyModel(nn.Module):
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         self.conv2 = nn.Sequential(res_block(64, 64, 1), res_block(128, 64, 1))
-        self.conv3 = nn.Sequential(res_block(128, 128, 2), *(res_block(256, 128, 1) for _ in range(2)))
-        self.conv4 = nn.Sequential(res_block(256, 256, 2), *(res_block(512, 256, 1) for _ in range(4)))
-        self.conv5 = nn.Sequential(res_block(512, 512, 2), *(res_block(1024, 512, 1) for _ in range(2)))
+        self.conv3 = nn.Sequential(
+            res_block(128, 128, 2), *(res_block(256, 128, 1) for _ in range(2))
+        )
+        self.conv4 = nn.Sequential(
+            res_block(256, 256, 2), *(res_block(512, 256, 1) for _ in range(4))
+        )
+        self.conv5 = nn.Sequential(
+            res_block(512, 512, 2), *(res_block(1024, 512, 1) for _ in range(2))
+        )
         self.pool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(1024, CLASSES)
 
@@ -79,42 +96,58 @@ class plain_block(res_block):
 
 
 class two_conv_block(res_block):
-    """Two 3×3 convolutions of the block's full width instead of the bottleneck, to test the claim in 2.C."""
+    """Two 3×3 convolutions of the block's full width instead of the bottleneck, to test the claim
+    in 2.C."""
 
     def __init__(self, in_, out_, stride=1):
         super().__init__(in_, out_, stride)
         del self.conv3
         wide = out_ * 2
         self.conv1 = nn.Sequential(
-            nn.Conv2d(in_, wide, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()
+            nn.Conv2d(in_, wide, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU(),
         )
-        self.conv2 = nn.Sequential(nn.Conv2d(wide, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide))
+        self.conv2 = nn.Sequential(
+            nn.Conv2d(wide, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide)
+        )
 
     def forward(self, x):
         return self.relu(self.conv2(self.conv1(x)) + self.shortway(x))
 
 
 class ConstantWidth(MyModel):
-    """The network with 256 channels in every block and about as many multiplications, to test the claim in 2.D."""
+    """The network with 256 channels in every block and about as many multiplications, to test the
+    claim in 2.D."""
 
     def __init__(self, res_block):
         super().__init__(res_block)
         self.conv2 = nn.Sequential(res_block(64, 128, 1), res_block(256, 128, 1))
-        self.conv3 = nn.Sequential(res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(2)))
-        self.conv4 = nn.Sequential(res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(4)))
-        self.conv5 = nn.Sequential(res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(2)))
+        self.conv3 = nn.Sequential(
+            res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(2))
+        )
+        self.conv4 = nn.Sequential(
+            res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(4))
+        )
+        self.conv5 = nn.Sequential(
+            res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(2))
+        )
         self.fc = nn.Linear(256, CLASSES)
 
 
 def get_model(model_class, checkpoint_path=None, seed=0, block=res_block):
-    """Build `model_class(block)` and load the weights of `checkpoint_path` if that file exists (report 1.E, 1.F).
+    """Build `model_class(block)` and load the weights of `checkpoint_path` if that file exists
+    (report 1.E, 1.F).
 
-    checkpoint_path: a `model.pth`, that is a `state_dict`, with or without DataParallel's prefix `module.`. Without
-    it, the weights are new and depend on `seed` alone, never on the global random state. Returns the model on the CPU,
-    in training mode. Raises CheckpointError if the file doesn't fit. Nothing in it is executed.
+    checkpoint_path: a `model.pth`, that is a `state_dict`, with or without DataParallel's prefix
+    `module.`. Without it, the weights are new and depend on `seed` alone, never on the global
+    random state. Returns the model on the CPU, in training mode. Raises CheckpointError if the file
+    doesn't fit. Nothing in it is executed.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the CUDA devices as well
+        torch.default_generator.manual_seed(
+            seed
+        )  # torch.manual_seed would seed the CUDA devices as well
         model = model_class(block)
     if checkpoint_path is not None and os.path.exists(checkpoint_path):
         try:
@@ -122,9 +155,13 @@ def get_model(model_class, checkpoint_path=None, seed=0, block=res_block):
             weights = {name.removeprefix("module."): value for name, value in weights.items()}
         except Exception as error:  # torch.load raises whatever damaged bytes lead to
             expected = "torch.save(model.state_dict(), …)"
-            raise CheckpointError(f"{checkpoint_path} is damaged, or wasn't saved with {expected}.") from error
+            raise CheckpointError(
+                f"{checkpoint_path} is damaged, or wasn't saved with {expected}."
+            ) from error
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
-            raise CheckpointError(f"{checkpoint_path}: {shorten(str(error), 300, placeholder=' …')}") from error
+            raise CheckpointError(
+                f"{checkpoint_path}: {shorten(str(error), 300, placeholder=' …')}"
+            ) from error
     return model

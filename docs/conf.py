@@ -1,6 +1,8 @@
-"""The site (`make site`): the notebooks with their stored outputs, the pages beside them, and the library's reference.
+"""The site (`make site`): the notebooks with their stored outputs, the pages beside them, and the
+library's reference.
 
-Its source folder is the checkout, so a link leads where it leads on GitHub. Pages ask no other host for anything.
+Its source folder is the checkout, so a link leads where it leads on GitHub. Pages ask no other host
+for anything.
 """
 
 import re
@@ -44,7 +46,8 @@ html_show_copyright = html_show_sourcelink = html_copy_source = False
 
 
 def no_other_host(app, page, content):
-    """Show the text of an image that lies elsewhere, such as Colab's badge; in a notebook this is its JSON."""
+    """Show the text of an image that lies elsewhere, such as Colab's badge; in a notebook this is
+    its JSON."""
     content[0] = re.sub(r"!\[([^\]]*)\]\(https?:[^)]*\)", r"\1", content[0])
 
 
@@ -53,19 +56,30 @@ def is_public(name, value, module):
 
 
 def reference(app, page, content):
-    """Append to docs/api.md what `course_lib` exports, the classes of what that returns, and the checks, by module."""
+    """Append to docs/api.md what `course_lib` exports, the classes of what that returns, and the
+    checks, by module."""
     if page != "docs/api":
         return
     described, modules = dict(vars(course_lib)), {}
-    described |= {f"experiment.{name}": getattr(experiment, name) for name in ("Course", "Stage", "Settings")}
+    described |= {
+        f"experiment.{name}": getattr(experiment, name) for name in ("Course", "Stage", "Settings")
+    }
     described |= {f"data.bank.{name}": getattr(bank, name) for name in ("Bank", "Images")}
-    described |= {f"checks.{name}": value for name, value in vars(checks).items() if is_public(name, value, checks)}
+    described |= {
+        f"checks.{name}": value
+        for name, value in vars(checks).items()
+        if is_public(name, value, checks)
+    }
     for name, value in described.items():
         module = getattr(value, "__module__", "")
         if module.startswith("course_lib."):
-            modules.setdefault(module, []).append(f"{'class' if isinstance(value, type) else 'function'}:: {name}")
+            modules.setdefault(module, []).append(
+                f"{'class' if isinstance(value, type) else 'function'}:: {name}"
+            )
     for module, names in modules.items():
-        content[0] += f"\n## {module.removeprefix('course_lib.')}\n\n```{{eval-rst}}\n.. automodule:: {module}\n\n"
+        content[0] += (
+            f"\n## {module.removeprefix('course_lib.')}\n\n```{{eval-rst}}\n.. automodule:: {module}\n\n"
+        )
         for name in names:
             content[0] += f".. auto{name.replace(':: ', ':: course_lib.')}\n"
             content[0] += "   :members:\n" if name.startswith("class") else ""
@@ -92,10 +106,14 @@ def formula(as_block):
         try:
             mathml = tex2mathml(node.astext(), as_block=as_block)
         except MathError as error:
-            logging.getLogger(__name__).warning("docutils can't read the formula %s: %s", node.astext(), error)
+            logging.getLogger(__name__).warning(
+                "docutils can't read the formula %s: %s", node.astext(), error
+            )
             raise SkipNode from error
         # "log p" with a space; a parenthesis needs none.
-        translator.body.append(re.sub(r"<mo>&ApplyFunction;</mo>(?!\s*<mo)", '<mspace width="0.17em"/>', mathml))
+        translator.body.append(
+            re.sub(r"<mo>&ApplyFunction;</mo>(?!\s*<mo)", '<mspace width="0.17em"/>', mathml)
+        )
         raise SkipNode
 
     return visit, None

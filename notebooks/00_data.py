@@ -21,20 +21,20 @@
 # # 0. What does the data look like?
 #
 # <!-- colab -->
-# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
-# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
-# and unzip it with `!unzip -q course.zip`.*
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
+# from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
+# then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes. You'll get to know the experiment, the 80 classes and the augmentation, and find out why some images are
-# kept out of training.*
+# *10 minutes. You'll get to know the experiment, the 80 classes and the augmentation, and find out
+# why some images are kept out of training.*
 #
 # ## The experiment in five sentences
 #
-# A student trained a ResNet-like network to tell 80 classes of images apart. First, the network had to memorise five
-# **batches**, 160 images in all, to show that it could learn. Next, it was trained on all 40,000 images until it got
-# every single one right, which looked too good to be true. Then training continued on randomly cropped, flipped and
-# rotated images, and accuracy reached 85%, which the student found plausible. Finally, it predicted the classes
-# of the test images.
+# A student trained a ResNet-like network to tell 80 classes of images apart. First, the network had
+# to memorise five **batches**, 160 images in all, to show that it could learn. Next, it was trained
+# on all 40,000 images until it got every single one right, which looked too good to be true. Then
+# training continued on randomly cropped, flipped and rotated images, and accuracy reached 85%,
+# which the student found plausible. Finally, it predicted the classes of the test images.
 #
 # | stage | what it's trained on | the report says | notebook |
 # |---|---|---|---|
@@ -42,8 +42,8 @@
 # | 2 | all training images, unchanged | 100% right; 50% on augmented images | 03 |
 # | 3 | all training images, augmented differently in every **epoch** (pass over all images) | 85% right | 04 |
 #
-# All of the report's figures were measured on *training* images. We'll repeat the experiment and add what's missing:
-# images that the network has never seen.
+# All of the report's figures were measured on *training* images. We'll repeat the experiment and
+# add what's missing: images that the network has never seen.
 #
 # **The question: what do all pictures of a class have in common, and what may differ?**
 #
@@ -57,7 +57,9 @@ import sys
 repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
-        sys.exit(f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again.")
+        sys.exit(
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+        )
 sys.path += ["course", "drive/MyDrive/course"]
 
 # %% cellView="form"
@@ -74,8 +76,8 @@ print(course.describe())
 # %% [markdown]
 # ## What makes a class?
 #
-# Here are pictures of four classes, one class per row. **Before you look closely, predict:** what differs between
-# pictures of the same class, and what stays the same?
+# Here are pictures of four classes, one class per row. **Before you look closely, predict:** what
+# differs between pictures of the same class, and what stays the same?
 
 # %%
 from course_lib import keep, plot_images
@@ -88,13 +90,16 @@ for category in [present[i * len(present) // 80] for i in (0, 23, 46, 69)]:
     found = (images.labels == category).nonzero().flatten()[:8].tolist()
     chosen += found
     captions += [short(images.classes[category], 16)] + [""] * (len(found) - 1)
-keep(plot_images(images.batch(chosen), captions, columns=8, title="Four classes"), course.folder / "classes.png")
+keep(
+    plot_images(images.batch(chosen), captions, columns=8, title="Four classes"),
+    course.folder / "classes.png",
+)
 
 # %% [markdown]
-# In the generated data, a class is a motif in a colour: stripes, checks, dots or nets in one of 20 hues. Angle, scale,
-# background, noise and the grey patches change from picture to picture; the motif and its hue don't. Neighbouring hues
-# are similar, so some classes are hard to tell apart, even for you. Browse them (this works only while the notebook is
-# running):
+# In the generated data, a class is a motif in a colour: stripes, checks, dots or nets in one of 20
+# hues. Angle, scale, background, noise and the grey patches change from picture to picture; the
+# motif and its hue don't. Neighbouring hues are similar, so some classes are hard to tell apart,
+# even for you. Browse them (this works only while the notebook is running):
 
 # %%
 from course_lib import browse_classes
@@ -104,8 +109,8 @@ browse_classes(images)
 # %% [markdown]
 # ## From a picture to a tensor
 #
-# A network takes numbers of a fixed shape and range. The report prepares each picture with three **transforms**, which
-# torchvision's `Compose` applies one after another. Let's watch what they do.
+# A network takes numbers of a fixed shape and range. The report prepares each picture with three
+# **transforms**, which torchvision's `Compose` applies one after another. Let's watch what they do.
 
 # %%
 from PIL import Image
@@ -132,10 +137,10 @@ for transform in plain.transforms:
 # %% [markdown]
 # ## Augmentation, one transform at a time
 #
-# **Augmentation** shows the network a different version of the picture in each epoch. The report crops a random part (8
-# to 100% of the area, stretched by up to 4/3), enlarges it to full size, flips it horizontally and vertically, each
-# with probability ½, and rotates it by a random angle of up to 90° in either direction. **Predict:** do all of these
-# preserve the class?
+# **Augmentation** shows the network a different version of the picture in each epoch. The report
+# crops a random part (8 to 100% of the area, stretched by up to 4/3), enlarges it to full size,
+# flips it horizontally and vertically, each with probability ½, and rotates it by a random angle of
+# up to 90° in either direction. **Predict:** do all of these preserve the class?
 
 # %%
 import torch
@@ -155,7 +160,10 @@ with torch.random.fork_rng(devices=[]):  # leaves PyTorch's own random numbers a
     steps, captions, step = [plain(picture)], ["the picture"], picture
     for transform in augmented.transforms:
         step = transform(step)
-        if type(transform).__name__ not in ("RandomResizedCrop", "ToTensor"):  # those two and Normalize: one column
+        if type(transform).__name__ not in (
+            "RandomResizedCrop",
+            "ToTensor",
+        ):  # those two and Normalize: one column
             steps.append(step)
             captions.append(type(transform).__name__.removeprefix("Random"))
 captions[1] = "ResizedCrop"
@@ -165,13 +173,15 @@ keep(
 )
 
 # %% [markdown]
-# Two details will matter later. The picture is rotated *after* it's normalised, so the empty corners are 0 in the range
-# −1…1, which is mid-grey; if it were rotated first, they'd be black. And every picture gets new random values in every
-# epoch: in 50 augmented epochs, the network sees 50 versions of each picture.
+# Two details will matter later. The picture is rotated *after* it's normalised, so the empty
+# corners are 0 in the range −1…1, which is mid-grey; if it were rotated first, they'd be black. And
+# every picture gets new random values in every epoch: in 50 augmented epochs, the network sees 50
+# versions of each picture.
 #
-# `torchvision` works on one picture at a time. The course does the same for a whole batch at once (cropping the resized
-# picture, not the original file), on the GPU if there is one; a test compares the two picture by picture. Move the
-# sliders and find out when you can no longer tell the class yourself.
+# `torchvision` works on one picture at a time. The course does the same for a whole batch at once
+# (cropping the resized picture, not the original file), on the GPU if there is one; a test compares
+# the two picture by picture. Move the sliders and find out when you can no longer tell the class
+# yourself.
 
 # %%
 from course_lib import browse_augmentation
@@ -181,8 +191,9 @@ browse_augmentation(images, course)
 # %% [markdown]
 # ## Training images and held-out images
 #
-# A network that gets a picture right may have learned the class, or it may just remember the picture. Pictures it was
-# trained on can't tell you which. So there are some images that we never train on: the **held-out** images.
+# A network that gets a picture right may have learned the class, or it may just remember the
+# picture. Pictures it was trained on can't tell you which. So there are some images that we never
+# train on: the **held-out** images.
 
 # %%
 heldout = course.data.heldout
@@ -202,17 +213,17 @@ print(f"Guessing is right {1 / len(images.classes):.2%} of the time.")
 #
 # <details><summary>Answers</summary>
 #
-# 1. Stripes stay stripes in any direction. Digits are different: a 6 flipped both ways is a 9. Mirrored letters and
-#    road signs may change their meaning, too.
-# 2. The crop may miss whatever identifies the class. Then the label doesn't fit this version of the picture. That's
-#    label noise, and one reason why you can't expect 100% on augmented images.
-# 3. No. They'd no longer be unseen, because you'd have picked whatever happens to suit them. Set aside some of the
-#    *training* images for such choices, and save the held-out images for the end.
+# 1. Stripes stay stripes in any direction. Digits are different: a 6 flipped both ways is a 9.
+#    Mirrored letters and road signs may change their meaning, too.
+# 2. The crop may miss whatever identifies the class. Then the label doesn't fit this version of the
+#    picture. That's label noise, and one reason why you can't expect 100% on augmented images.
+# 3. No. They'd no longer be unseen, because you'd have picked whatever happens to suit them. Set
+#    aside some of the *training* images for such choices, and save the held-out images for the end.
 #
 # </details>
 #
 # ## Recap
 #
-# You've seen 80 classes, how a picture becomes a tensor in −1…1, and four random transforms that change a picture but
-# (mostly) not its class. Held-out images will tell us whether the network has learned the classes or just the pictures.
-# Next: the network itself.
+# You've seen 80 classes, how a picture becomes a tensor in −1…1, and four random transforms that
+# change a picture but (mostly) not its class. Held-out images will tell us whether the network has
+# learned the classes or just the pictures. Next: the network itself.

@@ -21,15 +21,17 @@
 # # 3. What does 100% mean?
 #
 # <!-- colab -->
-# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
-# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
-# and unzip it with `!unzip -q course.zip`.*
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
+# from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
+# then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes, including about 3 of computing on two CPU cores. You'll train the network on all images, watch two curves
-# drift apart, and separate two reasons why a perfect score in training may mean little.*
+# *20 minutes, including about 3 of computing on two CPU cores. You'll train the network on all
+# images, watch two curves drift apart, and separate two reasons why a perfect score in training may
+# mean little.*
 #
-# In the report, 30 epochs on 40,000 images led to 100% on the training images, which the student took for overfitting.
-# **The question: what does a network that gets all its training images right actually know?**
+# In the report, 30 epochs on 40,000 images led to 100% on the training images, which the student
+# took for overfitting. **The question: what does a network that gets all its training images right
+# actually know?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -39,7 +41,9 @@ import sys
 repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
-        sys.exit(f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again.")
+        sys.exit(
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+        )
 sys.path += ["course", "drive/MyDrive/course"]
 
 # %% cellView="form"
@@ -56,28 +60,38 @@ print(course.describe())
 # %% [markdown]
 # ## Predict two numbers
 #
-# After the last epoch, what share of the *training* images will the network get right? And of the *held-out* images,
-# which it has never seen? Write both down. Guessing gets 1 in 80 images right, 1.25%.
+# After the last epoch, what share of the *training* images will the network get right? And of the
+# *held-out* images, which it has never seen? Write both down. Guessing gets 1 in 80 images right,
+# 1.25%.
 #
-# While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval mode, on a sample with
-# the same number of images from each class. (The table below uses all held-out images, so it may differ by a few
-# points.) Press ■ at any time to save and stop; run the cell again to resume. If the kernel dies, run the notebook from
-# the top: training resumes in the same epoch. If training has already finished, you'll see the result at once.
+# While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval
+# mode, on a sample with the same number of images from each class. (The table below uses all
+# held-out images, so it may differ by a few points.) Press ■ at any time to save and stop; run the
+# cell again to resume. If the kernel dies, run the notebook from the top: training resumes in the
+# same epoch. If training has already finished, you'll see the result at once.
 
 # %%
 from course_lib import MyModel, few_heldout, get_model, keep, live_curve, train
 
 stage = course.stage(2)
 model = get_model(MyModel, seed=course.settings.seed)
-history = train(model, course.data.train, stage, augmented=False, heldout=few_heldout(course), live=live_curve(stage))
+history = train(
+    model,
+    course.data.train,
+    stage,
+    augmented=False,
+    heldout=few_heldout(course),
+    live=live_curve(stage),
+)
 
 # %% [markdown]
 # ## The accuracy while training isn't the accuracy afterwards
 #
-# The blue curve shows **running** accuracy: each batch is counted in training mode with the weights of that moment, so
-# the first batches of an epoch are judged by an older network. The finished network is **evaluated** in eval mode.
-# Early on, running accuracy lags behind; at the end, either may be higher. We evaluate on three sets of images: the
-# plain training images; the same images, augmented, as in the report; and all held-out images.
+# The blue curve shows **running** accuracy: each batch is counted in training mode with the weights
+# of that moment, so the first batches of an epoch are judged by an older network. The finished
+# network is **evaluated** in eval mode. Early on, running accuracy lags behind; at the end, either
+# may be higher. We evaluate on three sets of images: the plain training images; the same images,
+# augmented, as in the report; and all held-out images.
 
 # %%
 from course_lib import measure, record, table
@@ -94,17 +108,18 @@ if history:  # a model from elsewhere comes without
 #
 # ## Two reasons for the drop
 #
-# The report saw its 100% drop to 50% on *augmented* training images and called that overfitting. But there are two
-# possible reasons:
+# The report saw its 100% drop to 50% on *augmented* training images and called that overfitting.
+# But there are two possible reasons:
 #
-# 1. **Overfitting**: the network has memorised pictures instead of learning classes. Then it fails on *plain* pictures
-#    that it hasn't seen.
-# 2. **Distribution shift**: it has never seen pictures this magnified, or with grey corners. (Upside down is nothing
-#    new for shapes, which are drawn at any angle, but it is for photographs.) Some crops even show too little to tell
-#    the class. Then it fails on augmented pictures, whether it has seen the originals or not.
+# 1. **Overfitting**: the network has memorised pictures instead of learning classes. Then it fails
+#    on *plain* pictures that it hasn't seen.
+# 2. **Distribution shift**: it has never seen pictures this magnified, or with grey corners.
+#    (Upside down is nothing new for shapes, which are drawn at any angle, but it is for
+#    photographs.) Some crops even show too little to tell the class. Then it fails on augmented
+#    pictures, whether it has seen the originals or not.
 #
-# Augmented training images alone can't tell the two apart. Four numbers can: known and new images, each plain and
-# augmented. **Predict** the fourth: new images, augmented.
+# Augmented training images alone can't tell the two apart. Four numbers can: known and new images,
+# each plain and augmented. **Predict** the fourth: new images, augmented.
 
 # %%
 from math import sqrt
@@ -117,15 +132,24 @@ new = final["heldout_plain"].accuracy, new_augmented
 print("                 plain   augmented")
 print(f"training images  {known[0]:5.1%}  {known[1]:6.1%}")
 print(f"held-out images  {new[0]:5.1%}  {new[1]:6.1%}")
-print(f"Known minus new images, plain: {100 * (known[0] - new[0]):+.0f} points. Overfitting would explain it.")
-print(f"Plain minus augmented, new images: {100 * (new[0] - new[1]):+.0f} points. Distribution shift would explain it,")
+print(
+    f"Known minus new images, plain: {100 * (known[0] - new[0]):+.0f} points. Overfitting would explain it."
+)
+print(
+    f"Plain minus augmented, new images: {100 * (new[0] - new[1]):+.0f} points. Distribution shift would explain it,"
+)
 print("and so would crops that show too little.")
-luck = 200 * sqrt((new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / len(course.data.heldout))  # notebook 07 explains it
-print(f"With {len(course.data.heldout):,} held-out images, differences of up to {luck:.0f} points may be luck.")
+luck = 200 * sqrt(
+    (new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / len(course.data.heldout)
+)  # notebook 07 explains it
+print(
+    f"With {len(course.data.heldout):,} held-out images, differences of up to {luck:.0f} points may be luck."
+)
 
 # %% [markdown]
-# Look at the second column: once they're augmented, does the network still do better on known images than on new ones?
-# If the two are close, memorising is no help here: the network remembers exact pictures, and augmentation changes them.
+# Look at the second column: once they're augmented, does the network still do better on known
+# images than on new ones? If the two are close, memorising is no help here: the network remembers
+# exact pictures, and augmentation changes them.
 
 # %% [markdown]
 # Here are six training images, plain on top and augmented below:
@@ -140,7 +164,9 @@ pixels = six.batch(range(6))
 both = torch.cat(
     [
         plain_batch(pixels, course.settings.size),
-        augment_batch(pixels.to(course.device), augmentations(six, range(6), course), course.settings.size).cpu(),
+        augment_batch(
+            pixels.to(course.device), augmentations(six, range(6), course), course.settings.size
+        ).cpu(),
     ]
 )
 model.eval()
@@ -164,22 +190,24 @@ if history:
     print(f"Meanwhile, running training accuracy went from {then} to {now}.")
 
 # %% [markdown]
-# Stopping when accuracy hasn't risen for some epochs, and keeping the best weights, is called **early stopping**.
-# There's a catch: if you use the held-out images to *choose* the epoch, they're no longer unseen, and the accuracy you
-# report tends to be too high. That's why people set aside a third set for such choices, the **validation** images.
+# Stopping when accuracy hasn't risen for some epochs, and keeping the best weights, is called
+# **early stopping**. There's a catch: if you use the held-out images to *choose* the epoch, they're
+# no longer unseen, and the accuracy you report tends to be too high. That's why people set aside a
+# third set for such choices, the **validation** images.
 
 # %% [markdown]
 # ## Exercise (homework): measure the accuracy
 #
-# Write a function that measures a model's accuracy, as a share between 0 and 1. `batches` yields pairs of images and
-# labels; the check has 70 images in batches of 32, so the last batch is smaller. Measure in eval mode, and leave the
-# model in the mode you found it in. (The report's code counts in training mode, and takes for granted that every batch
-# is full. Notebook 06 shows where that leads.)
+# Write a function that measures a model's accuracy, as a share between 0 and 1. `batches` yields
+# pairs of images and labels; the check has 70 images in batches of 32, so the last batch is
+# smaller. Measure in eval mode, and leave the model in the mode you found it in. (The report's code
+# counts in training mode, and takes for granted that every batch is full. Notebook 06 shows where
+# that leads.)
 #
 # <details><summary>Hint</summary>
 #
-# Count right answers and images separately, and divide only once, at the end. `model.training` says which mode the
-# model is in, and `model.train(mode)` sets it.
+# Count right answers and images separately, and divide only once, at the end. `model.training` says
+# which mode the model is in, and `model.train(mode)` sets it.
 #
 # </details>
 
@@ -222,9 +250,10 @@ checks.accuracy(my_accuracy)
 # %% [markdown]
 # ## Your own experiment
 #
-# Change a setting, train again, and compare. Your run gets its own folder, so nothing is overwritten. Set `go` to
-# `True` and run the cell; it takes as long as the training above. But remember: if you use this curve to choose a
-# learning rate, the held-out images become validation images.
+# Change a setting, train again, and compare. Your run gets its own folder, so nothing is
+# overwritten. Set `go` to `True` and run the cell; it takes as long as the training above. But
+# remember: if you use this curve to choose a learning rate, the held-out images become validation
+# images.
 
 # %%
 from course_lib import plot_runs
@@ -242,17 +271,20 @@ if go:
         live=live_curve(mine.stage(2)),
     )
     keep(
-        plot_runs({"lr 0.01": history, "lr 0.03": mine_history}, "heldout_accuracy", "My experiment"),
+        plot_runs(
+            {"lr 0.01": history, "lr 0.03": mine_history}, "heldout_accuracy", "My experiment"
+        ),
         mine.folder / "mine.png",
     )
 
 # %% [markdown]
 # ## Recap
 #
-# Training accuracy alone tells you almost nothing about new images. The gap to *held-out* images, the **generalisation
-# gap**, shows overfitting; accuracy on augmented training images mixes it with distribution shift. Running accuracy and
-# evaluation are different measurements. Next: does augmentation help, and is it really the reason?
+# Training accuracy alone tells you almost nothing about new images. The gap to *held-out* images,
+# the **generalisation gap**, shows overfitting; accuracy on augmented training images mixes it with
+# distribution shift. Running accuracy and evaluation are different measurements. Next: does
+# augmentation help, and is it really the reason?
 
 # %% [markdown]
-# *To train this stage from scratch, run `course.stage(2).start_over()`. Before you close a Colab runtime that copies to
-# Drive, run `course.leave_drive()`.*
+# *To train this stage from scratch, run `course.stage(2).start_over()`. Before you close a Colab
+# runtime that copies to Drive, run `course.leave_drive()`.*

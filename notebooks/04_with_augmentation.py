@@ -21,16 +21,17 @@
 # # 4. Does augmentation make the network generalise?
 #
 # <!-- colab -->
-# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
-# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
-# and unzip it with `!unzip -q course.zip`.*
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
+# from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
+# then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes, including about 2 of computing on two CPU cores. You'll continue training on augmented images, find three
-# ways to read one number in the report, and see which experiments you need before you can say "because".*
+# *20 minutes, including about 2 of computing on two CPU cores. You'll continue training on
+# augmented images, find three ways to read one number in the report, and see which experiments you
+# need before you can say "because".*
 #
-# The report continues with the network of stage 2: about 50 more epochs "together with the augmented images", and
-# accuracy reaches 85%. **The question: does the network now recognise images it has never seen, and is augmentation
-# the reason?**
+# The report continues with the network of stage 2: about 50 more epochs "together with the
+# augmented images", and accuracy reaches 85%. **The question: does the network now recognise images
+# it has never seen, and is augmentation the reason?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -40,7 +41,9 @@ import sys
 repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
-        sys.exit(f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again.")
+        sys.exit(
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+        )
 sys.path += ["course", "drive/MyDrive/course"]
 
 # %% cellView="form"
@@ -57,10 +60,11 @@ print(course.describe())
 # %% [markdown]
 # ## Keep training, on pictures that are never the same
 #
-# We load the network of stage 2 (it's trained first if you skipped notebook 03). The optimizer starts fresh, without
-# momentum. The report doesn't say whether plain images were mixed in; its code trains on augmented images only, and so
-# do we. **Predict:** what will the running accuracy of the very first epoch be, near the old 100% or near chance? And
-# will the held-out curve rise or fall?
+# We load the network of stage 2 (it's trained first if you skipped notebook 03). The optimizer
+# starts fresh, without momentum. The report doesn't say whether plain images were mixed in; its
+# code trains on augmented images only, and so do we. **Predict:** what will the running accuracy of
+# the very first epoch be, near the old 100% or near chance? And will the held-out curve rise or
+# fall?
 
 # %%
 from course_lib import evaluate, few_heldout, keep, live_curve, train, trained_model
@@ -68,14 +72,20 @@ from course_lib import evaluate, few_heldout, keep, live_curve, train, trained_m
 stage, few = course.stage(3), few_heldout(course)
 model = trained_model(course, 2)
 at_first = evaluate(model, few, course).accuracy
-history = train(model, course.data.train, stage, augmented=True, heldout=few, live=live_curve(stage))
+history = train(
+    model, course.data.train, stage, augmented=True, heldout=few, live=live_curve(stage)
+)
 
 # %%
 if history:  # a model from elsewhere comes without
     first, last = history[0], history[-1]
-    print(f"The first augmented epoch: {first['train_accuracy']:.0%} right while training. Chance: {1 / 80:.2%}")
+    print(
+        f"The first augmented epoch: {first['train_accuracy']:.0%} right while training. Chance: {1 / 80:.2%}"
+    )
     began, ended = (f"{entry['heldout_accuracy']:.0%}" for entry in (first, last))
-    print(f"Held-out images: {at_first:.0%} right after stage 2, {began} after that epoch, {ended} at the end.")
+    print(
+        f"Held-out images: {at_first:.0%} right after stage 2, {began} after that epoch, {ended} at the end."
+    )
 
 # %%
 from course_lib import measure, plot_history, record, table
@@ -89,19 +99,23 @@ histories = {int(number): measured["epochs"] for number, measured in results["st
 keep(plot_history(histories, title="The whole experiment"), course.folder / "curves.png")
 
 # %% [markdown]
-# In the figure, is held-out accuracy *above* running accuracy in stage 3? They're different measurements. Running
-# accuracy is counted in training mode, on augmented images, while the weights still change; held-out accuracy in eval
-# mode, on plain images, after the epoch. Compare a measurement in eval mode only with another one in eval mode.
+# In the figure, is held-out accuracy *above* running accuracy in stage 3? They're different
+# measurements. Running accuracy is counted in training mode, on augmented images, while the weights
+# still change; held-out accuracy in eval mode, on plain images, after the epoch. Compare a
+# measurement in eval mode only with another one in eval mode.
 #
 # ## Three readings of "85%"
 #
-# The report doesn't say what its 85% was measured on. It may be the running accuracy of the last epoch, printed by the
-# training loop; or an evaluation on augmented training images; or one on plain images. Here's what they are in our run:
+# The report doesn't say what its 85% was measured on. It may be the running accuracy of the last
+# epoch, printed by the training loop; or an evaluation on augmented training images; or one on
+# plain images. Here's what they are in our run:
 
 # %%
 from math import nan
 
-running = [entry["train_accuracy"] for entry in history] or [nan]  # a model from elsewhere may have no history
+running = [entry["train_accuracy"] for entry in history] or [
+    nan
+]  # a model from elsewhere may have no history
 readings = {
     "running accuracy of the last epoch (augmented, training mode)": running[-1],
     "training images, augmented, eval mode": final["train_augmented"].accuracy,
@@ -144,7 +158,8 @@ for number, measured in results["stages"].items():
 #
 # <details><summary>Hint</summary>
 #
-# An experiment separates two causes if it includes one but not the other, and everything else stays the same.
+# An experiment separates two causes if it includes one but not the other, and everything else stays
+# the same.
 #
 # </details>
 
@@ -168,10 +183,11 @@ my_choice = ...
 checks.separating_experiment(my_choice)
 
 # %% [markdown]
-# An experiment that's the same in every respect except the supposed cause is called a **control**. The course comes
-# with two, run with five seeds (`make seeds`). The first continues after stage 2 for as many
-# epochs as stage 3, but on *plain* images. The second augments from the very first epoch, for as many epochs as both
-# stages together. Lines are means; bands span the lowest to the highest seed in each epoch.
+# An experiment that's the same in every respect except the supposed cause is called a **control**.
+# The course comes with two, run with five seeds (`make seeds`). The first continues after stage 2
+# for as many epochs as stage 3, but on *plain* images. The second augments from the very first
+# epoch, for as many epochs as both stages together. Lines are means; bands span the lowest to the
+# highest seed in each epoch.
 
 # %%
 from statistics import mean, stdev
@@ -197,7 +213,9 @@ if seeds:
         "stage 2: plain": [run["2"]["epochs"] for run in every],
         "stage 3: augmented": after_stage_2("3"),
         "control: more plain epochs": after_stage_2("more plain epochs"),
-        "control: augmented from scratch": [run["augmented from scratch"]["epochs"] for run in every],
+        "control: augmented from scratch": [
+            run["augmented from scratch"]["epochs"] for run in every
+        ],
     }
     three, plain = mean(heldout("3")), mean(heldout("more plain epochs"))
     title = f"{three:.0f}% with augmentation, {plain:.0f}% with more plain epochs (mean of {len(every)} seeds)"
@@ -209,7 +227,11 @@ else:
 # %%
 if seeds:
     print(f"Held-out images, plain, eval mode: mean ± standard deviation of {len(every)} seeds")
-    labels = {"2": "stage 2", "more plain epochs": "and then more plain epochs", "3": "and then stage 3"}
+    labels = {
+        "2": "stage 2",
+        "more plain epochs": "and then more plain epochs",
+        "3": "and then stage 3",
+    }
     for name in (*labels, "augmented from scratch"):
         spread = stdev(heldout(name)) if len(every) > 1 else 0
         print(f"{mean(heldout(name)):6.1f} ± {spread:.1f}%  {labels.get(name, name)}")
@@ -221,33 +243,33 @@ if seeds:
     print(f"The detour through stage 2 makes a difference of {detour:+.1f} points to the mean.")
 
 # %% [markdown]
-# If the plain control stays where stage 2 ended, the reason is augmentation, not more training. This doesn't tell you
-# which part of the augmentation it is. The second control answers a different question: was the detour through 100%
-# worth it, or does augmentation from scratch get just as far?
+# If the plain control stays where stage 2 ended, the reason is augmentation, not more training.
+# This doesn't tell you which part of the augmentation it is. The second control answers a different
+# question: was the detour through 100% worth it, or does augmentation from scratch get just as far?
 #
 # ## Why does it work?
 #
-# Each picture looks different in every epoch, so there's little to memorise; what pays off is to learn what all
-# versions of all pictures of a class have in common. The price: some crops show too little to tell the class, so
-# running accuracy can't reach 100%. That isn't a bug.
+# Each picture looks different in every epoch, so there's little to memorise; what pays off is to
+# learn what all versions of all pictures of a class have in common. The price: some crops show too
+# little to tell the class, so running accuracy can't reach 100%. That isn't a bug.
 #
-# The curves jump by several points from epoch to epoch. We think that's mostly because the learning rate is never
-# lowered, as in the report, so the last steps are as large as the first. Besides, a few hundred images give only a
-# coarse measurement. Compare tables and means, not single points.
+# The curves jump by several points from epoch to epoch. We think that's mostly because the learning
+# rate is never lowered, as in the report, so the last steps are as large as the first. Besides, a
+# few hundred images give only a coarse measurement. Compare tables and means, not single points.
 
 # %% [markdown]
 # ## Exercise: write the augmentation
 #
-# `my_batch` gets a list of PIL images and returns a batch, float32 (B, 3, 64, 64) in [-1, 1]. When training, each image
-# is augmented with the report's transforms: random resized crop, both flips, and a rotation by up to 90° in either
-# direction, whose empty corners are 0, mid-grey. Otherwise, images, which needn't be square, are only resized and
-# normalised. You can use torchvision, but think first:
-# which images need their own random values, and what's the right order?
+# `my_batch` gets a list of PIL images and returns a batch, float32 (B, 3, 64, 64) in [-1, 1]. When
+# training, each image is augmented with the report's transforms: random resized crop, both flips,
+# and a rotation by up to 90° in either direction, whose empty corners are 0, mid-grey. Otherwise,
+# images, which needn't be square, are only resized and normalised. You can use torchvision, but
+# think first: which images need their own random values, and what's the right order?
 #
 # <details><summary>Hint</summary>
 #
-# Apply a `transforms.Compose` to one image at a time and `torch.stack` the results. A rotation fills corners with 0.
-# What does `Normalize(0.5, 0.5)` turn a 0 into?
+# Apply a `transforms.Compose` to one image at a time and `torch.stack` the results. A rotation
+# fills corners with 0. What does `Normalize(0.5, 0.5)` turn a 0 into?
 #
 # </details>
 
@@ -297,10 +319,10 @@ checks.augmentation(my_batch)
 # %% [markdown]
 # ## Recap
 #
-# The table shows whether the gap between training and held-out images has narrowed; the controls show whether
-# augmentation is the *reason*. A number like 85% can mean three things, so say what you measured, on which images, and
-# in which mode. Next: which mistakes are left?
+# The table shows whether the gap between training and held-out images has narrowed; the controls
+# show whether augmentation is the *reason*. A number like 85% can mean three things, so say what
+# you measured, on which images, and in which mode. Next: which mistakes are left?
 
 # %% [markdown]
-# *To train this stage from scratch, run `course.stage(3).start_over()`. Before you close a Colab runtime that copies to
-# Drive, run `course.leave_drive()`.*
+# *To train this stage from scratch, run `course.stage(3).start_over()`. Before you close a Colab
+# runtime that copies to Drive, run `course.leave_drive()`.*

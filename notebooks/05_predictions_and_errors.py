@@ -21,15 +21,15 @@
 # # 5. Which mistakes are left?
 #
 # <!-- colab -->
-# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook from there, and mount
-# Drive with the button in the file panel. Without Drive: upload the notebook, then the zipped folder in the file panel,
-# and unzip it with `!unzip -q course.zip`.*
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
+# from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
+# then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes. You'll write the report's `result.csv`, sort the network's mistakes, check how sure it is when it's
-# wrong, and show it a photograph of your own.*
+# *10 minutes. You'll write the report's `result.csv`, sort the network's mistakes, check how sure
+# it is when it's wrong, and show it a photograph of your own.*
 #
-# A single accuracy doesn't show what a network gets wrong. **The question: are its mistakes random, or do they have a
-# pattern?**
+# A single accuracy doesn't show what a network gets wrong. **The question: are its mistakes random,
+# or do they have a pattern?**
 
 # %% cellView="form"
 # @title Get the course (only Colab needs this)
@@ -39,7 +39,9 @@ import sys
 repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
-        sys.exit(f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again.")
+        sys.exit(
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+        )
 sys.path += ["course", "drive/MyDrive/course"]
 
 # %% cellView="form"
@@ -56,8 +58,9 @@ print(course.describe())
 # %% [markdown]
 # ## `result.csv`
 #
-# In its last step, the report predicts the class of every test image (plain, in eval mode) and writes one row per
-# image, sorted by the number in the file name. We load the network of stage 3; unfinished stages are trained first.
+# In its last step, the report predicts the class of every test image (plain, in eval mode) and
+# writes one row per image, sorted by the number in the file name. We load the network of stage 3;
+# unfinished stages are trained first.
 
 # %%
 import course_lib
@@ -72,8 +75,8 @@ print("\n".join(result.read_text(encoding="utf-8").splitlines()[:4]))
 # %% [markdown]
 # ## Right and wrong
 #
-# From here on, we look at the held-out images, because we know their classes. ✓ and a thin frame mean right; ✗ and a
-# thick dashed frame mean wrong, with the true class below.
+# From here on, we look at the held-out images, because we know their classes. ✓ and a thin frame
+# mean right; ✗ and a thick dashed frame mean wrong, with the true class below.
 
 # %%
 from course_lib import keep, plot_predictions, predict
@@ -85,11 +88,14 @@ wrong = predicted != images.labels
 some = images.take(12, seed=course.settings.seed)
 shown = [images.names.index(name) for name in some.names]
 title = f"{wrong.sum():,} of {len(images):,} held-out images are wrong"
-figure = plot_predictions(some.batch(range(12)), some.labels, probabilities[shown], images.classes, title=title)
+figure = plot_predictions(
+    some.batch(range(12)), some.labels, probabilities[shown], images.classes, title=title
+)
 keep(figure, course.folder / "predictions.png")
 
 # %% [markdown]
-# Browse all of them with their three likeliest classes, filtered by right and wrong, class and confidence:
+# Browse all of them with their three likeliest classes, filtered by right and wrong, class and
+# confidence:
 
 # %%
 from course_lib import browse_predictions
@@ -99,9 +105,9 @@ browse_predictions(images, probabilities)
 # %% [markdown]
 # ## What gets confused with what?
 #
-# In a **confusion matrix**, rows are true classes and columns are predictions; everything off the diagonal is a
-# mistake. The generated classes have two parts, motif and colour, so we can draw one matrix for each. **Predict:**
-# which of the two does the network get wrong more often?
+# In a **confusion matrix**, rows are true classes and columns are predictions; everything off the
+# diagonal is a mistake. The generated classes have two parts, motif and colour, so we can draw one
+# matrix for each. **Predict:** which of the two does the network get wrong more often?
 
 # %%
 from IPython.display import display
@@ -117,7 +123,9 @@ if course.data.name == "shapes":  # class = motif × 20 + colour
     }
 for part, (true, guessed, names) in parts.items():
     title = f"The {part} is right for {(true == guessed).float().mean():.0%} of the held-out images"
-    display(keep(plot_confusion(true, guessed, names, title), course.folder / f"confusion-{part}.png"))
+    display(
+        keep(plot_confusion(true, guessed, names, title), course.folder / f"confusion-{part}.png")
+    )
 
 # %% [markdown]
 # Are all classes equally hard? **Predict** how far apart the hardest and the easiest class are.
@@ -125,24 +133,28 @@ for part, (true, guessed, names) in parts.items():
 # %%
 from course_lib import plot_classes
 
-figure = plot_classes(images.labels, predicted, images.classes, "Accuracy by class, held-out images")
+figure = plot_classes(
+    images.labels, predicted, images.classes, "Accuracy by class, held-out images"
+)
 keep(figure, course.folder / "accuracy-by-class.png")
 
 # %%
 few = int(images.labels.unique(return_counts=True)[1].min())
-print(f"Each class has at least {few} held-out images, so a single image is worth up to {100 / few:.3g} points.")
+print(
+    f"Each class has at least {few} held-out images, so a single image is worth up to {100 / few:.3g} points."
+)
 
 # %% [markdown]
 # ## Exercise: what share of the errors has the right colour?
 #
-# A generated class is a motif in a colour, and class = motif · 20 + colour. When the model is wrong, does it at least
-# get the colour right? Given the true and the predicted classes, two int64 tensors (n,), return the share of the
-# *errors* whose colour is right.
+# A generated class is a motif in a colour, and class = motif · 20 + colour. When the model is
+# wrong, does it at least get the colour right? Given the true and the predicted classes, two int64
+# tensors (n,), return the share of the *errors* whose colour is right.
 #
 # <details><summary>Hint</summary>
 #
-# `labels[predicted != labels]` picks the true classes of the misclassified images. Which of `// 20` and `% 20` gives
-# the colour?
+# `labels[predicted != labels]` picks the true classes of the misclassified images. Which of `// 20`
+# and `% 20` gives the colour?
 #
 # </details>
 
@@ -180,31 +192,39 @@ if course.data.name == "shapes" and wrong.any():
     off = steps[steps != 0]
     print(f"In {len(off) / wrong.sum():.0%} of the mistakes, the colour is wrong.")
     if len(off):
-        print(f"In {((off == 1) | (off == 19)).float().mean():.0%} of those, it's a direct neighbour of the true one.")
+        print(
+            f"In {((off == 1) | (off == 19)).float().mean():.0%} of those, it's a direct neighbour of the true one."
+        )
 
 # %% [markdown]
 # ## How sure is it when it's wrong?
 #
-# The probability of the likeliest class is called the network's **confidence**. **Predict:** is it lower for mistakes?
+# The probability of the likeliest class is called the network's **confidence**. **Predict:** is it
+# lower for mistakes?
 
 # %%
 if wrong.any() and not wrong.all():
-    print(f"Mean confidence: {shares[~wrong].mean():.0%} when it's right, {shares[wrong].mean():.0%} when it's wrong.")
-    print(f"Of the mistakes, {(shares[wrong] > 0.9).float().mean():.0%} were made with a confidence above 90%.")
+    print(
+        f"Mean confidence: {shares[~wrong].mean():.0%} when it's right, {shares[wrong].mean():.0%} when it's wrong."
+    )
+    print(
+        f"Of the mistakes, {(shares[wrong] > 0.9).float().mean():.0%} were made with a confidence above 90%."
+    )
     sure = shares > 0.9
     if sure.any():
         print(f"When confidence is above 90%, it averages {shares[sure].mean():.0%},")
         print(f"and the network is right {(~wrong)[sure].float().mean():.0%} of the time.")
 
 # %% [markdown]
-# If it's right less often than its mean confidence says, the network is **overconfident**: its probabilities aren't
-# **calibrated**. That's common: on training images that the network already gets right, more confidence always lowers
-# the loss, and nothing in training shows that it isn't justified on new images.
+# If it's right less often than its mean confidence says, the network is **overconfident**: its
+# probabilities aren't **calibrated**. That's common: on training images that the network already
+# gets right, more confidence always lowers the loss, and nothing in training shows that it isn't
+# justified on new images.
 #
 # ## A photograph of your own
 #
-# Enter the path of an image; in Colab, upload it first with the folder icon on the left. Leave it empty to see a test
-# image.
+# Enter the path of an image; in Colab, upload it first with the folder icon on the left. Leave it
+# empty to see a test image.
 
 # %% cellView="form"
 # @title Your photograph
@@ -222,15 +242,16 @@ for share, category in zip(likely.tolist(), classes.tolist()):
     print(f"{share:6.1%}  {images.classes[category]}")
 
 # %% [markdown]
-# The network always answers with one of *its* 80 classes, and the probabilities always add up to 100%. If it has only
-# seen generated shapes and says with 95% confidence that your dog is "vermilion nets", it isn't 95% sure. It just
-# means that of all the answers it can give, this one is the least bad. There's no class "none of these", and no
-# training image that could have taught it one.
+# The network always answers with one of *its* 80 classes, and the probabilities always add up to
+# 100%. If it has only seen generated shapes and says with 95% confidence that your dog is
+# "vermilion nets", it isn't 95% sure. It just means that of all the answers it can give, this one
+# is the least bad. There's no class "none of these", and no training image that could have taught
+# it one.
 #
 # ## Recap
 #
-# Mistakes have a pattern, and a confusion matrix shows it. Confidence isn't a promise, so check how often confident
-# predictions are right. And this classifier can't say "I don't know".
+# Mistakes have a pattern, and a confusion matrix shows it. Confidence isn't a promise, so check how
+# often confident predictions are right. And this classifier can't say "I don't know".
 
 # %% [markdown]
 # *Before you close a Colab runtime that copies to Drive, run `course.leave_drive()`.*

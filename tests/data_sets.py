@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-SETTINGS = SimpleNamespace(size=32, seed=0, images_per_class=(2, 1))  # what `open_data` reads of a course's settings
+SETTINGS = SimpleNamespace(
+    size=32, seed=0, images_per_class=(2, 1)
+)  # what `open_data` reads of a course's settings
 
 
 def stored(image, kind="PNG", **options):
@@ -27,7 +29,9 @@ def png(seed=0, size=(9, 7), mode="RGB"):
 
 def answers(rows):
     """The text of an answer.json."""
-    return json.dumps({"annotations": [{"file_name": name, "category": c} for name, c in rows]}).encode()
+    return json.dumps(
+        {"annotations": [{"file_name": name, "category": c} for name, c in rows]}
+    ).encode()
 
 
 def report_files(train=6, test=0, labelled=True, suffix=".png"):

@@ -1,4 +1,5 @@
-"""Files that fail: every operation of a process on the files of one folder, watched, and made to fail on purpose."""
+"""Files that fail: every operation of a process on the files of one folder, watched, and made to
+fail on purpose."""
 
 import builtins
 import errno
@@ -13,15 +14,18 @@ CHANGES = ("write", "fsync", "replace", "rename", "unlink", "remove", "rmdir", "
 
 
 class Died(BaseException):
-    """The process is dead: nothing catches it, and nothing that should happen afterwards has any effect on a file."""
+    """The process is dead: nothing catches it, and nothing that should happen afterwards has any
+    effect on a file."""
 
 
 @contextmanager
 def watched(folder, before, after=lambda kind, path: None):
-    """Call `before(kind, path)` before each operation on a file in `folder`, and `after` when it's done.
+    """Call `before(kind, path)` before each operation on a file in `folder`, and `after` when it's
+    done.
 
-    kind: one of CHANGES, or "open" or "read". What `before` raises is raised by the operation; half of the data of a
-    write has then reached the file. Copies and deleted trees are seen as the operations they consist of.
+    kind: one of CHANGES, or "open" or "read". What `before` raises is raised by the operation; half
+    of the data of a write has then reached the file. Copies and deleted trees are seen as the
+    operations they consist of.
     """
     folder = os.path.realpath(folder)
     names = [name for name in CHANGES if name != "write"]
@@ -43,7 +47,13 @@ def watched(folder, before, after=lambda kind, path: None):
 
     def fake(name):
         def operation(path, *more, **options):
-            about = opened.get(path) if name == "fsync" else more[0] if name in ("replace", "rename") else path
+            about = (
+                opened.get(path)
+                if name == "fsync"
+                else more[0]
+                if name in ("replace", "rename")
+                else path
+            )
             if not concerns(about):
                 return real[name](path, *more, **options)
             before(name, about)
@@ -55,7 +65,9 @@ def watched(folder, before, after=lambda kind, path: None):
 
     with (
         patch.multiple(os, **{name: fake(name) for name in names}),
-        patch.multiple(shutil, _use_fd_functions=False, _USE_CP_SENDFILE=False),  # no shortcuts past the above
+        patch.multiple(
+            shutil, _use_fd_functions=False, _USE_CP_SENDFILE=False
+        ),  # no shortcuts past the above
         patch.object(builtins, "open", fake_open),
         patch.object(io, "open", fake_open),
     ):
@@ -103,7 +115,8 @@ class _Watched:
 
 
 class Death:
-    """As `before`: dies in the `number`-th operation that changes a file (from 1), and stays dead."""
+    """As `before`: dies in the `number`-th operation that changes a file (from 1), and stays
+    dead."""
 
     def __init__(self, number):
         self.left, self.dead = number, False

@@ -1,4 +1,5 @@
-"""Trains a tiny model, perhaps as one of several processes that torchrun starts; see test_distributed.py."""
+"""Trains a tiny model, perhaps as one of several processes that torchrun starts; see
+test_distributed.py."""
 
 import os
 import signal
@@ -14,14 +15,16 @@ IMAGES = 25  # in batches of 8, the last one of 9: two processes get 5 and 4, fo
 
 
 class Double(nn.Module):
-    """Turns images into float64, so that sums in another order differ by rounding errors of 1e-16 only."""
+    """Turns images into float64, so that sums in another order differ by rounding errors of 1e-16
+    only."""
 
     def forward(self, x):
         return x.double()
 
 
 class FrozenBatchNorm(nn.BatchNorm2d):
-    """BatchNorm that always normalises with its stored statistics: an image's logits don't depend on its batch."""
+    """BatchNorm that always normalises with its stored statistics: an image's logits don't depend
+    on its batch."""
 
     def train(self, mode=True):
         return super().train(False)
@@ -39,11 +42,14 @@ def stage(name="ranks", epochs=3):
 
 def fit(stage, model):
     """Train as in the notebooks; returns the history."""
-    return train(model, noise_images(IMAGES), stage, augmented=True, heldout=noise_images(9, seed=1))
+    return train(
+        model, noise_images(IMAGES), stage, augmented=True, heldout=noise_images(9, seed=1)
+    )
 
 
 def tour(stage):
-    """What else processes do together, with files that rank 0 alone writes or deletes; each of them must find them."""
+    """What else processes do together, with files that rank 0 alone writes or deletes; each of them
+    must find them."""
     course, result = stage.course, stage.course.folder / "result.csv"
     for count in (8, 9):
         for _ in range(2):
@@ -60,7 +66,8 @@ def tour(stage):
 
 
 def meet(home):
-    """Resume what was trained, make the tour, and resume it once more in a `home` that differs between machines."""
+    """Resume what was trained, make the tour, and resume it once more in a `home` that differs
+    between machines."""
     fit(stage(), model())
     tour(stage("tour", epochs=1))
     os.environ["COURSE_HOME"] = home
@@ -72,7 +79,11 @@ def end(rank, step, how):
     checkpoints.EVERY_SECONDS = -1  # a checkpoint after every step
     trained = model()
     if rank == os.environ["RANK"]:
-        at_step(trained, int(step), lambda: os.kill(os.getpid(), signal.SIGKILL) if how == "kill" else 1 / 0)
+        at_step(
+            trained,
+            int(step),
+            lambda: os.kill(os.getpid(), signal.SIGKILL) if how == "kill" else 1 / 0,
+        )
     fit(stage(), trained)
 
 

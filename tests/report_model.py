@@ -1,5 +1,6 @@
-"""The report's two classes (1.A, 1.B) once more, written from its text and apart from `course_lib`: what a reader's
-own notebook would save a `model.pth` with. The attributes' names are the report's."""
+"""The report's two classes (1.A, 1.B) once more, written from its text and apart from `course_lib`:
+what a reader's own notebook would save a `model.pth` with. The attributes' names are the
+report's."""
 
 from torch import nn
 

@@ -1,4 +1,5 @@
-"""The fused augmentation against torchvision, step by step as the report has them (1.E), on the same draws."""
+"""The fused augmentation against torchvision, step by step as the report has them (1.E), on the
+same draws."""
 
 import math
 from contextlib import contextmanager
@@ -33,9 +34,15 @@ def drawn(count, widths, heights, seed=0):
 
 
 def decided(augmentation):
-    """An image's row of `draw_augmentations` as torchvision's arguments: (top, left, height, width), flips, degrees."""
+    """An image's row of `draw_augmentations` as torchvision's arguments: (top, left, height,
+    width), flips, degrees."""
     left, top, width, height, _, _, mirror, upside_down, cos, sin = augmentation.tolist()
-    return [int(top), int(left), int(height), int(width)], mirror, upside_down, math.degrees(math.atan2(sin, cos))
+    return (
+        [int(top), int(left), int(height), int(width)],
+        mirror,
+        upside_down,
+        math.degrees(math.atan2(sin, cos)),
+    )
 
 
 def normalised_flipped_rotated(image, mirror, upside_down, degrees):
@@ -49,13 +56,17 @@ def normalised_flipped_rotated(image, mirror, upside_down, degrees):
 def on_float_tensors(picture, augmentation, size):
     box, *rest = decided(augmentation)
     image = picture.permute(2, 0, 1).float() / 255
-    image = functional.resized_crop(image, *box, [size, size], InterpolationMode.BILINEAR, antialias=False)
+    image = functional.resized_crop(
+        image, *box, [size, size], InterpolationMode.BILINEAR, antialias=False
+    )
     return normalised_flipped_rotated(image, *rest)
 
 
 def on_pil_images(picture, augmentation, size):
     box, *rest = decided(augmentation)
-    image = functional.resized_crop(Image.fromarray(picture.numpy()), *box, [size, size], InterpolationMode.BILINEAR)
+    image = functional.resized_crop(
+        Image.fromarray(picture.numpy()), *box, [size, size], InterpolationMode.BILINEAR
+    )
     return normalised_flipped_rotated(functional.to_tensor(image), *rest)
 
 
@@ -68,33 +79,46 @@ def test_it_is_torchvisions_own_result(side, reference, bar):
     expected = torch.stack([reference(*pair, side) for pair in zip(images, augmentations)])
     assert found.shape == (64, 3, side, side) and found.dtype == torch.float32
     assert (found - expected).abs().mean() <= bar
-    assert ((found == 0).all(1) == (expected == 0).all(1)).float().mean() > 0.9999  # the empty corners
+    assert (
+        (found == 0).all(1) == (expected == 0).all(1)
+    ).float().mean() > 0.9999  # the empty corners
 
 
 @pytest.mark.parametrize(
-    "width, height, side, size", [(96, 64, 64, 64), (50, 75, 64, 64), (64, 64, 96, 64), (33, 90, 48, 32)]
+    "width, height, side, size",
+    [(96, 64, 64, 64), (50, 75, 64, 64), (64, 64, 96, 64), (33, 90, 48, 32)],
 )
 def test_every_pixel_is_read_where_torchvision_reads_it(width, height, side, size):
-    """Where the original is not square, or the bank larger than the image: torchvision is asked for the place in the
-    original that each pixel comes from, and the bank is read there, one pixel after the other."""
+    """Where the original is not square, or the bank larger than the image: torchvision is asked for
+    the place in the original that each pixel comes from, and the bank is read there, one pixel
+    after the other."""
     images, (_, augmentations) = pictures(16, side), drawn(16, width, height)
     found = augment.augment_batch(images, augmentations, size)
     for picture, augmentation, image in zip(images, augmentations, found):
         box, *rest = decided(augmentation)
-        places = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
-        places = torch.cat([places, torch.ones(1, height, width)]).double()  # y, x, and 1 inside the image
-        places = functional.resized_crop(places, *box, [size, size], InterpolationMode.BILINEAR, antialias=False)
+        places = torch.stack(
+            torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        )
+        places = torch.cat(
+            [places, torch.ones(1, height, width)]
+        ).double()  # y, x, and 1 inside the image
+        places = functional.resized_crop(
+            places, *box, [size, size], InterpolationMode.BILINEAR, antialias=False
+        )
         mirror, upside_down, degrees = rest
         places = functional.hflip(places) if mirror else places
         places = functional.vflip(places) if upside_down else places
         y, x, inside = functional.rotate(places, degrees, InterpolationMode.NEAREST, fill=0)
-        expected = read_between(picture, (x + 0.5) * side / width - 0.5, (y + 0.5) * side / height - 0.5)
+        expected = read_between(
+            picture, (x + 0.5) * side / width - 0.5, (y + 0.5) * side / height - 0.5
+        )
         expected = (expected / 127.5 - 1) * inside[..., None]
         assert (image.permute(1, 2, 0) - expected).abs().mean() <= 1e-4
 
 
 def read_between(picture, x, y):
-    """Bilinear interpolation, written out; picture: (S, S, 3), x, y: places in pixels of it, any shape."""
+    """Bilinear interpolation, written out; picture: (S, S, 3), x, y: places in pixels of it, any
+    shape."""
     last = len(picture) - 1
     x, y = x.clamp(0, last), y.clamp(0, last)
     left, top = x.long().clamp(max=last - 1), y.long().clamp(max=last - 1)
@@ -106,9 +130,13 @@ def read_between(picture, x, y):
 
 @pytest.mark.parametrize("width, height", [(96, 64), (64, 96), (100, 50)])
 def test_originals_that_are_not_square_are_augmented_as_such(width, height):
-    """The bank squeezes an original into a square first; what that costs is small beside another crop's difference."""
+    """The bank squeezes an original into a square first; what that costs is small beside another
+    crop's difference."""
     originals = pictures(64, 100)[:, :height, :width]
-    squeezed = [Image.fromarray(image.numpy()).resize((64, 64), Image.Resampling.BILINEAR) for image in originals]
+    squeezed = [
+        Image.fromarray(image.numpy()).resize((64, 64), Image.Resampling.BILINEAR)
+        for image in originals
+    ]
     images = torch.from_numpy(np.stack([np.array(image) for image in squeezed]))
     uniforms, augmentations = drawn(64, width, height)
     as_if_square = augment.draw_augmentations(uniforms, np.full(64, 64), np.full(64, 64))
@@ -120,7 +148,8 @@ def test_originals_that_are_not_square_are_augmented_as_such(width, height):
 
 @contextmanager
 def replayed(uniforms):
-    """Let torchvision's transforms draw these uniforms instead of random numbers, in the order of `DRAWS`.
+    """Let torchvision's transforms draw these uniforms instead of random numbers, in the order of
+    `DRAWS`.
 
     In double precision, so that no crop is a pixel wider for float32's rounding.
     """
@@ -137,7 +166,9 @@ def replayed(uniforms):
         return tensor.fill_(float(low) + (float(high) - float(low)) * u)
 
     def randint(low, high, size):  # the top, then the left of the try that fits
-        return torch.full(size, math.floor(low + (high - low) * uniforms[4 * attempt + 2 + next(places)]))
+        return torch.full(
+            size, math.floor(low + (high - low) * uniforms[4 * attempt + 2 + next(places)])
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.Tensor, "uniform_", uniform_)
@@ -164,14 +195,19 @@ def test_the_readable_pipeline_draws_and_does_the_same(side):
 def torchvisions_box(uniforms, width, height, smallest=0.08):
     with replayed(uniforms):
         image = torch.zeros(1).expand(3, height, width)
-        top, left, box_height, box_width = transforms.RandomResizedCrop.get_params(image, [smallest, 1], [3 / 4, 4 / 3])
+        top, left, box_height, box_width = transforms.RandomResizedCrop.get_params(
+            image, [smallest, 1], [3 / 4, 4 / 3]
+        )
     return [left, top, box_width, box_height]
 
 
 sides = st.one_of(st.integers(1, 40), st.integers(41, 4000))
-extreme_uniforms = st.lists(st.sampled_from([0, 0.5, 1 - 2**-53]), min_size=40, max_size=40).map(np.array)
+extreme_uniforms = st.lists(st.sampled_from([0, 0.5, 1 - 2**-53]), min_size=40, max_size=40).map(
+    np.array
+)
 any_uniforms = st.one_of(
-    extreme_uniforms, st.integers(0, 10**6).map(lambda sample: draws.uniforms(0, 3, 1, [sample], 40)[0])
+    extreme_uniforms,
+    st.integers(0, 10**6).map(lambda sample: draws.uniforms(0, 3, 1, [sample], 40)[0]),
 )
 
 
@@ -208,14 +244,25 @@ def test_an_images_draw_does_not_depend_on_the_batch_around_it(course):
             torch.testing.assert_close(image, expected[position], rtol=0, atol=1e-6)
 
 
-@given(count=st.integers(2, 70), batch=st.integers(1, 32), augmented=st.booleans(), skipped=st.integers(0, 10))
+@given(
+    count=st.integers(2, 70),
+    batch=st.integers(1, 32),
+    augmented=st.booleans(),
+    skipped=st.integers(0, 10),
+)
 @example(count=33, batch=32, augmented=True, skipped=1)
 @example(count=65, batch=32, augmented=True, skipped=1)
-def test_an_epoch_that_resumes_sees_the_rest_of_itself_bit_for_bit(course, count, batch, augmented, skipped):
+def test_an_epoch_that_resumes_sees_the_rest_of_itself_bit_for_bit(
+    course, count, batch, augmented, skipped
+):
     course, images = elsewhere(course, batch_size=batch), noise_images(count)
     whole = batches_of(course, images, augmented=augmented)
     sizes = [len(labels) for _, labels in whole]
-    assert sum(sizes) == count and set(sizes[:-1]) <= {batch} and (1 < sizes[-1] <= batch + 1 or batch == 1)
+    assert (
+        sum(sizes) == count
+        and set(sizes[:-1]) <= {batch}
+        and (1 < sizes[-1] <= batch + 1 or batch == 1)
+    )
     rest = batches_of(course, images, augmented=augmented, first=sum(sizes[:skipped]))
     assert len(rest) == len(whole[skipped:])
     for expected, found in zip(whole[skipped:], rest):
@@ -226,17 +273,25 @@ def test_other_epochs_stages_and_seeds_draw_anew(course):
     images, found = noise_images(8), []
     for seed, stage, epoch in [(0, 3, 1), (0, 3, 2), (0, 2, 1), (1, 3, 1)]:
         order = draws.order(seed, stage, epoch, 8)
-        found.append(by_image(batches_of(elsewhere(course, seed=seed), images, stage, epoch), order))
+        found.append(
+            by_image(batches_of(elsewhere(course, seed=seed), images, stage, epoch), order)
+        )
     for i, one in enumerate(found):
         for other in found[:i]:
-            assert all((one[position] - other[position]).abs().mean() > 0.05 for position in range(8))
+            assert all(
+                (one[position] - other[position]).abs().mean() > 0.05 for position in range(8)
+            )
 
 
 @pytest.mark.parametrize("augmented", [False, True])
 def test_an_epoch_shows_every_image_once_with_its_label(course, augmented):
     images = noise_images(45)
-    images.pixels[:] = torch.arange(45, dtype=torch.uint8)[:, None, None, None]  # image i is of one colour, i
-    seen = [pair for batch in batches_of(course, images, augmented=augmented) for pair in zip(*batch)]
+    images.pixels[:] = torch.arange(45, dtype=torch.uint8)[
+        :, None, None, None
+    ]  # image i is of one colour, i
+    seen = [
+        pair for batch in batches_of(course, images, augmented=augmented) for pair in zip(*batch)
+    ]
     colours = [round(float((image[0, 16, 16] + 1) * 127.5)) for image, _ in seen]
     assert sorted(colours) == list(range(45)) != colours
     assert [label for _, label in seen] == images.labels[colours].tolist()
@@ -247,23 +302,34 @@ def test_a_device_that_does_not_hold_the_bank_is_sent_the_same_batches(course, a
     """In order, from any image on; PyTorch's `meta` device knows the shapes only."""
     meta, images = replace(course, device=torch.device("meta")), noise_images(75)
     for first in (0, 64, 75):
-        here, there = (batches_of(one, images, augmented=augmented, first=first) for one in (course, meta))
-        assert [[part.shape for part in pair] for pair in there] == [[part.shape for part in pair] for pair in here]
+        here, there = (
+            batches_of(one, images, augmented=augmented, first=first) for one in (course, meta)
+        )
+        assert [[part.shape for part in pair] for pair in there] == [
+            [part.shape for part in pair] for pair in here
+        ]
         assert all(batch.is_meta and labels.is_meta for batch, labels in there)
 
 
-def test_the_augmentations_of_examples_are_the_ones_that_are_trained_on_if_you_name_their_epoch(course):
+def test_the_augmentations_of_examples_are_the_ones_that_are_trained_on_if_you_name_their_epoch(
+    course,
+):
     images = noise_images(40)
     order = draws.order(0, 3, 2, 40)[:32]
     table = augmentations(images, order, course, 3, 2)
     assert table.shape == (32, 10) and table.dtype == torch.float32
-    assert torch.equal(augment.augment_batch(images.batch(order), table, 32), batches_of(course, images, 3, 2)[0][0])
+    assert torch.equal(
+        augment.augment_batch(images.batch(order), table, 32),
+        batches_of(course, images, 3, 2)[0][0],
+    )
     assert not torch.equal(augmentations(images, order, course), table)
 
 
 def test_evaluation_always_sees_the_same_augmentation(course):
     images = noise_images(5)
-    (first, labels), (again, _) = (next(evaluation_batches(images, course, augmented=True)) for _ in range(2))
+    (first, labels), (again, _) = (
+        next(evaluation_batches(images, course, augmented=True)) for _ in range(2)
+    )
     assert torch.equal(first, again) and torch.equal(labels, images.labels)
     ((training, _),) = batches_of(course, images, 3)
     assert all((one - other).abs().mean() > 0.05 for one in first for other in training)
@@ -272,19 +338,26 @@ def test_evaluation_always_sees_the_same_augmentation(course):
 @pytest.mark.parametrize("side, size", [(64, 64), (96, 64), (32, 48)])
 def test_the_plain_batch_is_the_plain_transform(side, size):
     images = pictures(8, side)
-    expected = torch.stack([plain_transform(size)(Image.fromarray(image.numpy())) for image in images])
+    expected = torch.stack(
+        [plain_transform(size)(Image.fromarray(image.numpy())) for image in images]
+    )
     found = augment.plain_batch(images, size)
     assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
-    assert (found - expected).abs().max() <= (1e-6 if side == size else 1.5 / 127.5)  # Pillow rounds to whole values
+    assert (found - expected).abs().max() <= (
+        1e-6 if side == size else 1.5 / 127.5
+    )  # Pillow rounds to whole values
 
 
-# --- Other settings than the report's -------------------------------------------------------------------------------
+# --- Other settings than the report's
+# -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("smallest", [0.35, 0.9, 1.0])
 def test_a_milder_crop_is_torchvisions_with_that_scale(smallest):
     uniforms = draws.uniforms(0, 3, 1, range(50), augment.DRAWS)
-    boxes = augment.draw_augmentations(uniforms, np.full(50, 64), np.full(50, 48), crop=smallest)[:, :4]
+    boxes = augment.draw_augmentations(uniforms, np.full(50, 64), np.full(50, 48), crop=smallest)[
+        :, :4
+    ]
     assert boxes.tolist() == [torchvisions_box(numbers, 64, 48, smallest) for numbers in uniforms]
 
 
@@ -292,7 +365,9 @@ def test_a_milder_crop_is_torchvisions_with_that_scale(smallest):
 @pytest.mark.parametrize("degrees", [0, 15])
 def test_flips_and_rotation_are_as_likely_and_as_large_as_asked_for(flips, degrees):
     uniforms = draws.uniforms(0, 3, 1, range(400), augment.DRAWS)
-    table = augment.draw_augmentations(uniforms, np.full(400, 64), np.full(400, 64), 0.08, flips, degrees).double()
+    table = augment.draw_augmentations(
+        uniforms, np.full(400, 64), np.full(400, 64), 0.08, flips, degrees
+    ).double()
     assert table[:, 6:8].mean(0).tolist() == pytest.approx(flips, abs=0.08)
     angles = torch.rad2deg(torch.atan2(table[:, 9], table[:, 8])).abs()
     assert angles.max() <= degrees + 1e-4 and angles.max() >= 0.9 * degrees
@@ -320,6 +395,7 @@ def test_a_share_of_the_images_stays_plain_and_the_others_are_augmented_as_ever(
 def test_the_settings_reach_the_batches(course):
     images, off = noise_images(40), elsewhere(course, crop=1.0, flips=(0.0, 0.0), degrees=0.0)
     for (found, _), (expected, _) in zip(
-        training_batches(images, off.stage(3), 1, True), training_batches(images, off.stage(3), 1, False)
+        training_batches(images, off.stage(3), 1, True),
+        training_batches(images, off.stage(3), 1, False),
     ):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)

@@ -1,4 +1,5 @@
-"""Checkpoints: whole or absent, and whatever happens to the newest, the one before it is still there."""
+"""Checkpoints: whole or absent, and whatever happens to the newest, the one before it is still
+there."""
 
 import itertools
 import os
@@ -17,7 +18,10 @@ def state(number):
     """A state like a run's: tensors of several kinds and plain Python."""
     return {
         "model": {"weight": torch.full((40, 30), float(number)), "count": torch.tensor(number)},
-        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3, dtype=torch.bfloat16)}}, "groups": [{"lr": 0.01}]},
+        "optimizer": {
+            "state": {0: {"momentum_buffer": torch.ones(3, dtype=torch.bfloat16)}},
+            "groups": [{"lr": 0.01}],
+        },
         "history": [{"epoch": 1, "loss": 0.5, "heldout_accuracy": None}],
         "number": number,
     }
@@ -43,19 +47,29 @@ def two(tmp_path):
 
 def test_what_was_saved_comes_back(tmp_path, capsys):
     assert newest_number(tmp_path) is newest_number(tmp_path / "not there") is None
-    path, saved = checkpoints.save(tmp_path / "new" / "folder", state(7), epoch=3, images=96), state(7)
+    path, saved = (
+        checkpoints.save(tmp_path / "new" / "folder", state(7), epoch=3, images=96),
+        state(7),
+    )
     assert path == checkpoints.newest_good(path.parent) and checkpoints.position(path) == (3, 96)
     found = checkpoints.load(path)
     assert torch.equal(found["model"]["weight"], saved["model"]["weight"])
     assert found["optimizer"]["state"][0]["momentum_buffer"].dtype == torch.bfloat16
-    assert found["history"] == saved["history"] and found["optimizer"]["groups"] == saved["optimizer"]["groups"]
+    assert (
+        found["history"] == saved["history"]
+        and found["optimizer"]["groups"] == saved["optimizer"]["groups"]
+    )
     assert capsys.readouterr().out == ""
 
 
 def test_the_newest_is_the_furthest_and_only_two_are_kept(tmp_path):
-    for count, (epoch, images) in enumerate([(0, 32), (0, 64), (1, 0), (9, 1280), (10, 0), (10, 32)], 1):
+    for count, (epoch, images) in enumerate(
+        [(0, 32), (0, 64), (1, 0), (9, 1280), (10, 0), (10, 32)], 1
+    ):
         path = checkpoints.save(tmp_path, state(epoch * 10_000 + images), epoch, images)
-        os.utime(path, (10**9 - count, 10**9 - count))  # the clock is set back: positions count, not times
+        os.utime(
+            path, (10**9 - count, 10**9 - count)
+        )  # the clock is set back: positions count, not times
         assert newest_number(tmp_path) == epoch * 10_000 + images
         assert len(content(tmp_path)) == min(count, 2)
 
@@ -102,7 +116,8 @@ def test_any_damage_is_noticed_and_the_previous_checkpoint_is_used(two, capsys):
 
 @pytest.mark.parametrize("damaged", [1, 2])
 def test_new_checkpoints_take_the_place_of_damaged_ones(two, damaged):
-    """Even if both are damaged and training starts over: its first checkpoints lie before those that were lost."""
+    """Even if both are damaged and training starts over: its first checkpoints lie before those
+    that were lost."""
     for path in sorted(two.iterdir(), reverse=True)[:damaged]:
         path.write_bytes(b"damaged")
     left = [1] if damaged == 1 else []
@@ -121,7 +136,9 @@ class Malicious:
 
 
 def test_nothing_in_a_checkpoint_is_executed_even_if_its_digest_is_right(tmp_path):
-    path = checkpoints.save(tmp_path, {"number": Malicious(tmp_path / "executed")}, epoch=1, images=0)
+    path = checkpoints.save(
+        tmp_path, {"number": Malicious(tmp_path / "executed")}, epoch=1, images=0
+    )
     assert checkpoints.is_good(path)
     with pytest.raises(Exception, match="(?i)weights.only"):
         checkpoints.load(path)
@@ -164,13 +181,17 @@ def test_model_pth_is_a_bare_state_dict_of_contiguous_tensors(tmp_path):
     path, model = tmp_path / "model.pth", conv_model().to(memory_format=torch.channels_last)
     checkpoints.write_model(path, model)
     weights = torch.load(path, weights_only=True)
-    assert list(weights) == list(model.state_dict()) and all(value.is_contiguous() for value in weights.values())
+    assert list(weights) == list(model.state_dict()) and all(
+        value.is_contiguous() for value in weights.values()
+    )
     again = conv_model(9)
     again.load_state_dict(weights)
     assert same_weights(again, model)
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError()])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError()]
+)
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, error):
     path = tmp_path / "new" / "results.json"
     files.write_text(path, "first\n")

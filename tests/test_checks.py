@@ -1,4 +1,5 @@
-"""The checks of the exercises: right answers pass, stubs aren't done, and each typical mistake is explained."""
+"""The checks of the exercises: right answers pass, stubs aren't done, and each typical mistake is
+explained."""
 
 from inspect import signature
 
@@ -25,7 +26,8 @@ def verdict(capsys):
     return run
 
 
-# --- Right answers --------------------------------------------------------------------------------------------------
+# --- Right answers
+# --------------------------------------------------------------------------------------------------
 
 
 def my_loss(logits, labels):
@@ -37,7 +39,9 @@ def my_accuracy(model, batches):
     model.eval()
     batches = [(model(images).argmax(1), labels) for images, labels in batches]
     model.train(was_training)
-    return sum((predicted == labels).sum().item() for predicted, labels in batches) / sum(len(b) for _, b in batches)
+    return sum((predicted == labels).sum().item() for predicted, labels in batches) / sum(
+        len(b) for _, b in batches
+    )
 
 
 NORMALIZED = [transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)]
@@ -88,10 +92,15 @@ def test_there_are_checks_for_the_eight_exercises():
     assert public == {check.__name__ for check, _ in RIGHT} | {"no_shortcut"} and len(public) == 8
 
 
-# --- What isn't done, and what goes wrong in any exercise -----------------------------------------------------------
+# --- What isn't done, and what goes wrong in any exercise
+# -----------------------------------------------------------
 
-CHECKS = sorted({check for check, _ in RIGHT}, key=lambda check: check.__name__) + [checks.no_shortcut]
-OF_FUNCTIONS = [check for check in CHECKS if check not in (checks.layers, checks.separating_experiment)]
+CHECKS = sorted({check for check, _ in RIGHT}, key=lambda check: check.__name__) + [
+    checks.no_shortcut
+]
+OF_FUNCTIONS = [
+    check for check in CHECKS if check not in (checks.layers, checks.separating_experiment)
+]
 
 
 def raising(error):
@@ -109,7 +118,9 @@ def others(check):
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_stub_is_not_done_yet(check, verdict):
     assert verdict(check, ..., *others(check)).startswith("…")
-    assert verdict(check, raising(checks.Todo), *others(check)).startswith("…" if check in OF_FUNCTIONS else "✗")
+    assert verdict(check, raising(checks.Todo), *others(check)).startswith(
+        "…" if check in OF_FUNCTIONS else "✗"
+    )
     if check is checks.no_shortcut:
         assert verdict(check, PlainBlock, ..., None).startswith("…")
 
@@ -136,7 +147,8 @@ def test_the_global_random_state_stays_and_doesnt_matter(check, answer, verdict)
     assert verdict(check, answer) == line
 
 
-# --- Typical mistakes: (a word of its sentence, the answer) ---------------------------------------------------------
+# --- Typical mistakes: (a word of its sentence, the answer)
+# ---------------------------------------------------------
 
 
 class Block(nn.Module):
@@ -146,11 +158,17 @@ class Block(nn.Module):
         super().__init__()
         first, second = (stride, 1) if on_conv1 else (1, stride)
         self.conv1 = nn.Sequential(nn.Conv2d(in_, out_, 1, first, bias=False), nn.BatchNorm2d(out_))
-        self.conv2 = nn.Sequential(nn.Conv2d(out_, out_, 3, second, padding, bias=False), nn.BatchNorm2d(out_))
-        self.conv3 = nn.Sequential(nn.Conv2d(out_, 2 * out_, 1, bias=False), nn.BatchNorm2d(2 * out_))
+        self.conv2 = nn.Sequential(
+            nn.Conv2d(out_, out_, 3, second, padding, bias=False), nn.BatchNorm2d(out_)
+        )
+        self.conv3 = nn.Sequential(
+            nn.Conv2d(out_, 2 * out_, 1, bias=False), nn.BatchNorm2d(2 * out_)
+        )
         self.shortway = nn.Sequential()
         if shortcut_if(in_, out_, stride) if shortcut_if else stride != 1 or in_ != 2 * out_:
-            self.shortway = nn.Sequential(nn.Conv2d(in_, 2 * out_, 1, stride, bias=False), nn.BatchNorm2d(2 * out_))
+            self.shortway = nn.Sequential(
+                nn.Conv2d(in_, 2 * out_, 1, stride, bias=False), nn.BatchNorm2d(2 * out_)
+            )
 
     def main(self, x):
         return self.conv3(self.conv2(self.conv1(x).relu()).relu())
@@ -243,7 +261,9 @@ def block_with(**switches):
 
 def overflowing_loss(logits, labels):
     exponentials = logits.exp()
-    return -(exponentials / exponentials.sum(1, keepdim=True))[range(len(labels)), labels].log().mean()
+    return (
+        -(exponentials / exponentials.sum(1, keepdim=True))[range(len(labels)), labels].log().mean()
+    )
 
 
 def underflowing_loss(logits, labels):
@@ -259,7 +279,9 @@ def shares(model, batches):
 
 
 def counted_by_range_32(model, batches):
-    return sum(int(model.eval()(x).argmax(1)[i] == y[i]) for x, y in batches for i in range(32)) / 70
+    return (
+        sum(int(model.eval()(x).argmax(1)[i] == y[i]) for x, y in batches for i in range(32)) / 70
+    )
 
 
 def left_in_eval_mode(model, batches):
@@ -298,7 +320,9 @@ def heldout_augmented(images, training):
 
 def returning(change):
     """A right `my_batch`, but for a change of what it returns."""
-    return lambda images, training: change(batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION)(images, training))
+    return lambda images, training: change(
+        batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION)(images, training)
+    )
 
 
 MISTAKES = {
@@ -314,7 +338,10 @@ MISTAKES = {
         ("conv1.0.bias", BiasInConv1),
         ("conv3.1.weight", NoNormInConv3),
         ("with the formula", NoReluInConv1),
-        ("shapes agree here, so the short-cut is the identity", block_with(shortcut_if=lambda *_: True)),
+        (
+            "shapes agree here, so the short-cut is the identity",
+            block_with(shortcut_if=lambda *_: True),
+        ),
         ("needs padding=1", block_with(padding=0)),
         ("make each part an nn.Sequential", OtherNames),
         ("a `return` missing", ReturnsNothing),
@@ -351,7 +378,10 @@ MISTAKES = {
     ],
     checks.augmentation: [
         ("are -1, not 0", batch_maker(CROP, *FLIPS, ROTATION, *NORMALIZED)),
-        ("are -0.004, not 0", batch_maker(CROP, *FLIPS, transforms.RandomRotation(90, fill=127), *NORMALIZED)),
+        (
+            "are -0.004, not 0",
+            batch_maker(CROP, *FLIPS, transforms.RandomRotation(90, fill=127), *NORMALIZED),
+        ),
         ("draw of its own", one_draw),
         ("not augmented", heldout_augmented),
         ("RandomRotation", batch_maker(CROP, *NORMALIZED, *FLIPS)),
@@ -362,12 +392,28 @@ MISTAKES = {
         ("torch.stack the images", returning(list)),
     ],
     checks.colour_share: [
-        ("divide by all", lambda labels, predicted: my_share(labels, predicted) * (labels != predicted).float().mean()),
-        ("motif", lambda labels, predicted: (predicted // 20 == labels // 20)[predicted != labels].float().mean()),
+        (
+            "divide by all",
+            lambda labels, predicted: (
+                my_share(labels, predicted) * (labels != predicted).float().mean()
+            ),
+        ),
+        (
+            "motif",
+            lambda labels, predicted: (
+                (predicted // 20 == labels // 20)[predicted != labels].float().mean()
+            ),
+        ),
         ("right answers", lambda labels, predicted: (labels % 20 == predicted % 20).float().mean()),
         ("You get", lambda labels, predicted: 0.123),
     ],
-    checks.separating_experiment: [("(a)", "a"), ("(b)", "B"), ("(d)", "d"), ("(e)", "(e)"), ("letters", "f")],
+    checks.separating_experiment: [
+        ("(a)", "a"),
+        ("(b)", "B"),
+        ("(d)", "d"),
+        ("(e)", "(e)"),
+        ("letters", "f"),
+    ],
 }
 
 
@@ -381,12 +427,16 @@ def test_each_typical_mistake_has_a_sentence_of_its_own(check, verdict):
 
 def test_flips_in_either_direction_are_missed(verdict):
     for flips in FLIPS[:1], FLIPS[1:], []:
-        assert "flipped" in verdict(checks.augmentation, batch_maker(CROP, *NORMALIZED, *flips, ROTATION))
+        assert "flipped" in verdict(
+            checks.augmentation, batch_maker(CROP, *NORMALIZED, *flips, ROTATION)
+        )
 
 
 def test_what_would_only_fail_later_is_refused(verdict):
     assert "mode" in verdict(checks.accuracy, only_the_flag_restored)
-    squares_only = batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION, plain=(transforms.Resize(64), *NORMALIZED))
+    squares_only = batch_maker(
+        CROP, *NORMALIZED, *FLIPS, ROTATION, plain=(transforms.Resize(64), *NORMALIZED)
+    )
     assert verdict(checks.augmentation, squares_only).startswith("✗")
 
 
@@ -398,18 +448,25 @@ def test_gradients_stay_on_whatever_an_answer_does(verdict):
     assert verdict(checks.accuracy, without_gradients).startswith("✓") and torch.is_grad_enabled()
 
 
-@pytest.mark.parametrize("change", [lambda x: x.permute(0, 2, 3, 1), lambda x: (127.5 * x + 127.5).byte(), len])
+@pytest.mark.parametrize(
+    "change", [lambda x: x.permute(0, 2, 3, 1), lambda x: (127.5 * x + 127.5).byte(), len]
+)
 def test_a_batch_in_another_form_is_refused(change, verdict):
     assert verdict(checks.augmentation, returning(change)).startswith("✗ Return ")
 
 
 def test_heldout_images_that_arent_normalised_are_refused(verdict):
-    line = verdict(checks.augmentation, batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION, plain=[RESIZE, NORMALIZED[0]]))
+    line = verdict(
+        checks.augmentation,
+        batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION, plain=[RESIZE, NORMALIZED[0]]),
+    )
     assert line.startswith("✗") and "only resized and normalised" in line
 
 
 def test_copies_of_an_image_have_to_differ(verdict):
-    assert "come out alike" in verdict(checks.augmentation, lambda images, _: batch_maker()(images, False))
+    assert "come out alike" in verdict(
+        checks.augmentation, lambda images, _: batch_maker()(images, False)
+    )
 
 
 @pytest.mark.parametrize("degrees", [45, 70, (90, 90)])
@@ -420,12 +477,17 @@ def test_another_rotation_is_noticed(degrees, verdict):
 
 @pytest.mark.parametrize("scale", [(0.2, 1), (0.5, 1), (0.08, 0.6), (0.01, 1)])
 def test_another_scale_of_the_crops_is_noticed(scale, verdict):
-    mine = batch_maker(transforms.RandomResizedCrop((64, 64), scale=scale), *NORMALIZED, *FLIPS, ROTATION)
+    mine = batch_maker(
+        transforms.RandomResizedCrop((64, 64), scale=scale), *NORMALIZED, *FLIPS, ROTATION
+    )
     assert "not 8% to 100%" in verdict(checks.augmentation, mine)
 
 
 def test_a_crop_after_the_rotation_is_noticed_whatever_it_is_done_with(verdict):
-    for transforms_ in [ROTATION, CROP, *FLIPS, *NORMALIZED], [RESIZE, *NORMALIZED, ROTATION, *FLIPS, CROP]:
+    for transforms_ in (
+        [ROTATION, CROP, *FLIPS, *NORMALIZED],
+        [RESIZE, *NORMALIZED, ROTATION, *FLIPS, CROP],
+    ):
         assert "crop first" in verdict(checks.augmentation, batch_maker(*transforms_))
 
 
@@ -447,20 +509,27 @@ def test_only_20_separates_motif_and_colour(divisor, verdict):
         return (predicted[wrong] % divisor == labels[wrong] % divisor).float().mean()
 
     assert verdict(checks.colour_share, share).startswith("✗")
-    quotient = lambda labels, predicted: share(labels // divisor, predicted // divisor)  # noqa: E731
+    # noqa: E731
+    quotient = lambda labels, predicted: share(labels // divisor, predicted // divisor)
     assert verdict(checks.colour_share, quotient).startswith("✗")
 
 
 @pytest.mark.parametrize("loss", [overflowing_loss, underflowing_loss, overflowing_in_the_sum])
 def test_whoever_subtracted_the_maximum_isnt_told_to(loss, verdict):
     line = verdict(checks.cross_entropy, loss)
-    assert line.startswith("✗") and "log-softmax directly, with logsumexp" in line and "maximum" not in line
+    assert (
+        line.startswith("✗")
+        and "log-softmax directly, with logsumexp" in line
+        and "maximum" not in line
+    )
 
 
 @pytest.mark.parametrize(
     "measure",
     [
-        lambda model, batches: sum((model(x).argmax(1)[i] == y[i]).item() for x, y in batches for i in range(32)) / 70,
+        lambda model, batches: (
+            sum((model(x).argmax(1)[i] == y[i]).item() for x, y in batches for i in range(32)) / 70
+        ),
         lambda model, batches: in_the_mode_it_has(model, batches) * 70 / 96,
         lambda model, batches: sum(shares(model, batches)) / 3,
         lambda model, batches: in_the_mode_it_has(model.train(), batches),
@@ -471,22 +540,31 @@ def test_a_second_mistake_doesnt_hide_that_of_the_mode(measure, verdict):
 
 
 def test_the_count_is_that_of_the_model():
-    layers = [name for name, layer in MyModel(res_block).named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    layers = [
+        name
+        for name, layer in MyModel(res_block).named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
     assert len([name for name in layers if "shortway" not in name]) == 41
     assert len(layers) == 45
 
 
-# --- The block without its short-cut --------------------------------------------------------------------------------
+# --- The block without its short-cut
+# --------------------------------------------------------------------------------
 
 
-def test_a_block_without_short_cut_is_trained_and_the_prediction_compared(course, verdict, monkeypatch):
+def test_a_block_without_short_cut_is_trained_and_the_prediction_compared(
+    course, verdict, monkeypatch
+):
     monkeypatch.setattr(checks, "PASSES", 2)
     line = verdict(checks.no_shortcut, PlainBlock, 4, course)
     images = course.data.train.take(checks.IMAGES, seed=0)
     losses = []
     for block in PlainBlock, res_block:
         model = get_model(lambda _, block=block: MyModel(block), seed=0)
-        losses += [checks.trial(course, images, epochs=2, model=model, size=32, batch_size=160)[-1]["loss"]]
+        losses += [
+            checks.trial(course, images, epochs=2, model=model, size=32, batch_size=160)[-1]["loss"]
+        ]
     assert line.startswith("✓") and "4" in line and all(f"{loss:.3g}" in line for loss in losses)
     assert len(list((course.folder / "trials").iterdir())) == 2  # read, not measured again
 
@@ -495,7 +573,9 @@ def test_a_block_with_another_change_is_refused_untrained(verdict):
     for block in res_block, Block, IdentityRemoved, NoReluAfterAddition, PlainWithoutInnerRelu:
         line = verdict(checks.no_shortcut, block, 4.0, None)
         assert line.startswith("✗") and "still has a short-cut, or you've changed more" in line
-    assert "The last ReLU is missing" in verdict(checks.no_shortcut, PlainWithoutLastRelu, 4.0, None)
+    assert "The last ReLU is missing" in verdict(
+        checks.no_shortcut, PlainWithoutLastRelu, 4.0, None
+    )
     assert "a `return` missing" in verdict(checks.no_shortcut, ReturnsNothing, 4.0, None)
 
 
@@ -504,4 +584,7 @@ def test_a_loss_that_cant_be_is_refused_untrained(verdict):
         line = verdict(checks.no_shortcut, PlainBlock, prediction, None)
         assert line.startswith("✗") and "above 0" in line
     for prediction in "4", None, [4]:
-        assert verdict(checks.no_shortcut, PlainBlock, prediction, None) == "✗ Your prediction isn't a number."
+        assert (
+            verdict(checks.no_shortcut, PlainBlock, prediction, None)
+            == "✗ Your prediction isn't a number."
+        )

@@ -1,4 +1,5 @@
-"""Published notebooks in Colab runtimes that share nothing but Drive; Colab's own package is a stand-in."""
+"""Published notebooks in Colab runtimes that share nothing but Drive; Colab's own package is a
+stand-in."""
 
 import re
 import shutil
@@ -19,7 +20,8 @@ import os, sys
 sys.path[:] = [folder for folder in sys.path if not os.path.exists(os.path.join(folder, "course_lib/__init__.py"))]
 import google.colab
 """
-# Like the real one: it refuses a mount point that isn't an empty folder, or whose parent is missing.
+# Like the real one: it refuses a mount point that isn't an empty folder, or whose parent is
+# missing.
 DRIVE = """
 import os
 
@@ -48,10 +50,17 @@ def git(*command, folder):
 
 @pytest.fixture
 def runtime(environment, tmp_path, monkeypatch):
-    """A function that runs a notebook and some more code in a runtime with an empty disk; returns what it prints."""
-    origin, google, profile = tmp_path / "owner/course", tmp_path / "google", tmp_path / "ipython" / "profile_default"
+    """A function that runs a notebook and some more code in a runtime with an empty disk; returns
+    what it prints."""
+    origin, google, profile = (
+        tmp_path / "owner/course",
+        tmp_path / "google",
+        tmp_path / "ipython" / "profile_default",
+    )
     for part in ("course_lib", "notebooks"):
-        shutil.copytree(ROOT / part, origin / part, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb"))
+        shutil.copytree(
+            ROOT / part, origin / part, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb")
+        )
     for name in ("data_manifest.json", "pyproject.toml"):
         shutil.copy(ROOT / name, origin)
     git("init", "--quiet", folder=origin)
@@ -89,9 +98,13 @@ def runtime(environment, tmp_path, monkeypatch):
         source = "\n\n# %%\n".join([source, *more])
         (content / "notebook.py").write_text(source, encoding="utf-8")
         execute(content / "notebook.py", content / "executed.ipynb")
-        assert (content / "course" / "runs" / "shapes-smoke").is_dir()  # the clone's library ran, on the local disk
+        assert (
+            content / "course" / "runs" / "shapes-smoke"
+        ).is_dir()  # the clone's library ran, on the local disk
         notebook = nbformat.read(content / "executed.ipynb", 4)
-        return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+        return "".join(
+            output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
+        )
 
     run.google = google / "runs" / "shapes-smoke"
     return run
@@ -104,7 +117,9 @@ def test_a_run_resumes_from_drive_in_another_runtime(runtime, tmp_path):
     model = (runtime.google / "stage-2" / "model.pth").read_bytes()
     second = runtime("04_with_augmentation", leave, drive=True)
     assert "stage 2, epoch" not in second  # it isn't trained again
-    assert "| 2, 1 epochs" in second and "| 3, 1 epochs" in second  # stage 2's results came from Drive, too
+    assert (
+        "| 2, 1 epochs" in second and "| 3, 1 epochs" in second
+    )  # stage 2's results came from Drive, too
     for name in ("run.json", "stage-3/model.pth", "results.json"):
         assert (runtime.google / name).stat().st_size > 0
     assert (runtime.google / "stage-2" / "model.pth").read_bytes() == model
@@ -126,7 +141,9 @@ print("drawn again:", picture.value != before)
 
 
 def test_the_explorers_work_with_colabs_ipywidgets(runtime, tmp_path, monkeypatch):
-    packages = tmp_path / "packages"  # Colab's stand-in is there, too; both come before this environment's
+    packages = (
+        tmp_path / "packages"
+    )  # Colab's stand-in is there, too; both come before this environment's
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", packages]
     subprocess.run([*command, "ipywidgets==7.7.1", "ipython_genutils==0.2.0"], check=True)
     printed = runtime("00_data", EXPLORE)
@@ -135,7 +152,11 @@ def test_the_explorers_work_with_colabs_ipywidgets(runtime, tmp_path, monkeypatc
 
 
 def test_a_clone_that_fails_is_a_sentence_and_nothing_runs_after_it(runtime, tmp_path):
-    with pytest.raises(NotebookFailed, match="github.com/owner/missing can't be cloned. Check that it's public"):
+    with pytest.raises(
+        NotebookFailed, match="github.com/owner/missing can't be cloned. Check that it's public"
+    ):
         runtime("00_data", repository="owner/missing")
-    first, *later = [cell for cell in nbformat.read("executed.ipynb", 4).cells if cell.cell_type == "code"]
+    first, *later = [
+        cell for cell in nbformat.read("executed.ipynb", 4).cells if cell.cell_type == "code"
+    ]
     assert first.outputs and not any(cell.outputs for cell in later)

@@ -1,4 +1,5 @@
-"""tools/compare.py: variants that differ in what they name, and in nothing else. And what is kept in `results/`."""
+"""tools/compare.py: variants that differ in what they name, and in nothing else. And what is kept
+in `results/`."""
 
 from dataclasses import replace
 
@@ -9,12 +10,13 @@ from course_lib import MyModel, open_course, res_block, results
 from course_lib import stored as stored_for
 from course_lib.experiment import CHECKOUT
 from course_lib.loops import Measured
-from tools import compare, seeds, stored
+from experiments import compare, seeds, stored
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What is asked of `trial`, which trains nothing here: a list of (images, (model's class, block), options)."""
+    """What is asked of `trial`, which trains nothing here: a list of (images, (model's class,
+    block), options)."""
     calls = []
 
     def trial(course, images, *, model, **options):
@@ -24,7 +26,9 @@ def asked(monkeypatch):
     monkeypatch.setattr(compare, "trial", trial)
     monkeypatch.setattr(compare, "get_model", lambda model_class, seed, block: (model_class, block))
     monkeypatch.setattr(compare, "trained_model", lambda course, stage: linear_model())
-    monkeypatch.setattr(seeds, "control", lambda course, name, epochs: {"epochs": [{}] * epochs, "final": {}})
+    monkeypatch.setattr(
+        seeds, "control", lambda course, name, epochs: {"epochs": [{}] * epochs, "final": {}}
+    )
     return calls
 
 
@@ -32,13 +36,18 @@ def test_the_variants_are_trained_at_equal_budget(course, asked):
     lecture = replace(course, preset="lecture")
     found = compare.measure_all(lecture)
     repeats, epochs, _ = compare.PLAN["lecture"]
-    assert {name: len(runs) for name, runs in found["runs"].items()} == dict.fromkeys(compare.VARIANTS, repeats)
+    assert {name: len(runs) for name, runs in found["runs"].items()} == dict.fromkeys(
+        compare.VARIANTS, repeats
+    )
     assert {options["epochs"] for _, _, options in asked} == {epochs}
     assert {options["seed"] for _, _, options in asked} == set(range(repeats))
     images, (heldout, *_) = asked[0][0], (options["heldout"] for _, _, options in asked)
     assert all(images.names == others.names for others, _, _ in asked)
     assert all(heldout.names == options["heldout"].names for _, _, options in asked)
-    (_, model, baseline), (_, same_model, options) = asked[0], asked[len(compare.VARIANTS)]  # with the next seed
+    (_, model, baseline), (_, same_model, options) = (
+        asked[0],
+        asked[len(compare.VARIANTS)],
+    )  # with the next seed
     assert model == same_model == (MyModel, res_block)
     assert options | {"seed": 0, "heldout": None} == baseline | {"heldout": None}
 
@@ -52,9 +61,13 @@ def test_two_variants_never_ask_for_the_same_training(course, asked):
 def test_held_out_images_of_a_large_data_set_stay_untouched(course, asked, monkeypatch):
     monkeypatch.setattr(compare, "TRAINED", 3)
     monkeypatch.setattr(compare, "MEASURED", 2)
-    found = compare.measure_all(replace(course, data=replace(course.data, train=noise_images(400), heldout=None)))
+    found = compare.measure_all(
+        replace(course, data=replace(course.data, train=noise_images(400), heldout=None))
+    )
     images, _, options = asked[0]
-    assert 0 < found["measured"] < found["trained"] and not {*images.names} & {*options["heldout"].names}
+    assert 0 < found["measured"] < found["trained"] and not {*images.names} & {
+        *options["heldout"].names
+    }
     assert set(images.labels.bincount().tolist()) <= {0, 1, 2, 3}
 
 
@@ -64,10 +77,14 @@ def test_what_is_measured_is_kept_after_each_variant_and_found_by_its_data_prese
     environment(PRESET="smoke")
     for module in (stored, results):
         monkeypatch.setattr(module, "CHECKOUT", tmp_path)
-    monkeypatch.setattr(compare, "VARIANTS", {"baseline": {}, "weight decay": {"weight_decay": 0.1}})
+    monkeypatch.setattr(
+        compare, "VARIANTS", {"baseline": {}, "weight decay": {"weight_decay": 0.1}}
+    )
     monkeypatch.setattr(compare, "stage_2_on_transforms", lambda course: {"plain": 1.0})
     variants, measure = [], compare.measure
-    monkeypatch.setattr(compare, "measure", lambda *what: variants.append(kept_variants()) or measure(*what))
+    monkeypatch.setattr(
+        compare, "measure", lambda *what: variants.append(kept_variants()) or measure(*what)
+    )
     compare.main()
     assert variants == [[], ["baseline"]] and kept_variants() == ["baseline", "weight decay"]
     [found] = stored.kept("compare.json").values()
@@ -76,8 +93,13 @@ def test_what_is_measured_is_kept_after_each_variant_and_found_by_its_data_prese
     )
     course = open_course()
     assert stored_for(course, "compare.json") == stored.kept("compare.json")["shapes-smoke"]
-    assert stored_for(replace(course, settings=replace(course.settings, size=64)), "compare.json") is None
-    fewer = replace(course.data, train=course.data.train.take(5))  # somebody else's data of the same name
+    assert (
+        stored_for(replace(course, settings=replace(course.settings, size=64)), "compare.json")
+        is None
+    )
+    fewer = replace(
+        course.data, train=course.data.train.take(5)
+    )  # somebody else's data of the same name
     assert stored_for(replace(course, data=fewer), "compare.json") is None
 
 
@@ -105,7 +127,11 @@ def test_each_transform_is_measured_alone(course, asked, monkeypatch):
 
 def test_controls_start_where_their_names_say(course, monkeypatch):
     trained = []
-    monkeypatch.setattr(seeds, "train", lambda model, images, stage, **how: trained.append((model, stage, how)) or [])
+    monkeypatch.setattr(
+        seeds,
+        "train",
+        lambda model, images, stage, **how: trained.append((model, stage, how)) or [],
+    )
     monkeypatch.setattr(seeds, "trained_model", lambda course, number: f"of stage {number}")
     monkeypatch.setattr(seeds, "get_model", lambda model, seed: "new")
     monkeypatch.setattr(seeds, "measure", lambda model, course: {})
@@ -144,5 +170,7 @@ def test_the_tables_in_the_readmes_are_those_of_the_stored_results(readme, name,
 
 def rows(markdown):
     """The rows of all tables in a text, without the padding of their cells."""
-    lines = [line for line in markdown.splitlines() if line.startswith("|") and set(line) - set("|- ")]
+    lines = [
+        line for line in markdown.splitlines() if line.startswith("|") and set(line) - set("|- ")
+    ]
     return {tuple(cell.strip() for cell in line.split("|")) for line in lines}

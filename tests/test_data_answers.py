@@ -29,7 +29,9 @@ def test_my_dataset_gives_images_and_labels_in_the_order_of_the_answers(folder):
     assert len(data) == 3 and [label for _, label in data] == [7, 79, 0] and type(data[0][1]) is int
     for (image, _), (array, _), (name, _) in zip(data, as_arrays, rows):
         assert (array == np.array(Image.open(folder / "train_data" / name))).all()
-        assert image.dtype == torch.float32 and torch.equal(image, torch.from_numpy(array).permute(2, 0, 1) / 255)
+        assert image.dtype == torch.float32 and torch.equal(
+            image, torch.from_numpy(array).permute(2, 0, 1) / 255
+        )
 
 
 def test_my_datasett_gives_images_and_names_in_natural_order(folder):
@@ -74,7 +76,8 @@ def test_what_is_missing_is_named(folder):
         data[6]
 
 
-# --- answer.json ----------------------------------------------------------------------------------------------------
+# --- answer.json
+# ----------------------------------------------------------------------------------------------------
 
 
 def row(**changes):
@@ -91,7 +94,10 @@ def row(**changes):
         (row(file_name=7), "7"),
         (row(file_name="0.jpg"), "0.jpg"),
         (row(file_name=unicodedata.normalize("NFD", "고.jpg")), "고.jpg"),
-        *((row(file_name=name), "") for name in ("../0.jpg", "a/../../0.jpg", "C:\\0.jpg", "a\\0.jpg", "0\0.jpg")),
+        *(
+            (row(file_name=name), "")
+            for name in ("../0.jpg", "a/../../0.jpg", "C:\\0.jpg", "a\\0.jpg", "0\0.jpg")
+        ),
         (row(file_name="/etc/passwd"), "/etc/passwd"),
     ],
 )
@@ -105,8 +111,14 @@ def test_a_bad_row_is_named(second, named):
 @pytest.mark.parametrize(
     "text, named",
     [
-        ('{"annotations": [{"file_name": "0.jpg", "category": 1, "category": 2}]}', "row 0: .*category"),
-        ('{"annotations": [{"file_name": "0.jpg", "category": 1}], "annotations": [{}]}', "annotations"),
+        (
+            '{"annotations": [{"file_name": "0.jpg", "category": 1, "category": 2}]}',
+            "row 0: .*category",
+        ),
+        (
+            '{"annotations": [{"file_name": "0.jpg", "category": 1}], "annotations": [{}]}',
+            "annotations",
+        ),
     ],
 )
 def test_of_a_key_held_twice_none_is_chosen(text, named):
@@ -117,23 +129,34 @@ def test_of_a_key_held_twice_none_is_chosen(text, named):
 def test_good_answers_are_read_in_any_encoding_of_json():
     expected = [("고양이/1.jpg", 0), ("..2.jpg", 79)]
     text = answers(expected).decode()
-    for encoded in (text, *(text.encode(encoding) for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"))):
+    for encoded in (
+        text,
+        *(text.encode(encoding) for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32")),
+    ):
         assert read_answer(encoded) == expected
     assert read_answer(json.dumps({"annotations": [row(width=3)], "info": {}})) == [("1.jpg", 1)]
 
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 names = st.sampled_from(["1.jpg", "2.jpg", "a/3.jpg"]) | st.text() | json_values
-rows = st.fixed_dictionaries({}, optional={"file_name": names, "category": st.integers(-2, 82) | json_values})
-almost_answers = st.fixed_dictionaries({"annotations": st.lists(rows | json_values, max_size=5) | json_values})
+rows = st.fixed_dictionaries(
+    {}, optional={"file_name": names, "category": st.integers(-2, 82) | json_values}
+)
+almost_answers = st.fixed_dictionaries(
+    {"annotations": st.lists(rows | json_values, max_size=5) | json_values}
+)
 
 
 @settings(max_examples=200)
-@given((almost_answers | json_values).map(json.dumps) | st.binary(max_size=40) | st.text(max_size=40))
+@given(
+    (almost_answers | json_values).map(json.dumps) | st.binary(max_size=40) | st.text(max_size=40)
+)
 @example('{"annotations": [{"file_name": "\\ud800.jpg", "category": 1}]}')
 @example('{"annotations": [' + "[" * 900 + "]" * 900 + "]}")
 @example(b"[" * 100_000)

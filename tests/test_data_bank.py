@@ -30,7 +30,9 @@ def with_settings(**changes):
 def mine(tmp_path):
     """The folder of a data set with images of all sizes and modes."""
     contents = report_files(train=6, test=4)
-    for i, (size, mode) in enumerate([((90, 40), "RGB"), ((40, 90), "L"), ((32, 32), "RGBA"), ((5, 200), "P")]):
+    for i, (size, mode) in enumerate(
+        [((90, 40), "RGB"), ((40, 90), "L"), ((32, 32), "RGBA"), ((5, 200), "P")]
+    ):
         contents[f"train_data/{i}.png"] = png(i, size, mode)
     folder, exif = write_folder(tmp_path / "mine", contents), Image.Exif()
     exif[0x0112] = 6
@@ -58,7 +60,11 @@ def test_its_pixels_are_those_of_the_reports_resize(opened, mine):
     assert found.name == "mine" and found.test.names == found.heldout.names
     for images, part, count in ((found.train, "train_data", 6), (found.heldout, "test_data", 4)):
         pixels = images.batch(torch.arange(count))
-        assert pixels.shape == (count, 32, 32, 3) and pixels.dtype == torch.uint8 and pixels.is_contiguous()
+        assert (
+            pixels.shape == (count, 32, 32, 3)
+            and pixels.dtype == torch.uint8
+            and pixels.is_contiguous()
+        )
         for i in range(count):
             expected, size = as_torchvision(mine / part / f"{i}.png")
             assert (pixels[i].numpy() == expected).all()
@@ -67,7 +73,10 @@ def test_its_pixels_are_those_of_the_reports_resize(opened, mine):
         assert images.labels.tolist() == [i // 2 for i in range(count)]
     assert (found.train.widths[4], found.train.heights[4]) == (40, 90)  # upright
     own = from_file(mine / "train_data" / "4.png", 32)
-    assert torch.equal(own.batch([0]), found.train.batch([4])) and (own.widths[0], own.heights[0]) == (40, 90)
+    assert torch.equal(own.batch([0]), found.train.batch([4])) and (
+        own.widths[0],
+        own.heights[0],
+    ) == (40, 90)
     assert own.labels.tolist() == [-1] and own.names == ["4.png"] and len(own) == 1
 
 
@@ -93,7 +102,9 @@ def test_if_its_source_changes_it_is_rebuilt(opened, mine, tmp_path):
     digests = [opened(mine).digest]
     image = mine / "train_data" / "1.png"
     image.write_bytes(png(77, (20, 30)))
-    assert (opened(mine).train.batch(torch.tensor([1]))[0].numpy() == as_torchvision(image)[0]).all()
+    assert (
+        opened(mine).train.batch(torch.tensor([1]))[0].numpy() == as_torchvision(image)[0]
+    ).all()
     digests.append(opened(mine).digest)
     (mine / "answer.json").write_bytes(answers([(f"{i}.png", 79) for i in range(6)]))
     assert set(opened(mine).train.labels.tolist()) == {79}
@@ -126,29 +137,45 @@ def test_half_a_bank_that_a_killed_process_left_is_deleted(opened, mine, tmp_pat
 
 
 def test_sources_of_the_same_name_and_other_sizes_have_banks_of_their_own(opened, tmp_path):
-    paths = [tmp_path / "a" / "birds-v1.2.zip", tmp_path / "b" / "birds-v1.2.zip", tmp_path / "b" / "birds-v1.3.zip"]
+    paths = [
+        tmp_path / "a" / "birds-v1.2.zip",
+        tmp_path / "b" / "birds-v1.2.zip",
+        tmp_path / "b" / "birds-v1.3.zip",
+    ]
     for i, path in enumerate(paths):
         path.parent.mkdir(exist_ok=True)
         write_zip(path, report_files(train=4 + 2 * i))
     names = [opened(path).name for path in paths + paths]
     assert names == 2 * ["birds-v1.2", "birds-v1.2", "birds-v1.3"]
     assert [len(opened(path).train) for path in paths] == [2, 3, 4]
-    assert opened(paths[0], size=48).train.batch([0]).shape == (1, 48, 48, 3) and len(bank_files(tmp_path)) == 4
+    assert (
+        opened(paths[0], size=48).train.batch([0]).shape == (1, 48, 48, 3)
+        and len(bank_files(tmp_path)) == 4
+    )
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_however_it_is_kept_its_digest_is_that_of_the_content_and_it_is_decoded_once(tmp_path, kind, monkeypatch):
+def test_however_it_is_kept_its_digest_is_that_of_the_content_and_it_is_decoded_once(
+    tmp_path, kind, monkeypatch
+):
     contents = report_files(train=6, test=4)
-    expected = open_data(str(write_folder(tmp_path / "original", contents)), SETTINGS, tmp_path / "here")
+    expected = open_data(
+        str(write_folder(tmp_path / "original", contents)), SETTINGS, tmp_path / "here"
+    )
     (tmp_path / "elsewhere").mkdir()
-    path = WRITERS[kind](tmp_path / "elsewhere" / kind, {f"around/{name}": data for name, data in contents.items()})
+    path = WRITERS[kind](
+        tmp_path / "elsewhere" / kind, {f"around/{name}": data for name, data in contents.items()}
+    )
     with monkeypatch.context() as patch:
         for _ in range(2):
             found = open_data(str(path), with_settings(seed=1), tmp_path / "there")
             assert (found.digest, found.train.names) == (expected.digest, expected.train.names)
             assert torch.equal(found.train.pixels, expected.train.pixels)
             patch.setattr(bank, "upright_rgb", None)
-    for changed in ({"train_data/0.png": png(99)}, {"answer.json": answers([(f"{i}.png", i // 3) for i in range(6)])}):
+    for changed in (
+        {"train_data/0.png": png(99)},
+        {"answer.json": answers([(f"{i}.png", i // 3) for i in range(6)])},
+    ):
         other = write_folder(tmp_path / "other", contents | changed)
         assert open_data(str(other), SETTINGS, tmp_path / "there").digest != expected.digest
 
@@ -156,21 +183,31 @@ def test_however_it_is_kept_its_digest_is_that_of_the_content_and_it_is_decoded_
 def test_no_path_of_this_machine_is_stored(opened, mine, tmp_path):
     found = opened(mine)
     (path,) = bank_files(tmp_path)
-    assert os.fsencode(tmp_path.name) not in path.read_bytes() and tmp_path.name not in str(found.split)
+    assert os.fsencode(tmp_path.name) not in path.read_bytes() and tmp_path.name not in str(
+        found.split
+    )
 
 
 @settings(max_examples=15)
-@given(where=st.floats(0, 1, exclude_max=True), damage=st.sampled_from(["cut off", "zeros at the end", "overwritten"]))
+@given(
+    where=st.floats(0, 1, exclude_max=True),
+    damage=st.sampled_from(["cut off", "zeros at the end", "overwritten"]),
+)
 def test_what_is_not_whole_is_rebuilt(tmp_path, where, damage):
     source = tmp_path / "mine"
     if not source.exists():
         write_folder(source, report_files(train=6))
     found = open_data(str(source), SETTINGS, tmp_path / "home")
-    expected, names = found.train.pixels.clone(), found.train.names  # a copy: the file itself is mapped
+    expected, names = (
+        found.train.pixels.clone(),
+        found.train.names,
+    )  # a copy: the file itself is mapped
     (path,) = bank_files(tmp_path)
     data = path.read_bytes()
     kept = int(where * len(data))
-    end = {"cut off": b"", "zeros at the end": bytes(len(data) - kept), "overwritten": b"\n{]" * 9}[damage]
+    end = {"cut off": b"", "zeros at the end": bytes(len(data) - kept), "overwritten": b"\n{]" * 9}[
+        damage
+    ]
     path.unlink()
     path.write_bytes(data[:kept] + end)
     found = open_data(str(source), SETTINGS, tmp_path / "home")
@@ -203,7 +240,11 @@ def test_an_interrupt_while_it_is_built_leaves_nothing(opened, mine, tmp_path, m
 
 def test_a_disk_that_fills_up_or_refuses_is_said(opened, mine, tmp_path, monkeypatch):
     with monkeypatch.context() as full:
-        full.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        full.setattr(
+            os,
+            "fsync",
+            lambda number: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+        )
         with pytest.raises(DiskError, match="No space left"):
             opened(mine)
     assert bank_files(tmp_path) == []
@@ -233,12 +274,17 @@ def test_what_is_ignored_or_slow_is_said_once(opened, tmp_path, capsys):
         assert expected == ("train_data/notes.txt" in said) == (str(folder) in said)
 
 
-# --- training, held-out and test images -----------------------------------------------------------------------------
+# --- training, held-out and test images
+# -----------------------------------------------------------------------------
 
 
 def unequal(per_class, test=0):
     """A data set of `per_class` images in the classes 0, 1, 2, …, with unlabelled test images."""
-    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(per_class)), per_class)).tolist()
+    labels = (
+        np.random.default_rng(0)
+        .permutation(np.repeat(np.arange(len(per_class)), per_class))
+        .tolist()
+    )
     contents = {f"train_data/{i}.png": png(i) for i in range(len(labels))}
     contents["answer.json"] = answers([(f"{i}.png", label) for i, label in enumerate(labels)])
     return contents | {f"test_data/{i}.png": png(5000 + i) for i in range(test)}
@@ -249,7 +295,14 @@ def test_without_them_every_tenth_training_image_of_each_class_is_held_out(opene
     found = opened(write_folder(tmp_path / "mine", unequal([10, 20, 30, 9, 2, 1], test)))
     train, heldout = set(found.train.names), set(found.heldout.names)
     assert np.bincount(found.heldout.labels).tolist() == [1, 2, 3, 1, 1]
-    assert np.bincount(found.train.labels).tolist() == [9, 18, 27, 8, 1, 1]  # a class's only image is trained on
+    assert np.bincount(found.train.labels).tolist() == [
+        9,
+        18,
+        27,
+        8,
+        1,
+        1,
+    ]  # a class's only image is trained on
     assert not train & heldout and train | heldout == {f"{i}.png" for i in range(72)}
     assert found.test.names == ([f"{i}.png" for i in range(test)] or found.heldout.names)
     assert not test or found.test.labels.tolist() == [-1] * 3
@@ -266,16 +319,28 @@ def test_too_few_images_to_hold_any_out_is_said_when_the_data_is_opened(opened, 
 
 def test_images_of_the_same_name_in_two_folders_stay_apart(opened, tmp_path):
     names = ["a/1.png", "b/1.png"]
-    contents = {f"{part}_data/{name}": png(i) for part in ("train", "test") for i, name in enumerate(names)}
-    contents |= {name: answers([(name, 0) for name in names]) for name in ("answer.json", "test_answer.json")}
+    contents = {
+        f"{part}_data/{name}": png(i) for part in ("train", "test") for i, name in enumerate(names)
+    }
+    contents |= {
+        name: answers([(name, 0) for name in names]) for name in ("answer.json", "test_answer.json")
+    }
     found = opened(write_folder(tmp_path / "mine", contents))
     assert found.train.names == found.test.names == names
 
 
-@given(count=st.integers(1, 60), first=st.integers(0, 4), more=st.integers(0, 4), seed=st.integers(0, 9))
+@given(
+    count=st.integers(1, 60),
+    first=st.integers(0, 4),
+    more=st.integers(0, 4),
+    seed=st.integers(0, 9),
+)
 def test_parts_of_each_class_share_no_image_and_are_the_same_for_a_seed(count, first, more, seed):
     images = noise_images(count)
-    ours, others = images.of_each_class(0, first, seed), images.of_each_class(first, first + more, seed)
+    ours, others = (
+        images.of_each_class(0, first, seed),
+        images.of_each_class(first, first + more, seed),
+    )
     assert not {*ours.names} & {*others.names}
     for category, there in Counter(images.labels.tolist()).items():
         assert ours.labels.tolist().count(category) == min(first, there)

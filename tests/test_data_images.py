@@ -1,4 +1,5 @@
-"""Images of every mode, held in every way, and damaged or hostile ones: upright RGB, or a DataError."""
+"""Images of every mode, held in every way, and damaged or hostile ones: upright RGB, or a
+DataError."""
 
 import io
 import random
@@ -68,8 +69,12 @@ def test_palettes_are_looked_up_without_a_warning(transparency, recwarn):
 def test_transparency_is_left_out_and_cmyk_converted():
     pixels = np.array([[[255, 0, 0, 255], [0, 255, 0, 0], [0, 0, 255, 128]]], dtype=np.uint8)
     assert opened(Image.fromarray(pixels)) == [[RED, GREEN, BLUE]]
-    pixels = np.array([[[0, 255, 255, 0], [255, 0, 255, 0], [0, 0, 0, 0], [0, 0, 0, 255]]], dtype=np.uint8)
-    assert opened(Image.frombytes("CMYK", (4, 1), pixels.tobytes()), "TIFF") == [[RED, GREEN, WHITE, [0, 0, 0]]]
+    pixels = np.array(
+        [[[0, 255, 255, 0], [255, 0, 255, 0], [0, 0, 0, 0], [0, 0, 0, 255]]], dtype=np.uint8
+    )
+    assert opened(Image.frombytes("CMYK", (4, 1), pixels.tobytes()), "TIFF") == [
+        [RED, GREEN, WHITE, [0, 0, 0]]
+    ]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -83,21 +88,32 @@ def test_images_are_turned_upright_as_their_exif_says(orientation, mode):
         7: lambda a: np.rot90(a, 2).T, 8: lambda a: np.rot90(a, -1),
     }[orientation](upright)  # fmt: skip
     image = Image.fromarray(np.ascontiguousarray(store))
-    image = Image.fromarray(np.array(image).astype(np.uint16) * 256) if mode == "I;16" else image.convert(mode)
+    image = (
+        Image.fromarray(np.array(image).astype(np.uint16) * 256)
+        if mode == "I;16"
+        else image.convert(mode)
+    )
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert opened(image, exif=exif) == [[[value] * 3 for value in line] for line in upright.tolist()]
+    assert opened(image, exif=exif) == [
+        [[value] * 3 for value in line] for line in upright.tolist()
+    ]
 
 
 @pytest.mark.parametrize("kind", ["BMP", "WEBP", "TIFF", "GIF", "JPEG", "PPM"])
 def test_every_listed_format_can_be_read(kind):
-    assert abs(np.array(opened(Image.new("RGB", (20, 10), (200, 30, 30)), kind)) - [200, 30, 30]).max() < 8
+    assert (
+        abs(np.array(opened(Image.new("RGB", (20, 10), (200, 30, 30)), kind)) - [200, 30, 30]).max()
+        < 8
+    )
 
 
 def test_no_other_format_is_opened_whatever_its_name(tmp_path, monkeypatch):
     """PostScript named .jpg started Ghostscript."""
     started = []
-    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *args, **options: started.append(args))
+    monkeypatch.setattr(
+        EpsImagePlugin, "Ghostscript", lambda *args, **options: started.append(args)
+    )
     path = tmp_path / "photo.jpg"
     path.write_bytes(stored(Image.new("RGB", (20, 10)), "EPS"))
     with pytest.raises(DataError, match="photo.jpg"):
@@ -120,7 +136,10 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(width, height, mon
 @given(st.integers(0, 2**32), st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"]))
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_images_are_read_or_a_data_error(seed, kind):
-    noise, pixels = random.Random(seed), np.random.default_rng(seed).integers(0, 255, (9, 8, 3), np.uint8)
+    noise, pixels = (
+        random.Random(seed),
+        np.random.default_rng(seed).integers(0, 255, (9, 8, 3), np.uint8),
+    )
     data = bytearray(stored(Image.fromarray(pixels), kind))
     for _ in range(noise.randint(1, 5)):
         data[noise.randrange(len(data))] = noise.randrange(256)

@@ -1,4 +1,5 @@
-"""Data sets by name: the manifest, real downloads over loopback, and CIFAR-100 and Tiny ImageNet as published."""
+"""Data sets by name: the manifest, real downloads over loopback, and CIFAR-100 and Tiny ImageNet as
+published."""
 
 import hashlib
 import http.server
@@ -20,10 +21,21 @@ from course_lib.data.bank import open_data
 from course_lib.errors import DataError, DiskError
 
 BODY = b"PK" + os.urandom(300_000)
-ENTRY = {"title": "t", "licence": "l", "terms": "t", "source": "https://example.org/data", "classes": 80}
+ENTRY = {
+    "title": "t",
+    "licence": "l",
+    "terms": "t",
+    "source": "https://example.org/data",
+    "classes": 80,
+}
 GOOD = ENTRY | {
     "layout": "tiny-imagenet",
-    "archive": {"file": "a.zip", "bytes": 1, "md5": "0" * 32, "mirrors": ["https://example.org/a.zip"]},
+    "archive": {
+        "file": "a.zip",
+        "bytes": 1,
+        "md5": "0" * 32,
+        "mirrors": ["https://example.org/a.zip"],
+    },
 }
 
 
@@ -40,7 +52,10 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         if way == "busy":
             self.send_error(503)
             return
-        body = {"wrong": body[:-1] + bytes([body[-1] ^ 1]), "page": b"<html>Please log in</html>"}.get(way, body)
+        body = {
+            "wrong": body[:-1] + bytes([body[-1] ^ 1]),
+            "page": b"<html>Please log in</html>",
+        }.get(way, body)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -86,7 +101,13 @@ def serve(server, use):
     def serve(*ways, layout="report", file="data.zip"):
         base, body = f"http://127.0.0.1:{server.server_address[1]}", server.body
         archive = {"file": file, "bytes": len(body), "md5": hashlib.md5(body).hexdigest()}
-        use(ENTRY | {"layout": layout, "archive": archive | {"mirrors": [f"{base}/{way}/{file}" for way in ways]}})
+        use(
+            ENTRY
+            | {
+                "layout": layout,
+                "archive": archive | {"mirrors": [f"{base}/{way}/{file}" for way in ways]},
+            }
+        )
 
     return serve
 
@@ -95,7 +116,9 @@ BAD = ["busy", "wrong", "page", "breaks-off"]
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_after_a_bad_mirror_comes_the_next_and_a_good_file_is_kept(server, serve, tmp_path, bad, capsys):
+def test_after_a_bad_mirror_comes_the_next_and_a_good_file_is_kept(
+    server, serve, tmp_path, bad, capsys
+):
     serve(bad, "good")
     path = locate(tmp_path)
     assert path.read_bytes() == BODY and os.listdir(tmp_path / "data") == ["data.zip"]
@@ -106,7 +129,9 @@ def test_after_a_bad_mirror_comes_the_next_and_a_good_file_is_kept(server, serve
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_if_every_mirror_is_bad_nothing_is_used_and_the_error_says_what_to_put_where(server, serve, tmp_path, bad):
+def test_if_every_mirror_is_bad_nothing_is_used_and_the_error_says_what_to_put_where(
+    server, serve, tmp_path, bad
+):
     serve(bad, bad)
     for _ in range(2):  # not the second time either, when something wrong may lie there
         with pytest.raises(DataError) as failure:
@@ -118,7 +143,8 @@ def test_if_every_mirror_is_bad_nothing_is_used_and_the_error_says_what_to_put_w
     assert locate(tmp_path) == by_hand and server.asked == []
 
 
-# --- CIFAR-100 and Tiny ImageNet ------------------------------------------------------------------------------------
+# --- CIFAR-100 and Tiny ImageNet
+# ------------------------------------------------------------------------------------
 
 
 def cifar_part(count, first=0):
@@ -128,7 +154,8 @@ def cifar_part(count, first=0):
 
 @pytest.fixture
 def cifar(server, serve, tmp_path, monkeypatch):
-    """CIFAR-100's python version in small, each class with two training images and one test image, to download."""
+    """CIFAR-100's python version in small, each class with two training images and one test image,
+    to download."""
     parts = {"meta": {"fine_label_names": [f"class_{i}" for i in range(100)]}}
     parts |= {"train": cifar_part(200), "test": cifar_part(100, first=7)}
     files = {name: pickle.dumps(value) for name, value in parts.items()}
@@ -153,7 +180,9 @@ def test_cifar100_by_name(cifar, tmp_path):
     kept = [i for i in range(200) if i % 100 < 80]  # of the 200 training images, in their order
     assert bank.train.labels.tolist() == [i % 100 for i in kept]
     pixels = cifar_part(200)["data"].reshape(200, 3, 32, 32).transpose(0, 2, 3, 1)[kept]
-    assert np.array_equal(bank.train.batch(range(160)).numpy(), pixels)  # every pixel, at CIFAR's own size
+    assert np.array_equal(
+        bank.train.batch(range(160)).numpy(), pixels
+    )  # every pixel, at CIFAR's own size
     assert os.listdir(tmp_path / "data") == ["cifar-100-python.tar.gz"]  # nothing else is unpacked
 
 
@@ -173,16 +202,24 @@ def test_a_pickle_that_is_not_cifars_is_never_loaded(cifar, tmp_path, monkeypatc
 def tiny_imagenet_files(classes=90):
     """The tree of tiny-imagenet-200.zip in small: {path: bytes}."""
     wnids = [f"n{(i * 37) % classes:08d}" for i in range(classes)]  # not in their order
-    files = {"wnids.txt": "\n".join(wnids), "words.txt": "\n".join(f"{wnid}\tname of {wnid}, more" for wnid in wnids)}
+    files = {
+        "wnids.txt": "\n".join(wnids),
+        "words.txt": "\n".join(f"{wnid}\tname of {wnid}, more" for wnid in wnids),
+    }
     for wnid in wnids:
         for i in range(2):
             files[f"train/{wnid}/images/{wnid}_{i}.JPEG"] = png(int(wnid[1:]) * 10 + i)
         files[f"train/{wnid}/{wnid}_boxes.txt"] = ""
     for i, _ in enumerate(wnids):
         files[f"val/images/val_{i}.JPEG"] = png(5000 + i)
-    files["val/val_annotations.txt"] = "".join(f"val_{i}.JPEG\t{wnid}\t0\t0\t62\t62\n" for i, wnid in enumerate(wnids))
+    files["val/val_annotations.txt"] = "".join(
+        f"val_{i}.JPEG\t{wnid}\t0\t0\t62\t62\n" for i, wnid in enumerate(wnids)
+    )
     files["test/images/test_0.JPEG"] = png(9000)
-    return {f"tiny-imagenet-200/{name}": x.encode() if isinstance(x, str) else x for name, x in files.items()}
+    return {
+        f"tiny-imagenet-200/{name}": x.encode() if isinstance(x, str) else x
+        for name, x in files.items()
+    }
 
 
 def test_tiny_imagenet_by_name(server, serve, tmp_path):
@@ -190,16 +227,22 @@ def test_tiny_imagenet_by_name(server, serve, tmp_path):
     serve("good", layout="tiny-imagenet", file="tiny-imagenet-200.zip")
     bank = open_data("mine", SETTINGS, tmp_path)
     assert (len(bank.train), len(bank.heldout)) == (160, 80)
-    assert bank.classes[:2] == ["name of n00000000, more", "name of n00000001, more"]  # sorted by wnid
+    assert bank.classes[:2] == [
+        "name of n00000000, more",
+        "name of n00000001, more",
+    ]  # sorted by wnid
     assert bank.train.names[2] == "n00000001/images/n00000001_0.JPEG"
     assert bank.train.labels.tolist() == [i // 2 for i in range(160)]
     assert sorted(bank.heldout.labels.tolist()) == list(range(80))
 
 
-# --- the manifest ---------------------------------------------------------------------------------------------------
+# --- the manifest
+# ---------------------------------------------------------------------------------------------------
 
 
-SCHEMA = jsonschema.Draft202012Validator(json.loads(Path(__file__).with_name("manifest_schema.json").read_bytes()))
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads(Path(__file__).with_name("manifest_schema.json").read_bytes())
+)
 
 
 def test_the_repositorys_manifest_fits_its_schema_and_has_the_four_data_sets():
@@ -252,9 +295,16 @@ def test_a_drive_that_is_not_mounted_is_no_missing_folder(tmp_path):
 )
 def test_a_data_sets_name_is_safe_in_folder_names(tmp_path, path, name):
     write_folder(tmp_path, {path: b""})
-    assert manifest.locate(str(tmp_path / path), SETTINGS, tmp_path) == (tmp_path / path, name, "report")
+    assert manifest.locate(str(tmp_path / path), SETTINGS, tmp_path) == (
+        tmp_path / path,
+        name,
+        "report",
+    )
 
 
 def test_a_dot_is_the_folders_own_name(tmp_path, monkeypatch):
     monkeypatch.chdir(write_folder(tmp_path / "mine" / "inner", {"a": b""}))
-    assert [manifest.locate(dots, SETTINGS, tmp_path)[1] for dots in (".", "..")] == ["inner", "mine"]
+    assert [manifest.locate(dots, SETTINGS, tmp_path)[1] for dots in (".", "..")] == [
+        "inner",
+        "mine",
+    ]

@@ -14,7 +14,11 @@ from course_lib.data.bank import open_data
 
 
 def files_below(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def pictures_below(folder):
@@ -28,10 +32,16 @@ def small(tmp_path_factory):
 
 def test_it_has_80_classes_and_as_many_images_as_asked_for(small):
     assert len(set(shapes.NAMES)) == len(shapes.NAMES) == 80
-    for part, answer, per_class in (("train_data", "answer.json", 2), ("test_data", "test_answer.json", 1)):
+    for part, answer, per_class in (
+        ("train_data", "answer.json", 2),
+        ("test_data", "test_answer.json", 1),
+    ):
         rows = read_answer((small / answer).read_bytes())
         assert [name for name, _ in rows] == sorted(path.name for path in (small / part).iterdir())
-        assert np.bincount([category for _, category in rows], minlength=80).tolist() == [per_class] * 80
+        assert (
+            np.bincount([category for _, category in rows], minlength=80).tolist()
+            == [per_class] * 80
+        )
     names = json.loads((small / "classes.json").read_text(encoding="utf-8"))
     assert names == [{"category": i, "name": name} for i, name in enumerate(shapes.NAMES)]
 
@@ -44,7 +54,8 @@ def test_every_class_looks_different():
 
 
 def test_its_pictures_never_change(small):
-    """Stored results and the digest of the content depend on every byte. None is there twice: it would leak."""
+    """Stored results and the digest of the content depend on every byte. None is there twice: it
+    would leak."""
     pictures, pixels = pictures_below(small), hashlib.sha256()
     for name in sorted(pictures):
         pixels.update(np.array(Image.open(small / name)).tobytes())
@@ -52,8 +63,12 @@ def test_its_pictures_never_change(small):
     assert len(set(pictures.values())) == 240
 
 
-def test_a_larger_set_begins_with_the_smaller_ones_pictures_and_another_seed_has_others(small, tmp_path):
-    larger, other = (pictures_below(shapes.generate(tmp_path, 16, 2, 2, seed=seed)) for seed in (5, 6))
+def test_a_larger_set_begins_with_the_smaller_ones_pictures_and_another_seed_has_others(
+    small, tmp_path
+):
+    larger, other = (
+        pictures_below(shapes.generate(tmp_path, 16, 2, 2, seed=seed)) for seed in (5, 6)
+    )
     assert pictures_below(small).items() <= larger.items() and len(larger) == 80 * 4
     assert all(data != other[name] for name, data in larger.items())
 

@@ -19,11 +19,17 @@ from tools.describe import describe_data
 def test_all_that_is_wrong_is_counted_and_named_and_nothing_written(tmp_path, kind):
     contents = report_files(train=8, test=4)
     contents["train_data/5.png"] = contents["train_data/0.png"]  # twice, in classes 0 and 2
-    contents["test_data/1.png"] = contents["train_data/2.png"]  # in training and test, in classes 1 and 0
+    contents["test_data/1.png"] = contents[
+        "train_data/2.png"
+    ]  # in training and test, in classes 1 and 0
     contents["train_data/3.png"] = b"no image"
     contents["train_data/4.png"] = png(4, size=(30, 20), mode="L")
-    contents["train_data/7.png"] = stored(Image.open(io.BytesIO(png(6))), "BMP")  # 6.png in another format
-    path = WRITERS[kind](tmp_path / kind, contents | {f"train_data/more{i}.txt": b"x" for i in range(30)})
+    contents["train_data/7.png"] = stored(
+        Image.open(io.BytesIO(png(6))), "BMP"
+    )  # 6.png in another format
+    path = WRITERS[kind](
+        tmp_path / kind, contents | {f"train_data/more{i}.txt": b"x" for i in range(30)}
+    )
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
     text = describe_data(path)
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
@@ -42,23 +48,32 @@ def test_all_that_is_wrong_is_counted_and_named_and_nothing_written(tmp_path, ki
 
 def test_the_command_prints_no_warning_and_no_console_is_too_poor_for_it(tmp_path):
     """Korean Windows writes CP949, and old file names are no Unicode at all."""
-    contents = {"answer.json": answers([("고양이 ☃.png", 0)]), "train_data/고양이 ☃.png": b"no image"}
+    contents = {
+        "answer.json": answers([("고양이 ☃.png", 0)]),
+        "train_data/고양이 ☃.png": b"no image",
+    }
     folder = write_folder(tmp_path / "내 사진 é", contents)
     with open(os.fsencode(folder) + b"/train_data/\xff.txt", "wb"):
         pass
     command = [sys.executable, "-m", "tools.describe", str(folder)]
     environment = os.environ | {"PYTHONIOENCODING": "cp949"}
-    done = subprocess.run(command, capture_output=True, cwd=Path(__file__).resolve().parents[1], env=environment)
+    done = subprocess.run(
+        command, capture_output=True, cwd=Path(__file__).resolve().parents[1], env=environment
+    )
     assert done.returncode == 0 and b"1 unreadable" in done.stdout and done.stderr == b""
 
 
 def test_a_wrong_row_is_named(tmp_path):
-    folder = write_folder(tmp_path / "mine", report_files(4) | {"answer.json": answers([("missing.png", 0)])})
+    folder = write_folder(
+        tmp_path / "mine", report_files(4) | {"answer.json": answers([("missing.png", 0)])}
+    )
     with pytest.raises(DataError, match="row 0.*missing.png"):
         describe_data(folder)
 
 
 def test_an_unlabelled_copy_is_a_leak_but_no_other_label(tmp_path):
     contents = report_files(train=2, test=2, labelled=False)
-    text = describe_data(write_folder(tmp_path, contents | {"test_data/0.png": contents["train_data/0.png"]}))
+    text = describe_data(
+        write_folder(tmp_path, contents | {"test_data/0.png": contents["train_data/0.png"]})
+    )
     assert re.findall(r"^\d+", text, re.M) == ["0", "1", "1", "0", "0"]

@@ -4,18 +4,22 @@ import pytest
 import torch
 from tiny import Crash, at_step, conv_model, crash, elsewhere, noise_images
 
-from course_lib import train
+from course_lib import run, train
 from course_lib.device import Precision, best_device, choose_precision
-from course_lib.storage import checkpoints, run
+from course_lib.storage import checkpoints
 
 
 @pytest.mark.parametrize(
     "device, capability, expected",
     [("cpu", None, "fp32"), ("cuda", (7, 5), "fp16"), ("cuda", (8, 0), "bf16")],
 )
-def test_auto_takes_the_precision_that_the_hardware_computes_in(monkeypatch, device, capability, expected):
+def test_auto_takes_the_precision_that_the_hardware_computes_in(
+    monkeypatch, device, capability, expected
+):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)  # as PyTorch says on a T4, (7, 5)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda: True
+    )  # as PyTorch says on a T4, (7, 5)
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     assert choose_precision(torch.device(device)) == Precision(expected, device)
 
@@ -26,7 +30,9 @@ def test_auto_takes_bf16_on_a_cpu_that_computes_in_it(monkeypatch, capability):
     assert choose_precision(torch.device("cpu")).name == "bf16"
 
 
-@pytest.mark.parametrize("name, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)])
+@pytest.mark.parametrize(
+    "name, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
 def test_autocast_computes_in_the_precision_and_only_fp16_scales(name, dtype):
     precision = Precision(name, "cpu")
     with precision.autocast():
@@ -49,7 +55,8 @@ def test_fp32_is_fp32_and_the_fastest_algorithms_are_looked_for(course):
 
 @pytest.fixture
 def idle(monkeypatch):
-    """Sets how many of 16 cores are idle, and how many threads PyTorch would take by itself, without a real load."""
+    """Sets how many of 16 cores are idle, and how many threads PyTorch would take by itself,
+    without a real load."""
 
     def set_idle(cores, threads=2):
         monkeypatch.setattr(run.psutil, "cpu_count", lambda: 16)
@@ -64,7 +71,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    "cores, wanted, threads", [(2.0, 2, 2), (1.9, 2, 2), (1.0, 2, 1), (0.02, 2, 1), (16.0, 2, 2), (3.1, 16, 3)]
+    "cores, wanted, threads",
+    [(2.0, 2, 2), (1.9, 2, 2), (1.0, 2, 1), (0.02, 2, 1), (16.0, 2, 2), (3.1, 16, 3)],
 )
 def test_no_more_threads_are_taken_than_cores_are_idle(idle, capsys, cores, wanted, threads):
     idle(cores)
@@ -86,7 +94,10 @@ def test_a_stage_keeps_its_threads_as_long_as_the_computer_has_them(short, idle,
             train(at_step(conv_model(), step, crash), noise_images(), stage, augmented=False)
         except Crash:
             pass
-        assert checkpoints.load(checkpoints.newest_good(stage.folder))["made_on"]["threads"] == torch.get_num_threads()
+        assert (
+            checkpoints.load(checkpoints.newest_good(stage.folder))["made_on"]["threads"]
+            == torch.get_num_threads()
+        )
         return torch.get_num_threads()
 
     idle(1.0)

@@ -1,4 +1,5 @@
-"""Several processes train one model: the same images, losses and gradients as one; if one dies, all end and resume."""
+"""Several processes train one model: the same images, losses and gradients as one; if one dies, all
+end and resume."""
 
 import shutil
 import socket
@@ -14,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import elsewhere, noise_images
 
-from course_lib import SettingsError, experiment
+from course_lib import SettingsError, distributed, experiment
 from course_lib.augment import training_batches
 from course_lib.data.bank import open_data
-from course_lib.storage import checkpoints, distributed
+from course_lib.storage import checkpoints
 
 HERE = Path(__file__).parent
 TWO = ("--standalone", "--nproc-per-node=2")
@@ -30,7 +31,14 @@ def launch(course, monkeypatch):
     monkeypatch.setattr(experiment, "open_data", open_data)  # each home has its own data
 
     def launch(options, *arguments):
-        command = [sys.executable, "-m", "torch.distributed.run", *options, HERE / "ranks.py", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            *options,
+            HERE / "ranks.py",
+            *arguments,
+        ]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, text=True, encoding="utf-8", cwd=HERE.parent, **pipes)
 
@@ -42,7 +50,12 @@ def two_machines():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    return "--nnodes=2", "--nproc-per-node=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"
+    return (
+        "--nnodes=2",
+        "--nproc-per-node=2",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint=127.0.0.1:{port}",
+    )
 
 
 def trained(stage):
@@ -51,16 +64,21 @@ def trained(stage):
 
 
 def assert_close(state, expected):
-    """The same model, momentum and history but for rounding errors: sums are added up in another order.
+    """The same model, momentum and history but for rounding errors: sums are added up in another
+    order.
 
     Weights are float64, the history's sums float32.
     """
     for name, value in expected["model"].items():
         torch.testing.assert_close(state["model"][name], value, rtol=1e-9, atol=1e-12)
-    for number, value in expected["optimizer"]["state"].items():  # momentum: the gradients of all steps
+    for number, value in expected["optimizer"][
+        "state"
+    ].items():  # momentum: the gradients of all steps
         found = state["optimizer"]["state"][number]["momentum_buffer"]
         torch.testing.assert_close(found, value["momentum_buffer"], rtol=1e-9, atol=1e-12)
-    for entry, other in zip(state["position"]["history"], expected["position"]["history"], strict=True):
+    for entry, other in zip(
+        state["position"]["history"], expected["position"]["history"], strict=True
+    ):
         for name in ("epoch", "loss", "train_accuracy", "heldout_accuracy"):
             assert entry[name] == pytest.approx(other[name], rel=1e-6)
 
@@ -68,9 +86,9 @@ def assert_close(state, expected):
 def test_a_killed_process_ends_all_and_two_machines_or_one_process_resume_as_if_nothing_had_happened(
     launch, environment, tmp_path
 ):
-    """Then, in the same processes: each finds what rank 0 has written, and nothing that it has deleted; and machines
-    with a home each are told to share one (resumed in different epochs, they'd train on other images than the course
-    says), once on each of them.
+    """Then, in the same processes: each finds what rank 0 has written, and nothing that it has
+    deleted; and machines with a home each are told to share one (resumed in different epochs,
+    they'd train on other images than the course says), once on each of them.
     """
     stage = ranks.stage()
     ranks.fit(stage, ranks.model())
@@ -105,13 +123,21 @@ def test_a_killed_process_ends_all_and_two_machines_or_one_process_resume_as_if_
 def test_an_error_in_one_process_ends_all_and_is_shown_once(launch):
     failed = launch(TWO, "end", "1", "2", "raise")
     _, errors = failed.communicate(timeout=300)
-    assert failed.returncode and errors.count("ZeroDivisionError") == 1 and "gloo" not in errors.lower()
+    assert (
+        failed.returncode
+        and errors.count("ZeroDivisionError") == 1
+        and "gloo" not in errors.lower()
+    )
 
 
 @pytest.fixture
 def started(monkeypatch):
     """What torchrun tells a process that it starts, the second of two."""
-    for name, value in {"TORCHELASTIC_RUN_ID": "any", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+    for name, value in {
+        "TORCHELASTIC_RUN_ID": "any",
+        "LOCAL_RANK": "1",
+        "LOCAL_WORLD_SIZE": "2",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 
@@ -142,14 +168,22 @@ def process(number, of):
         yield
 
 
-@given(count=st.integers(4, 100), size=st.sampled_from([4, 8, 12]), processes=st.sampled_from([2, 4]))
+@given(
+    count=st.integers(4, 100), size=st.sampled_from([4, 8, 12]), processes=st.sampled_from([2, 4])
+)
 def test_the_processes_together_see_what_one_sees(course, count, size, processes):
     """In the same order, with the same augmentation; no share is too small for BatchNorm."""
-    images, stage, shares = noise_images(max(count, 2 * processes)), elsewhere(course, batch_size=size).stage(3), []
+    images, stage, shares = (
+        noise_images(max(count, 2 * processes)),
+        elsewhere(course, batch_size=size).stage(3),
+        [],
+    )
     for number in range(processes):
         with process(number, processes):
             shares.append(list(training_batches(images, stage, 1, augmented=True)))
-    alone = [torch.cat(column) for column in zip(*training_batches(images, stage, 1, augmented=True))]
+    alone = [
+        torch.cat(column) for column in zip(*training_batches(images, stage, 1, augmented=True))
+    ]
     together = [[], []]
     for step in zip(*shares, strict=True):
         assert min(len(labels) for _, labels in step) >= min(2, size // processes)

@@ -1,4 +1,5 @@
-"""A Drive that fails, tears, is slow or full, or holds another run: training continues, and nobody's work is lost."""
+"""A Drive that fails, tears, is slow or full, or holds another run: training continues, and
+nobody's work is lost."""
 
 import errno
 import itertools
@@ -15,7 +16,18 @@ import pytest
 import torch
 from data_sets import report_files, write_folder
 from faults import Death, Died, Full, total_size, watched
-from tiny import BATCH, EPOCHS, STEPS, Crash, at_step, conv_model, crash, noise_images, press_stop, same_weights
+from tiny import (
+    BATCH,
+    EPOCHS,
+    STEPS,
+    Crash,
+    at_step,
+    conv_model,
+    crash,
+    noise_images,
+    press_stop,
+    same_weights,
+)
 
 from course_lib import CheckpointError, DiskError, Stopped, experiment, open_course, train
 from course_lib.storage import checkpoints, drive, files
@@ -26,11 +38,14 @@ ENDLESS = 1e6  # seconds
 
 @pytest.fixture
 def computer(environment, tmp_path, monkeypatch):
-    """Opens the run on a computer with a local disk of its own: computer("b"); on Drive unless drive=False."""
+    """Opens the run on a computer with a local disk of its own: computer("b"); on Drive unless
+    drive=False."""
     settings = experiment.Settings(size=32, images_per_class=(2, 1), batch_size=BATCH)
     monkeypatch.setitem(experiment.PRESETS, "smoke", (settings, dict.fromkeys((1, 2, 3), EPOCHS)))
     monkeypatch.setattr(experiment, "best_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(drive, "EVERY_SECONDS", ENDLESS)  # copied only where a test, or the end of training, waits
+    monkeypatch.setattr(
+        drive, "EVERY_SECONDS", ENDLESS
+    )  # copied only where a test, or the end of training, waits
     monkeypatch.setattr(drive.atexit, "register", lambda function: None)
     (tmp_path / "MyDrive").mkdir()
     birds = write_folder(tmp_path / "birds", report_files(6))
@@ -40,7 +55,10 @@ def computer(environment, tmp_path, monkeypatch):
         write_text(checkout / "pyproject.toml", "")
         monkeypatch.setattr(experiment, "CHECKOUT", checkout)
         home = tmp_path / "MyDrive" / "runs" if drive else checkout / "runs"
-        environment(**{"PRESET": "smoke", "PRECISION": "fp32", "HOME": home, "DATA": data, "SEED": ""} | variables)
+        environment(
+            **{"PRESET": "smoke", "PRECISION": "fp32", "HOME": home, "DATA": data, "SEED": ""}
+            | variables
+        )
         return open_course()
 
     return opened
@@ -74,7 +92,12 @@ def no_step(model=None):
 
 def content(*folders):
     """Every file in some folders: {path: bytes}."""
-    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+    return {
+        path: path.read_bytes()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def newest(folder):
@@ -86,7 +109,8 @@ def remote_stage(course):
 
 
 def failing(error, kinds, switch):
-    """As `before` of `watched`: operations of these kinds fail while `switch` holds anything; failures are counted."""
+    """As `before` of `watched`: operations of these kinds fail while `switch` holds anything;
+    failures are counted."""
 
     def fail(kind, path):
         if switch and kind in kinds:
@@ -144,7 +168,11 @@ def test_a_drive_that_fails_while_it_is_read_is_not_overwritten(computer, monkey
     threads = [*threading.enumerate()]
     read = drive.Path.read_bytes
     with monkeypatch.context() as patched:
-        patched.setattr(drive.Path, "read_bytes", lambda path: crash() if "MyDrive" in path.parts else read(path))
+        patched.setattr(
+            drive.Path,
+            "read_bytes",
+            lambda path: crash() if "MyDrive" in path.parts else read(path),
+        )
         with pytest.raises(Crash):
             computer("c")
     assert [*threading.enumerate()] == threads and content(remote_stage(computer("a"))) == there
@@ -188,7 +216,9 @@ def test_the_further_side_wins_however_the_clocks_were_set(computer, course, age
     here = computer()
     run(here, no_step())
     assert (remote_stage(here) / "measured.json").read_text() == '"new"'
-    write_text(here.stage(2).folder / "measured.json", '"newest"')  # and isn't copied before the kernel restarts
+    write_text(
+        here.stage(2).folder / "measured.json", '"newest"'
+    )  # and isn't copied before the kernel restarts
     drive.drive_copy.cache_clear()
     assert (computer().stage(2).folder / "measured.json").read_text() == '"newest"'
     # The other way round: Drive is further than the disk of b.
@@ -213,7 +243,11 @@ def test_results_beside_the_stages_come_from_the_further_side_too(computer, cour
     drive.drive_copy.cache_clear()
     again = computer()
     assert again.drive.wait()
-    assert (again.folder / "result.csv").read_text() == (again.drive.remote / "result.csv").read_text() == "new"
+    assert (
+        (again.folder / "result.csv").read_text()
+        == (again.drive.remote / "result.csv").read_text()
+        == "new"
+    )
 
 
 def test_a_runtime_that_is_behind_deletes_nothing_that_is_further(computer, course, saving_often):
@@ -246,7 +280,9 @@ def test_a_malicious_file_on_drive_is_not_executed(computer, course, tmp_path, m
     for path in remote_stage(course).glob("*.p*"):
         path.unlink()
     (remote_stage(course) / "model.pth").write_bytes(data)
-    (remote_stage(course) / f"checkpoint-00003-0000000-{checkpoints.digest_of(data)}.pt").write_bytes(data)
+    (
+        remote_stage(course) / f"checkpoint-00003-0000000-{checkpoints.digest_of(data)}.pt"
+    ).write_bytes(data)
     with pytest.raises(pickle.UnpicklingError):
         run(computer("b"))
     assert not (tmp_path / "executed").exists()
@@ -256,13 +292,17 @@ def test_a_malicious_file_on_drive_is_not_executed(computer, course, tmp_path, m
 
 
 @pytest.mark.parametrize("error", [errno.ENOTCONN, errno.ENOSPC, errno.ENOENT])
-@pytest.mark.parametrize("kinds", [{"open"}, {"write"}, {"fsync"}, {"read"}, {"mkdir", "unlink", "replace"}])
+@pytest.mark.parametrize(
+    "kinds", [{"open"}, {"write"}, {"fsync"}, {"read"}, {"mkdir", "unlink", "replace"}]
+)
 def test_a_drive_that_fails_never_stops_training_and_gets_everything_once_it_is_back(
     computer, course, saving_often, capsys, error, kinds
 ):
     switch = [True]
     with watched(course.drive.remote, failing(error, kinds, switch)):
-        model = run(course, at_step(at_step(conv_model(), 3, course.drive.wait), 7, course.drive.wait))
+        model = run(
+            course, at_step(at_step(conv_model(), 3, course.drive.wait), 7, course.drive.wait)
+        )
         assert course.stage(2).state == "finished" and not course.drive.wait()
         assert len(switch) > 3  # faults were injected in all of these attempts
         switch.clear()
@@ -325,7 +365,9 @@ def test_training_does_not_wait_for_a_slow_drive(course, saving_often, monkeypat
     assert newest(remote_stage(course)).name == newest(course.stage(2).folder).name
 
 
-def test_a_checkpoint_that_was_replaced_while_it_was_copied_is_still_on_drive(computer, course, saving_often):
+def test_a_checkpoint_that_was_replaced_while_it_was_copied_is_still_on_drive(
+    computer, course, saving_often
+):
     """A slow Drive: two newer checkpoints are saved here while it takes in one."""
     stopped(course, step=2)
     seen = []
@@ -337,7 +379,9 @@ def test_a_checkpoint_that_was_replaced_while_it_was_copied_is_still_on_drive(co
     def overtake(kind, path):
         if kind == "replace" and "checkpoint" in os.fspath(path) and len(saved) < 2:
             for images in (8 * len(saved) + 40, 8 * len(saved) + 48):
-                saved.append(checkpoints.save(course.stage(2).folder, {"n": images}, epoch=3, images=images))
+                saved.append(
+                    checkpoints.save(course.stage(2).folder, {"n": images}, epoch=3, images=images)
+                )
 
     saved = [checkpoints.save(course.stage(2).folder, {"n": 1}, epoch=3, images=8)]
     with watched(course.drive.remote, overtake, look):
@@ -360,7 +404,9 @@ def test_a_file_that_is_deleted_while_others_are_copied_is_no_problem(course):
     assert not paths[2].exists() and (course.drive.remote / "notes" / "1.txt").exists()
 
 
-def test_twenty_epochs_take_the_space_of_three_checkpoints_on_drive_and_none_in_its_trash(course, saving_often):
+def test_twenty_epochs_take_the_space_of_three_checkpoints_on_drive_and_none_in_its_trash(
+    course, saving_often
+):
     course = replace(course, epochs={2: 20}, settings=replace(course.settings, batch_size=20))
     trash, largest, counts = [0], [0], [0]
 
@@ -371,17 +417,27 @@ def test_twenty_epochs_take_the_space_of_three_checkpoints_on_drive_and_none_in_
         counts.append(len(checkpoints.newest_first(remote_stage(course))))
 
     shutil.rmtree(course.folder)
-    course = replace(course, drive=drive.Drive(course.folder, course.drive.remote, json.dumps(course.identity)))
+    course = replace(
+        course, drive=drive.Drive(course.folder, course.drive.remote, json.dumps(course.identity))
+    )
     model = conv_model()
     for step in range(2, 21):
         at_step(model, step, course.drive.wait)
     with watched(course.drive.remote, look):
         run(course, model)
-    assert trash == [0] and max(counts) == 3 and len(checkpoints.newest_first(remote_stage(course))) == 2
-    assert largest[0] < 3 * newest(remote_stage(course)).stat().st_size + 60_000  # run.json and model.pth
+    assert (
+        trash == [0]
+        and max(counts) == 3
+        and len(checkpoints.newest_first(remote_stage(course))) == 2
+    )
+    assert (
+        largest[0] < 3 * newest(remote_stage(course)).stat().st_size + 60_000
+    )  # run.json and model.pth
 
 
-def test_killed_at_any_operation_on_drive_a_new_runtime_continues_bit_exactly(computer, saving_often):
+def test_killed_at_any_operation_on_drive_a_new_runtime_continues_bit_exactly(
+    computer, saving_often
+):
     reference = uninterrupted(computer)
     for number in itertools.count(1):
         course, model, safe = computer(f"a{number}"), conv_model(), [(0, 0)]
@@ -409,7 +465,9 @@ def test_killed_at_any_operation_on_drive_a_new_runtime_continues_bit_exactly(co
     assert number > 20
 
 
-def test_killed_at_any_operation_while_it_is_restored_a_run_is_complete_at_the_next_start(computer, course):
+def test_killed_at_any_operation_while_it_is_restored_a_run_is_complete_at_the_next_start(
+    computer, course
+):
     run(course)
     write_text(course.stage(2).folder / "measured.json", '"new"')
     assert course.drive.wait()
@@ -422,7 +480,9 @@ def test_killed_at_any_operation_while_it_is_restored_a_run_is_complete_at_the_n
                 computer(f"b{number}")
             except Died:
                 pass
-        assert content(computer(f"b{number}").stage(2).folder).keys() >= {behind.stage(2).model_path}, number
+        assert content(computer(f"b{number}").stage(2).folder).keys() >= {
+            behind.stage(2).model_path
+        }, number
         assert (behind.stage(2).folder / "measured.json").read_text() == '"new"', number
         if not death.dead:
             break
@@ -449,7 +509,9 @@ def test_nothing_is_written_where_no_drive_is_mounted(tmp_path, monkeypatch, whe
     assert when == "meanwhile" or not (tmp_path / "drive").exists()
 
 
-def test_when_drive_is_unmounted_nothing_starts_over_and_no_local_folder_takes_its_place(computer, course, tmp_path):
+def test_when_drive_is_unmounted_nothing_starts_over_and_no_local_folder_takes_its_place(
+    computer, course, tmp_path
+):
     stopped(course)
     before = content(course.folder)
     (tmp_path / "MyDrive").rename(tmp_path / "elsewhere")
@@ -512,7 +574,9 @@ def test_a_full_local_disk_is_not_blamed_on_drive(computer, course, tmp_path):
 
 @pytest.mark.parametrize("difference", ["seed", "pixels"])
 @pytest.mark.parametrize("whose", ["Drive's", "the disk's"])
-def test_another_run_in_the_same_folder_is_refused_and_not_one_byte_changes(computer, tmp_path, difference, whose):
+def test_another_run_in_the_same_folder_is_refused_and_not_one_byte_changes(
+    computer, tmp_path, difference, whose
+):
     here, there = 2, 5  # steps: Drive is further
     ours, theirs = computer("a", drive=whose != "Drive's"), None
     stopped(ours, here if whose == "Drive's" else there)
@@ -521,7 +585,9 @@ def test_another_run_in_the_same_folder_is_refused_and_not_one_byte_changes(comp
     else:
         other = report_files(6)
         other["train_data/3.png"] = other["train_data/4.png"]
-        theirs = computer("b", drive=whose == "Drive's", data=write_folder(tmp_path / "x" / "birds", other))
+        theirs = computer(
+            "b", drive=whose == "Drive's", data=write_folder(tmp_path / "x" / "birds", other)
+        )
     stopped(theirs, there if whose == "Drive's" else here)
     if whose == "Drive's":  # we turn Drive on, where they are already
         place = tmp_path / "MyDrive" / "runs"
@@ -535,7 +601,9 @@ def test_another_run_in_the_same_folder_is_refused_and_not_one_byte_changes(comp
     drive.drive_copy.cache_clear()
     with pytest.raises(CheckpointError) as raised:
         computer("a")
-    assert str(place / ours.folder.name) in str(raised.value) or ours.folder.name in str(raised.value)
+    assert str(place / ours.folder.name) in str(raised.value) or ours.folder.name in str(
+        raised.value
+    )
     assert ("settings seed" if difference == "seed" else "data digest") in str(raised.value)
     assert content(tmp_path / "a" / "runs" / ours.folder.name, tmp_path / "MyDrive") == before
     assert len(before) > 3
@@ -559,11 +627,16 @@ def test_a_run_that_takes_our_place_on_drive_meanwhile_is_left_alone(computer, c
 def test_an_experiment_has_a_copy_of_its_own(computer, course):
     ours = course.experiment("lr", lr=0.1)
     stopped(ours)
-    assert ours.drive.remote.parent == course.drive.remote.parent and ours.drive.remote != course.drive.remote
+    assert (
+        ours.drive.remote.parent == course.drive.remote.parent
+        and ours.drive.remote != course.drive.remote
+    )
     assert "epoch 2 of 3" in computer("b").experiment("lr", lr=0.1).describe()
 
 
-def test_an_experiment_of_the_same_name_with_other_changes_is_left_alone_on_both_sides(computer, course):
+def test_an_experiment_of_the_same_name_with_other_changes_is_left_alone_on_both_sides(
+    computer, course
+):
     """One was made while Drive was off, the other in another runtime."""
     ours = computer(drive=False).experiment("lr", lr=0.2)
     stopped(ours, 2)
@@ -576,7 +649,8 @@ def test_an_experiment_of_the_same_name_with_other_changes_is_left_alone_on_both
 
 
 def test_a_run_that_takes_our_place_here_is_not_copied_over_ours(computer, course):
-    """A folder is renamed here, another run of the same name is opened with Drive off, and the kernel still lives."""
+    """A folder is renamed here, another run of the same name is opened with Drive off, and the
+    kernel still lives."""
     stopped(course)
     before = content(course.drive.remote)
     course.folder.rename(course.folder.with_name("kept"))
@@ -606,7 +680,9 @@ def test_a_run_deleted_here_while_the_kernel_lives_comes_back_from_drive(compute
     assert same_weights(model, uninterrupted(computer)) and (course.folder / "run.json").exists()
 
 
-def test_a_run_deleted_here_in_the_middle_of_training_is_still_copied(computer, course, saving_often):
+def test_a_run_deleted_here_in_the_middle_of_training_is_still_copied(
+    computer, course, saving_often
+):
     model = run(course, at_step(conv_model(), 4, lambda: shutil.rmtree(course.folder)))
     assert same_weights(run(computer("b"), no_step()), model)
 
@@ -663,8 +739,11 @@ def test_a_stage_that_starts_over_is_forgotten_on_drive_too(computer, course):
     assert same_weights(run(course), uninterrupted(computer))
 
 
-def test_what_starts_over_does_not_come_back_with_a_copy_that_was_waiting(computer, course, monkeypatch):
-    """The thread that copies has its turn right after Drive has forgotten, before anything else happens."""
+def test_what_starts_over_does_not_come_back_with_a_copy_that_was_waiting(
+    computer, course, monkeypatch
+):
+    """The thread that copies has its turn right after Drive has forgotten, before anything else
+    happens."""
     stopped(course)
     real = course.drive.forget
 
@@ -679,7 +758,9 @@ def test_what_starts_over_does_not_come_back_with_a_copy_that_was_waiting(comput
     write_text(course.folder / "results.json", "{}")
     assert course.drive.wait()
     course.start_over()
-    assert course.drive.wait() and [path.name for path in content(course.drive.remote)] == ["run.json"]
+    assert course.drive.wait() and [path.name for path in content(course.drive.remote)] == [
+        "run.json"
+    ]
     assert [path.name for path in content(course.folder)] == ["run.json"]
 
 
@@ -707,7 +788,9 @@ def test_opening_a_run_again_does_not_start_a_second_thread(computer):
 def colab(computer, tmp_path, monkeypatch):
     """A stand-in for Colab's own package: what it's asked for is noted; mounting makes MyDrive."""
     asked, package, module = [], types.ModuleType("colab"), types.ModuleType("drive")
-    module.mount = lambda point: asked.append(point) or os.makedirs(os.path.join(point, "MyDrive"), exist_ok=True)
+    module.mount = lambda point: (
+        asked.append(point) or os.makedirs(os.path.join(point, "MyDrive"), exist_ok=True)
+    )
     module.flush_and_unmount = lambda: asked.append("unmounted")
     package.drive = module
     monkeypatch.setitem(sys.modules, "google.colab", package)
@@ -732,7 +815,9 @@ def test_in_colab_drive_is_mounted_if_asked_for_and_unmounted_once_it_has_everyt
     write_text((experiment := course.experiment("lr", lr=0.1)).folder / "last.json", "{}")
     course.leave_drive()
     assert colab[-1] == "unmounted" and (remote_stage(course) / "model.pth").exists()
-    assert (experiment.drive.remote / "last.json").exists() and course.drive not in drive.Drive.opened
+    assert (
+        experiment.drive.remote / "last.json"
+    ).exists() and course.drive not in drive.Drive.opened
     assert not (tmp_path / "drive" / "MyDrive" / "runs" / "banks").exists()
 
 

@@ -63,8 +63,14 @@ def code(notebook):
 def test_students_get_the_stub_and_the_other_version_runs(derive, tmp_path, capsys):
     (tmp_path / "build" / "student").mkdir(parents=True)
     (notes := tmp_path / "build" / "student" / "notes.txt").touch()
-    versions = derive(EXERCISE + SOLUTION.format("2 * x") + CHECK + EXERCISE + SOLUTION.format("x + x") + CHECK)
-    assert not any(exercises.tagged(cell, "solution") for version in versions.values() for cell in version.cells)
+    versions = derive(
+        EXERCISE + SOLUTION.format("2 * x") + CHECK + EXERCISE + SOLUTION.format("x + x") + CHECK
+    )
+    assert not any(
+        exercises.tagged(cell, "solution")
+        for version in versions.values()
+        for cell in version.cells
+    )
     assert [len(version.cells) for version in versions.values()] == [6, 6]
     assert code(versions["student"]).count("raise NotImplementedError") == 2
     assert "def twice(x):\n\n    return 2 * x  # two blanks\n" in code(versions["solutions"])

@@ -1,4 +1,5 @@
-"""Settings from the form and from the environment, which wins; presets, stages, and where things are."""
+"""Settings from the form and from the environment, which wins; presets, stages, and where things
+are."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,9 @@ def opened(environment, monkeypatch, tmp_path):
 
     def open_data(source, settings, home):
         opened.append((source, settings, home))
-        return Bank(Path(source).stem, images, images, images, images.classes, "all of them", "digest")
+        return Bank(
+            Path(source).stem, images, images, images, images.classes, "all of them", "digest"
+        )
 
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.setattr(experiment, "open_data", open_data)
@@ -33,9 +36,17 @@ def test_without_anything_set_it_is_the_lecture_on_the_embedded_data(opened, mon
     monkeypatch.delenv("COURSE_HOME")
     course = open_course()
     assert opened == [("shapes", PRESETS["lecture"][0], tmp_path / "runs")]
-    assert (course.data.name, course.preset, course.folder) == ("shapes", "lecture", tmp_path / "runs/shapes-lecture")
+    assert (course.data.name, course.preset, course.folder) == (
+        "shapes",
+        "lecture",
+        tmp_path / "runs/shapes-lecture",
+    )
     assert (course.settings, course.epochs) == PRESETS["lecture"]
-    assert (course.settings.lr, course.settings.momentum, course.settings.batch_size) == (0.01, 0.9, 32)
+    assert (course.settings.lr, course.settings.momentum, course.settings.batch_size) == (
+        0.01,
+        0.9,
+        32,
+    )
 
 
 def test_outside_a_checkout_runs_are_in_the_current_folder(opened, monkeypatch, tmp_path):
@@ -48,7 +59,11 @@ def test_outside_a_checkout_runs_are_in_the_current_folder(opened, monkeypatch, 
 
 def test_the_full_preset_is_the_reports_experiment():
     settings, epochs = PRESETS["full"]
-    assert settings.size == 224 and settings.images_per_class[0] * 80 == 40_000 and (epochs[2], epochs[3]) == (30, 50)
+    assert (
+        settings.size == 224
+        and settings.images_per_class[0] * 80 == 40_000
+        and (epochs[2], epochs[3]) == (30, 50)
+    )
 
 
 def test_the_environment_wins_over_the_form(opened, environment):
@@ -56,7 +71,10 @@ def test_the_environment_wins_over_the_form(opened, environment):
     course = open_course(data="shapes", preset="full")
     assert (opened[0][0], course.preset) == ("mine.zip", "smoke")
     assert (course.settings.seed, course.settings.size, course.precision.name) == (7, 48, "bf16")
-    assert course.epochs == PRESETS["smoke"][1] | {2: 9, 3: 9}  # stage 1 is a check, and keeps its own
+    assert course.epochs == PRESETS["smoke"][1] | {
+        2: 9,
+        3: 9,
+    }  # stage 1 is a check, and keeps its own
     assert [course.stage(number).epochs for number in (1, 2, 3)] == [1, 9, 9]
 
 
@@ -104,9 +122,19 @@ def test_home_is_expanded_and_absolute(opened, environment, monkeypatch, tmp_pat
 
 def test_an_experiment_of_your_own_changes_a_copy_only_and_has_its_own_folder(course):
     changed = course.experiment("lr-0.1", lr=0.1, epochs=7)
-    assert asdict(changed.settings) == asdict(course.settings) | {"lr": 0.1} and course.settings.lr == 0.01
-    assert changed.epochs == {1: 7, 2: 7, 3: 7} and changed.folder == course.home / "shapes-smoke-fp32-lr-0.1"
-    assert course.experiment("bf16", precision="bf16").precision.name == "bf16" != course.precision.name
+    assert (
+        asdict(changed.settings) == asdict(course.settings) | {"lr": 0.1}
+        and course.settings.lr == 0.01
+    )
+    assert (
+        changed.epochs == {1: 7, 2: 7, 3: 7}
+        and changed.folder == course.home / "shapes-smoke-fp32-lr-0.1"
+    )
+    assert (
+        course.experiment("bf16", precision="bf16").precision.name
+        == "bf16"
+        != course.precision.name
+    )
     assert len(course.experiment("large", size=48).data.train.pixels[0]) == 48
     for name in ("size", "batch_size"):
         with pytest.raises(SettingsError, match="-8"):
@@ -146,7 +174,11 @@ def test_a_stage_says_how_far_it_is(short):
     model.register_forward_pre_hook(lambda *_: press_stop())
     with pytest.raises(Stopped):
         train(model, noise_images(), stage, augmented=False)
-    assert "epoch 1 of 3" in stage.state and "8 images" in stage.state and stage.state in short.describe()
+    assert (
+        "epoch 1 of 3" in stage.state
+        and "8 images" in stage.state
+        and stage.state in short.describe()
+    )
     train(linear_model(), noise_images(), stage, augmented=False)
     assert stage.state == "finished" and short.stage(3).state is None
     stage.model_path.unlink()  # an export: the checkpoint says how far a stage is

@@ -1,4 +1,5 @@
-"""The live curve, the explorers, driven through their widgets' values as a browser would, and the diagrams."""
+"""The live curve, the explorers, driven through their widgets' values as a browser would, and the
+diagrams."""
 
 import base64
 import io
@@ -25,17 +26,19 @@ from course_lib import (
     train,
 )
 from course_lib.plots import Picture
-from course_lib.storage.run import EpochLines
+from course_lib.run import EpochLines
 
 TRAINING, HELDOUT = "training images (running average of the epoch)", "held-out images (plain)"
 
 
-# --- The live curve -------------------------------------------------------------------------------------------------
+# --- The live curve
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What a notebook would be given to show: [(figure, was it put in place of the one before?), …]."""
+    """What a notebook would be given to show: [(figure, was it put in place of the one before?),
+    …]."""
     shown = []
 
     class Handle:
@@ -52,7 +55,8 @@ def shown(monkeypatch):
 
 @pytest.fixture
 def curve(short, monkeypatch):
-    """A LiveCurve of stage 2 that always takes the time to draw; a run of two epochs was stored with the course."""
+    """A LiveCurve of stage 2 that always takes the time to draw; a run of two epochs was stored
+    with the course."""
 
     class Eager(explore.LiveCurve):
         cost = property(lambda self: 0, lambda self, seconds: None)
@@ -64,11 +68,17 @@ def curve(short, monkeypatch):
 
 def entry(epoch, accuracy, heldout=...):
     heldout = accuracy / 2 if heldout is ... else heldout
-    return {"epoch": epoch, "loss": 1 / epoch, "train_accuracy": accuracy, "heldout_accuracy": heldout}
+    return {
+        "epoch": epoch,
+        "loss": 1 / epoch,
+        "train_accuracy": accuracy,
+        "heldout_accuracy": heldout,
+    }
 
 
 def lines(figure):
-    """The lines of a figure's accuracies, in percent: {label: their points}; what wasn't measured is left out."""
+    """The lines of a figure's accuracies, in percent: {label: their points}; what wasn't measured
+    is left out."""
     points = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[1].lines}
     return {label: [[x, y] for x, y in some if y == y] for label, some in points.items()}
 
@@ -93,18 +103,28 @@ def test_the_stored_run_is_drawn_behind_and_the_distance_is_in_the_title(curve, 
     curve.show([entry(1, 0.5), entry(2, 0.3)])
     curve.show([entry(1, 0.5), entry(2, 0.3), entry(3, 0.3)])  # the stored run has no third epoch
     figures = [figure for figure, _ in shown if isinstance(figure, Picture)]
-    for number, figure in enumerate(figures, 1):  # no further than this run, or it would give the outcome away
+    for number, figure in enumerate(
+        figures, 1
+    ):  # no further than this run, or it would give the outcome away
         assert lines(figure)["the stored run"] == [[1, 25], [2, 50]][:number]
         grey = [line for line in figure.axes[1].lines if line.get_color() == "#b0b0b0"]
         assert len(grey) == 2 and all(line.get_zorder() < 2 for line in grey)
-    points = [re.search(r"\((.*) points from the stored run\)", figure.get_suptitle()) for figure in figures]
+    points = [
+        re.search(r"\((.*) points from the stored run\)", figure.get_suptitle())
+        for figure in figures
+    ]
     assert [match and match[1] for match in points] == ["+12", "-10", None]
 
 
 def test_a_stored_run_without_held_out_images_is_no_problem(short, shown, monkeypatch):
-    monkeypatch.setattr(explore, "stored", lambda course: {"stages": {"2": {"epochs": [entry(1, 0.25, None)]}}})
+    monkeypatch.setattr(
+        explore, "stored", lambda course: {"stages": {"2": {"epochs": [entry(1, 0.25, None)]}}}
+    )
     explore.LiveCurve(short.stage(2)).show([entry(1, 0.5)])
-    assert "25% of held-out" in shown[0][0].get_suptitle() and "stored" not in shown[0][0].get_suptitle()
+    assert (
+        "25% of held-out" in shown[0][0].get_suptitle()
+        and "stored" not in shown[0][0].get_suptitle()
+    )
 
 
 def test_without_a_stored_run_there_is_no_grey_and_no_distance(short, shown, monkeypatch):
@@ -133,13 +153,25 @@ def test_drawing_takes_a_small_part_of_the_time(short, shown, monkeypatch):
 
 def test_a_trained_stage_is_shown_at_once_and_a_run_feeds_the_curve(short, shown):
     images, stage = noise_images(), short.stage(2)
-    history = train(conv_model(), images, stage, augmented=False, heldout=images, live=explore.LiveCurve(stage))
-    epochs = [[x for x, _ in lines(figure)[TRAINING]] for figure, _ in shown if isinstance(figure, Picture)]
+    history = train(
+        conv_model(), images, stage, augmented=False, heldout=images, live=explore.LiveCurve(stage)
+    )
+    epochs = [
+        [x for x, _ in lines(figure)[TRAINING]]
+        for figure, _ in shown
+        if isinstance(figure, Picture)
+    ]
     assert epochs[0] == [BATCH / len(images)] and epochs[-1] == [1, 2, 3] and len(history) == 3
     shown.clear()
-    train(conv_model(), images, stage, augmented=False, heldout=images, live=explore.LiveCurve(stage))
+    train(
+        conv_model(), images, stage, augmented=False, heldout=images, live=explore.LiveCurve(stage)
+    )
     [(figure, _), (script, _)] = shown
-    assert [x for x, _ in lines(figure)[TRAINING]] == [1, 2, 3] and figure.get_suptitle().startswith("Epoch 3 of 3")
+    assert [x for x, _ in lines(figure)[TRAINING]] == [
+        1,
+        2,
+        3,
+    ] and figure.get_suptitle().startswith("Epoch 3 of 3")
 
 
 def test_in_a_script_an_epoch_is_a_line_of_text(short, monkeypatch):
@@ -148,15 +180,22 @@ def test_in_a_script_an_epoch_is_a_line_of_text(short, monkeypatch):
     assert isinstance(live_curve(short.stage(2)), explore.LiveCurve)
 
 
-# --- Classes --------------------------------------------------------------------------------------------------------
+# --- Classes
+# --------------------------------------------------------------------------------------------------------
 
 
 def watch(monkeypatch, images, name):
-    """A list of what a function draws from now on: [(positions of the images, its other arguments), …]."""
+    """A list of what a function draws from now on: [(positions of the images, its other arguments),
+    …]."""
     seen, plot = [], getattr(explore, name)
 
     def watched(pixels, *arguments, **options):
-        seen.append(([int((images.pixels == image).flatten(1).all(1).nonzero()) for image in pixels], arguments))
+        seen.append(
+            (
+                [int((images.pixels == image).flatten(1).all(1).nonzero()) for image in pixels],
+                arguments,
+            )
+        )
         return plot(pixels, *arguments, **options)
 
     monkeypatch.setattr(explore, name, watched)
@@ -164,9 +203,14 @@ def watch(monkeypatch, images, name):
 
 
 def size_of(picture):
-    """The width that a picture is shown in; it has at least that many pixels, and its content in words."""
-    data, width, alt = re.search(r'base64,(.*)" width="(\d+)" alt="([^"<]+)"', picture.value).groups()
-    assert Image.open(io.BytesIO(base64.b64decode(data))).width >= int(width) - 1 and "Images: " in alt
+    """The width that a picture is shown in; it has at least that many pixels, and its content in
+    words."""
+    data, width, alt = re.search(
+        r'base64,(.*)" width="(\d+)" alt="([^"<]+)"', picture.value
+    ).groups()
+    assert (
+        Image.open(io.BytesIO(base64.b64decode(data))).width >= int(width) - 1 and "Images: " in alt
+    )
     return int(width)
 
 
@@ -208,19 +252,22 @@ def test_another_class_starts_at_its_first_page(browser):
 
 
 def test_pictures_keep_one_size_however_many_a_class_has(browser):
-    """A box stretches its children: without a width of their own, two images would fill two screens."""
+    """A box stretches its children: without a width of their own, two images would fill two
+    screens."""
     menu, _, _, picture, seen = browser
     for category, columns in ((5, 6), (7, 2), (9, 1)):
         menu.value = category
         assert len(seen[-1][0]) >= columns and 200 <= size_of(picture) / columns <= 230
 
 
-# --- Predictions ----------------------------------------------------------------------------------------------------
+# --- Predictions
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def predictions(monkeypatch):
-    """The six widgets and a list of what was drawn, for 30 images; every third is taken for the class after its own."""
+    """The six widgets and a list of what was drawn, for 30 images; every third is taken for the
+    class after its own."""
     labels = torch.arange(30) % 5
     images = replace(noise_images(30, side=8), labels=labels)
     probabilities = torch.zeros(30, 80)
@@ -252,7 +299,9 @@ def test_three_likeliest_classes_are_named(predictions):
     *_, picture, seen = predictions
     images = noise_images(30, side=8)
     labels, probabilities = torch.tensor([0]), torch.eye(80)[:1]
-    figure = explore.plot_predictions(images.pixels[:1], labels, probabilities, images.classes, likeliest=3)
+    figure = explore.plot_predictions(
+        images.pixels[:1], labels, probabilities, images.classes, likeliest=3
+    )
     assert figure.axes[0].get_title().count("class") >= 3
     assert size_of(picture) > 600
 
@@ -267,7 +316,8 @@ def test_an_empty_choice_hides_the_picture_and_says_so(predictions):
     assert picture.value and len(seen[-1][0]) == 6
 
 
-# --- Augmentation ---------------------------------------------------------------------------------------------------
+# --- Augmentation
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -281,7 +331,8 @@ def augmentation(course, monkeypatch):
 
     monkeypatch.setattr(explore, "plot_images", watched)
     number, area, angle, (flips, again), picture = [
-        getattr(widget, "children", widget) for widget in browse_augmentation(course.data.train, course).children
+        getattr(widget, "children", widget)
+        for widget in browse_augmentation(course.data.train, course).children
     ]
     return {"number": number, "area": area, "angle": angle, "flips": flips, "again": again}, drawn
 
@@ -305,14 +356,17 @@ def test_switched_off_nothing_changes_the_image_and_each_slider_does_its_part(au
     assert difference.median() < 0.15 and (drawn[-1][1:] != 0).any((1, 2, 3)).all()
     widgets["flips"].value = True
     versions = [plain, plain.flip(2), plain.flip(1), plain.flip(1, 2)]
-    nearest = {min(range(4), key=lambda i: (versions[i] - one).abs().sum()) for one in drawn[-1][1:]}
+    nearest = {
+        min(range(4), key=lambda i: (versions[i] - one).abs().sum()) for one in drawn[-1][1:]
+    }
     assert len(nearest) >= 3
     corners = (drawn[-1] == 0).all(1).flatten(1).sum(1)
     widgets["angle"].value = 90
     assert ((drawn[-1] == 0).all(1).flatten(1).sum(1) > corners + 20).sum() >= 6
 
 
-# --- Diagrams -------------------------------------------------------------------------------------------------------
+# --- Diagrams
+# -------------------------------------------------------------------------------------------------------
 
 
 def texts(figure):
@@ -338,7 +392,15 @@ def test_the_model_is_drawn_with_its_shapes_and_stays_as_it_is():
     model.conv2.eval()
     figure = draw_model(model, 64)
     shown = "\n".join(texts(figure))
-    for text in ("image", "conv2\n2 blocks", "conv3\n3 blocks", "conv4\n5 blocks", "conv5\n3 blocks", "fc", "64 × 64"):
+    for text in (
+        "image",
+        "conv2\n2 blocks",
+        "conv3\n3 blocks",
+        "conv4\n5 blocks",
+        "conv5\n3 blocks",
+        "fc",
+        "64 × 64",
+    ):
         assert text in shown
     assert "(1024, 2, 2)" in figure.alt and "(80,)" in figure.alt and "(3, 64, 64)" in figure.alt
     assert same_weights(model, before) and model.training and not model.conv2.training

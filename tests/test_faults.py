@@ -1,4 +1,5 @@
-"""Dying, filling up and ■ at every operation on a file: the next start resumes from a good state."""
+"""Dying, filling up and ■ at every operation on a file: the next start resumes from a good
+state."""
 
 import itertools
 import os
@@ -27,7 +28,8 @@ def fit(stage, model=None):
 
 
 def resumed(stage):
-    """The model after another start, which takes its weights from the checkpoint if there is one."""
+    """The model after another start, which takes its weights from the checkpoint if there is
+    one."""
     return fit(stage, conv_model(seed=99 if checkpoints.newest_good(stage.folder) else 0))
 
 
@@ -40,7 +42,8 @@ def operations_of(course):
 
 
 def test_death_at_every_operation_of_every_save_and_of_the_end(short, expected, saving_often):
-    """Killed at each write, fsync, rename, deletion and new folder in turn: the same weights, bit for bit."""
+    """Killed at each write, fsync, rename, deletion and new folder in turn: the same weights, bit
+    for bit."""
     kinds, deaths = operations_of(short), 0
     positions = [(epoch, seen) for epoch in range(EPOCHS + 1) for seen in (0, 8, 16, 20)][:-3]
     for number in range(1, len(kinds) + 1):
@@ -48,10 +51,16 @@ def test_death_at_every_operation_of_every_save_and_of_the_end(short, expected, 
         with watched(stage.course.folder, Death(number)), pytest.raises(Died):
             fit(stage)
         deaths += 1
-        saves = max(0, kinds[: number - 1].count("replace") - 1)  # the first file is run.json, the last model.pth
+        saves = max(
+            0, kinds[: number - 1].count("replace") - 1
+        )  # the first file is run.json, the last model.pth
         newest = checkpoints.newest_good(stage.folder)
-        assert (checkpoints.position(newest) if newest else (0, 0)) == positions[min(saves, len(positions) - 1)]
-        assert same_weights(resumed(stage), expected), f"after death at operation {number}, a {kinds[number - 1]}"
+        assert (checkpoints.position(newest) if newest else (0, 0)) == positions[
+            min(saves, len(positions) - 1)
+        ]
+        assert same_weights(resumed(stage), expected), (
+            f"after death at operation {number}, a {kinds[number - 1]}"
+        )
         assert stage.state == "finished" and stage.model_path.exists()
     assert deaths > 50 and {"write", "fsync", "replace", "unlink", "mkdir"} <= set(kinds)
 
@@ -72,7 +81,9 @@ def test_a_disk_that_fills_up_at_every_operation_of_a_run(short, expected, savin
     assert failures == number - 1 == sum(kind in ("write", "fsync", "mkdir") for kind in kinds) > 20
 
 
-def test_a_disk_that_becomes_read_only_is_a_disk_error_and_costs_nothing(short, expected, saving_often):
+def test_a_disk_that_becomes_read_only_is_a_disk_error_and_costs_nothing(
+    short, expected, saving_often
+):
     stage, opened = short.stage(2), []
 
     def read_only(kind, path):
@@ -86,7 +97,9 @@ def test_a_disk_that_becomes_read_only_is_a_disk_error_and_costs_nothing(short, 
     assert same_weights(resumed(stage), expected)
 
 
-def test_stop_at_any_file_operation_even_twice_saves_and_the_same_call_resumes(short, expected, saving_often):
+def test_stop_at_any_file_operation_even_twice_saves_and_the_same_call_resumes(
+    short, expected, saving_often
+):
     kinds, presses = operations_of(short), 0
     for point in range(0, len(kinds), 2):
         stage, count = elsewhere(short).stage(2), itertools.count()
@@ -114,7 +127,9 @@ def test_a_run_never_takes_the_space_of_more_than_three_checkpoints(short, savin
     assert len(largest) > 500 and 2 * checkpoint < max(largest) <= 3.5 * checkpoint
 
 
-def test_half_written_files_of_killed_processes_are_swept_and_live_ones_are_not(short, saving_often):
+def test_half_written_files_of_killed_processes_are_swept_and_live_ones_are_not(
+    short, saving_often
+):
     stage = short.stage(2)
     with watched(short.folder, Death(10)), pytest.raises(Died):
         fit(stage)

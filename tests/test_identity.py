@@ -1,4 +1,5 @@
-"""What makes a run this run: its settings and its data, and what happens where another run already is."""
+"""What makes a run this run: its settings and its data, and what happens where another run already
+is."""
 
 import dataclasses
 import json
@@ -41,7 +42,8 @@ OTHER = {  # for each setting, another value
 
 @pytest.fixture
 def opened(course, environment):
-    """Opens a data set with the environment of `course`, which may be changed: opened(path, SEED=1)."""
+    """Opens a data set with the environment of `course`, which may be changed: opened(path,
+    SEED=1)."""
 
     def open_with(data="shapes", **variables):
         environment(**variables)
@@ -59,14 +61,17 @@ def run(course, images=None):
 
 
 def refused(course, *names):
-    """Is the folder another run's? Nothing in it changes, and the message names the folder and these differences."""
+    """Is the folder another run's? Nothing in it changes, and the message names the folder and
+    these differences."""
     before = content(course.folder)
     with pytest.raises(CheckpointError) as raised:
         course.claim()
     with pytest.raises(CheckpointError):
         run(course)
     assert content(course.folder) == before
-    return str(course.folder) in str(raised.value) and all(name in str(raised.value) for name in names)
+    return str(course.folder) in str(raised.value) and all(
+        name in str(raised.value) for name in names
+    )
 
 
 def test_a_folder_of_yours_that_happens_to_have_a_runs_name_is_left_alone(environment, tmp_path):
@@ -79,7 +84,9 @@ def test_a_folder_of_yours_that_happens_to_have_a_runs_name_is_left_alone(enviro
     assert [path.name for path in yours.iterdir()] == ["thesis.txt"]
 
 
-def test_an_experiment_has_the_courses_data_even_if_its_source_has_changed_since(environment, tmp_path):
+def test_an_experiment_has_the_courses_data_even_if_its_source_has_changed_since(
+    environment, tmp_path
+):
     files = report_files(6)
     environment(PRESET="smoke", DATA=write_folder(tmp_path / "birds", files))
     course = open_course()
@@ -106,8 +113,12 @@ def test_every_setting_is_part_of_the_identity(course):
 
 def test_so_is_a_setting_that_a_later_version_adds(course):
     run(course)
-    later = dataclasses.make_dataclass("Later", [("decay", float, 0.0)], bases=(Settings,), frozen=True)
-    assert refused(replace(course, settings=later(**asdict(course.settings))), "settings decay", "0.0")
+    later = dataclasses.make_dataclass(
+        "Later", [("decay", float, 0.0)], bases=(Settings,), frozen=True
+    )
+    assert refused(
+        replace(course, settings=later(**asdict(course.settings))), "settings decay", "0.0"
+    )
 
 
 def test_all_differences_are_named_at_once(course):
@@ -150,7 +161,9 @@ def test_data_of_the_same_name_with_other_content_is_refused(opened, tmp_path):
             files["answer.json"] = answers([(f"{n}.png", 2 - n // 2) for n in range(6)])
         if change == "names":
             files["train_data/x.png"] = files.pop("train_data/5.png")
-            files["answer.json"] = answers([(f"{'x' if n == 5 else n}.png", n // 2) for n in range(6)])
+            files["answer.json"] = answers(
+                [(f"{'x' if n == 5 else n}.png", n // 2) for n in range(6)]
+            )
         with pytest.raises(CheckpointError, match="data digest"):
             opened(write_folder(tmp_path / f"b{i}" / "data", files))
     assert content(first.folder) == before
@@ -173,12 +186,19 @@ def test_the_same_data_is_the_same_run_wherever_it_is_and_however_it_is_packed(o
         opened(write_tar(tmp_path / "birds.tar.gz", files, "w:gz")),
         opened(write_folder(tmp_path / "b" / "birds", files)),
     ]
-    assert len({json.dumps(course.identity) for course in courses}) == len({c.folder for c in courses}) == 1
+    assert (
+        len({json.dumps(course.identity) for course in courses})
+        == len({c.folder for c in courses})
+        == 1
+    )
 
 
 def test_a_data_sets_folder_has_its_name(opened, tmp_path, monkeypatch):
     for name in ("birds-v1.2.zip", "birds-v1.3.zip"):
-        assert opened(write_zip(tmp_path / name, report_files(6))).folder.name == f"{name[:-4]}-smoke-fp32"
+        assert (
+            opened(write_zip(tmp_path / name, report_files(6))).folder.name
+            == f"{name[:-4]}-smoke-fp32"
+        )
     monkeypatch.chdir(write_folder(tmp_path / "my birds", report_files(6)))
     assert opened(".").folder.name == "my_birds-smoke-fp32"
     (tmp_path / "my birds" / "train_data" / "deep").mkdir()
@@ -190,7 +210,9 @@ def test_a_data_sets_folder_has_its_name(opened, tmp_path, monkeypatch):
 # run.json
 
 
-@pytest.mark.parametrize("text", [b'{"identity": {"da', b"\xff\xfe", b"null", b"{}", b'{"identity": 3}'])
+@pytest.mark.parametrize(
+    "text", [b'{"identity": {"da', b"\xff\xfe", b"null", b"{}", b'{"identity": 3}']
+)
 def test_a_run_json_that_cannot_be_read_is_named_and_nothing_is_lost(course, text):
     run(course)
     (course.folder / "run.json").write_bytes(text)
@@ -206,7 +228,9 @@ def test_a_course_that_starts_over_leaves_an_empty_run(course):
     run(course)
     write_text(course.folder / "results.json", "{}")
     course.start_over()
-    assert [path.name for path in content(course.folder)] == ["run.json"] and not course.stage(2).state
+    assert [path.name for path in content(course.folder)] == ["run.json"] and not course.stage(
+        2
+    ).state
     shutil.rmtree(course.folder)
     course.start_over()
     assert (course.folder / "run.json").exists()
@@ -285,9 +309,19 @@ def test_no_console_is_too_narrow_and_drive_gets_what_is_written_last(tmp_path):
     """A process that ends copies what isn't on Drive yet."""
     (tmp_path / "MyDrive").mkdir()
     birds = write_folder(tmp_path / "새", report_files(6))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COURSE_")}
-    environment |= {"PYTHONIOENCODING": "cp1252", "COURSE_HOME": str(tmp_path / "MyDrive"), "COURSE_DATA": str(birds)}
-    environment |= {"COURSE_PRESET": "smoke", "PYTHONPATH": str(experiment.CHECKOUT), "OMP_NUM_THREADS": "1"}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("COURSE_")
+    }
+    environment |= {
+        "PYTHONIOENCODING": "cp1252",
+        "COURSE_HOME": str(tmp_path / "MyDrive"),
+        "COURSE_DATA": str(birds),
+    }
+    environment |= {
+        "COURSE_PRESET": "smoke",
+        "PYTHONPATH": str(experiment.CHECKOUT),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "not a checkout")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=300)
     assert done.returncode == 0 and b"Error" not in done.stderr, done.stderr.decode("cp1252")

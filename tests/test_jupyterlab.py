@@ -1,4 +1,5 @@
-"""JupyterLab in a real browser: what a reader does with the notebooks, and what that leaves in their files."""
+"""JupyterLab in a real browser: what a reader does with the notebooks, and what that leaves in
+their files."""
 
 import json
 import os
@@ -20,11 +21,17 @@ from playwright.sync_api import expect, sync_playwright
 from tools.notebooks import FOLDER
 from tools.pair import pair
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")
 FLAGS = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
 SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+    "apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
     "docmanager-extension/plugin": {"autosave": False},
 }
 COMPLAINTS = '[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"]'
@@ -35,13 +42,16 @@ PATIENCE = 120_000  # milliseconds; a machine may be busy
 def checkout(tmp_path_factory):
     """A folder with a copy of `notebooks/`."""
     folder = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(FOLDER, folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    shutil.copytree(
+        FOLDER, folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints")
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
 def lab(checkout, tmp_path_factory):
-    """A function that starts JupyterLab in a folder of the checkout and returns its address, with {} for a notebook.
+    """A function that starts JupyterLab in a folder of the checkout and returns its address, with
+    {} for a notebook.
 
     epochs: how many a stage takes.
     """
@@ -49,7 +59,9 @@ def lab(checkout, tmp_path_factory):
 
         @cache
         def start(folder, epochs=1):
-            return servers.enter_context(jupyterlab(checkout, folder, tmp_path_factory.mktemp("lab"), epochs))
+            return servers.enter_context(
+                jupyterlab(checkout, folder, tmp_path_factory.mktemp("lab"), epochs)
+            )
 
         yield start
 
@@ -61,7 +73,9 @@ def jupyterlab(checkout, folder, state, epochs):
         path = state / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(value), encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COURSE_")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("COURSE_")
+    }
     environment |= {
         "COURSE_HOME": str(state / "home"),
         "COURSE_PRESET": "smoke",
@@ -84,7 +98,9 @@ def jupyterlab(checkout, folder, state, epochs):
     )
     command = [sys.executable, "-m", "jupyterlab", *options.split()]
     with open(state / "log", "wb") as log:
-        server = subprocess.Popen(command, cwd=checkout / folder, env=environment, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            command, cwd=checkout / folder, env=environment, stdout=log, stderr=log
+        )
     try:
         while server.poll() is None:
             with suppress(OSError), urllib.request.urlopen(f"{address}/api/status?token={token}"):
@@ -101,7 +117,9 @@ def jupyterlab(checkout, folder, state, epochs):
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=[f"--{flag}" for flag in FLAGS.split()])
+        yield playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[f"--{flag}" for flag in FLAGS.split()]
+        )
 
 
 class Notebook:
@@ -117,7 +135,9 @@ class Notebook:
 
     def ready(self):
         """Wait until the kernel has nothing to do."""
-        expect(self.page.locator("#jp-main-statusbar")).to_contain_text(re.compile(r"ipykernel\)\s*\|\s*Idle"))
+        expect(self.page.locator("#jp-main-statusbar")).to_contain_text(
+            re.compile(r"ipykernel\)\s*\|\s*Idle")
+        )
 
     def menu(self, name, item):
         """Choose an item of a menu."""
@@ -128,15 +148,20 @@ class Notebook:
         self.menu("Run", re.compile("^Run All Cells$"))
 
     def save(self):
-        """Save the notebook, and wait until both its files are written (JupyterLab also PUTs its window's layout)."""
-        with self.page.expect_response(lambda it: it.request.method == "PUT" and "/api/contents/" in it.url) as answer:
+        """Save the notebook, and wait until both its files are written (JupyterLab also PUTs its
+        window's layout)."""
+        with self.page.expect_response(
+            lambda it: it.request.method == "PUT" and "/api/contents/" in it.url
+        ) as answer:
             self.menu("File", re.compile("^Save Notebook(?! As)"))
         assert answer.value.ok
         answer.value.finished()
 
     def stop(self):
         """Press ■."""
-        self.panel.locator('[data-command="notebook:interrupt-kernel"], [title*="Interrupt"]').first.click()
+        self.panel.locator(
+            '[data-command="notebook:interrupt-kernel"], [title*="Interrupt"]'
+        ).first.click()
 
     def finished(self):
         """Wait until the last cell has run, and check that no cell has complained."""
@@ -168,7 +193,10 @@ def changing(picture):
 def page(browser):
     """An empty page, on a projector; it may ask nobody but this computer for anything."""
     page, asked = browser.new_page(viewport={"width": 1920, "height": 1080}), set()
-    page.on("request", lambda request: asked.add(request.url.split("/")[2] if "://" in request.url else ""))
+    page.on(
+        "request",
+        lambda request: asked.add(request.url.split("/")[2] if "://" in request.url else ""),
+    )
     page.on("websocket", lambda socket: asked.add(socket.url.split("/")[2]))
     yield page
     page.close()
@@ -176,7 +204,8 @@ def page(browser):
 
 
 def inputs(path):
-    """The content of a notebook's file without outputs, and without the version of the Python that made them."""
+    """The content of a notebook's file without outputs, and without the version of the Python that
+    made them."""
     notebook = nbformat.read(path, 4)
     notebook.metadata.pop("language_info", None)
     for cell in notebook.cells:
@@ -187,7 +216,8 @@ def inputs(path):
 
 @contextmanager
 def opened(page, address, stored):
-    """A notebook in JupyterLab. Saving it, at once and in the end, changes nothing but its outputs."""
+    """A notebook in JupyterLab. Saving it, at once and in the end, changes nothing but its
+    outputs."""
     source = stored.with_suffix(".py")
     pair(source, stored)
     before, text = inputs(stored), source.read_bytes()
@@ -222,11 +252,16 @@ def test_classes_and_augmentations_are_browsed(lab, page, checkout, tmp_path):
 
 
 def test_predictions_are_browsed(lab, page, checkout, tmp_path):
-    with opened(page, lab("notebooks"), checkout / "notebooks" / "05_predictions_and_errors.ipynb") as notebook:
+    with opened(
+        page, lab("notebooks"), checkout / "notebooks" / "05_predictions_and_errors.ipynb"
+    ) as notebook:
         notebook.run_all()
         notebook.finished()
         page.screenshot(path=tmp_path / "page.png")
-        picture, caption = notebook.panel.locator(".widget-html img"), notebook.panel.locator(".widget-html").nth(-2)
+        picture, caption = (
+            notebook.panel.locator(".widget-html img"),
+            notebook.panel.locator(".widget-html").nth(-2),
+        )
         expect(caption).to_contain_text("80 images; page 1 of 7")
         with changing(picture):
             notebook.slide("page", "ArrowRight")
@@ -244,9 +279,13 @@ def test_predictions_are_browsed(lab, page, checkout, tmp_path):
         page.screenshot(path=tmp_path / "predictions.png")
 
 
-def test_training_is_seen_stopped_in_one_line_and_resumed_by_the_same_cell(lab, page, checkout, tmp_path):
+def test_training_is_seen_stopped_in_one_line_and_resumed_by_the_same_cell(
+    lab, page, checkout, tmp_path
+):
     address = lab(".", epochs=1000)  # nothing here trains to the end
-    with opened(page, address, checkout / "notebooks" / "03_without_augmentation.ipynb") as notebook:
+    with opened(
+        page, address, checkout / "notebooks" / "03_without_augmentation.ipynb"
+    ) as notebook:
         training = notebook.cells.filter(has_text="history = train(model")
         notebook.run_all()  # which jumps to the last cell
         figure = training.locator(".jp-RenderedImage img")
@@ -265,7 +304,10 @@ def test_training_is_seen_stopped_in_one_line_and_resumed_by_the_same_cell(lab, 
             ".map(cell => cell.querySelector('.jp-InputPrompt').textContent)"
         )
         assert later and {prompt.replace(" ", "") for prompt in later} == {"[]:"}
-        assert notebook.panel.locator(".progress-bar-danger:visible, .jp-mod-danger:visible").count() == 0
+        assert (
+            notebook.panel.locator(".progress-bar-danger:visible, .jp-mod-danger:visible").count()
+            == 0
+        )
         reached = re.search(r"in epoch \d+", error.inner_text())[0]
 
         training.locator(".cm-content").click()

@@ -1,4 +1,5 @@
-"""Training, evaluation and prediction: right for any number of images, quiet on the device, and without traces."""
+"""Training, evaluation and prediction: right for any number of images, quiet on the device, and
+without traces."""
 
 import csv
 import inspect
@@ -12,7 +13,16 @@ import torch
 import torch.nn.functional as F
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tiny import BATCH, EPOCHS, IMAGES, conv_model, elsewhere, linear_model, noise_images, same_weights
+from tiny import (
+    BATCH,
+    EPOCHS,
+    IMAGES,
+    conv_model,
+    elsewhere,
+    linear_model,
+    noise_images,
+    same_weights,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import course_lib
@@ -27,11 +37,15 @@ def directly(model, images):
     pixels = images.batch(torch.arange(len(images))).double() / 127.5 - 1
     logits = model.double()(pixels.permute(0, 3, 1, 2))
     model.float()
-    loss, right = F.cross_entropy(logits, images.labels).item(), (logits.argmax(1) == images.labels).double()
+    loss, right = (
+        F.cross_entropy(logits, images.labels).item(),
+        (logits.argmax(1) == images.labels).double(),
+    )
     return pytest.approx(loss, abs=1e-4), pytest.approx(right.mean().item(), abs=1e-9)
 
 
-# --- Every image counts once ----------------------------------------------------------------------------------------
+# --- Every image counts once
+# ----------------------------------------------------------------------------------------
 
 
 @given(count=st.integers(1, 600))
@@ -39,7 +53,8 @@ def directly(model, images):
 @example(count=256)
 @example(count=257)
 def test_an_evaluation_counts_every_image_once(course, count):
-    """The report counts range(32) and divides by 40,000; a last batch of any size must be right here."""
+    """The report counts range(32) and divides by 40,000; a last batch of any size must be right
+    here."""
     model, images = linear_model(count), noise_images(count, seed=count)
     found = evaluate(model, images, course)
     assert (found.loss, found.accuracy) == directly(model, images) and found.images == count
@@ -49,14 +64,24 @@ def test_an_evaluation_counts_every_image_once(course, count):
 @example(count=33, batch=32)
 @example(count=34, batch=32)
 def test_training_counts_every_image_once(course, count, batch):
-    """With a learning rate of 0 the running figures of an epoch are those of a model that stands still."""
+    """With a learning rate of 0 the running figures of an epoch are those of a model that stands
+    still."""
     images = noise_images(count, seed=count)
-    images.labels[::3] = predict(linear_model(), images, course).argmax(1)[::3]  # some are right from the beginning
+    images.labels[::3] = predict(linear_model(), images, course).argmax(1)[
+        ::3
+    ]  # some are right from the beginning
     still = elsewhere(course, lr=0.0, batch_size=batch)
     (entry,) = train(linear_model(), images, still.stage(2), augmented=False)
     assert (entry["loss"], entry["train_accuracy"]) == directly(linear_model(), images)
     assert entry["train_accuracy"] >= 1 / 3
-    assert list(entry) == ["epoch", "loss", "train_accuracy", "heldout_accuracy", "seconds", "images_per_second"]
+    assert list(entry) == [
+        "epoch",
+        "loss",
+        "train_accuracy",
+        "heldout_accuracy",
+        "seconds",
+        "images_per_second",
+    ]
     assert entry["epoch"] == 1 and entry["heldout_accuracy"] is None
     assert entry["seconds"] >= 0 and entry["images_per_second"] > 0
 
@@ -64,8 +89,13 @@ def test_training_counts_every_image_once(course, count, batch):
 @pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("count", [2, 33, 65])
 def test_a_model_with_batch_norm_trains_on_any_number_of_images(course, count, augmented):
-    """It can't normalise a last batch of one image of 1 × 1, as it is in the report's last layers at 32 pixels."""
-    pool, norm, classify = torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3), torch.nn.Linear(3, 80)
+    """It can't normalise a last batch of one image of 1 × 1, as it is in the report's last layers
+    at 32 pixels."""
+    pool, norm, classify = (
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.BatchNorm2d(3),
+        torch.nn.Linear(3, 80),
+    )
     model = torch.nn.Sequential(pool, norm, torch.nn.Flatten(), classify)
     history = train(model, noise_images(count), elsewhere(course).stage(2), augmented=augmented)
     assert len(history) == 1 and np.isfinite(history[0]["loss"])
@@ -111,7 +141,9 @@ def test_a_recipe_is_pytorchs_weight_decay_label_smoothing_and_schedule(short):
     optimizer, seen = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.01), 0
     for epoch in range(1, EPOCHS + 1):
         for batch, labels in training_batches(images, stage, epoch, False):
-            optimizer.param_groups[0]["lr"] = learning_rate(stage.course.settings, seen / (EPOCHS * IMAGES))
+            optimizer.param_groups[0]["lr"] = learning_rate(
+                stage.course.settings, seen / (EPOCHS * IMAGES)
+            )
             loss = torch.nn.CrossEntropyLoss(label_smoothing=0.2)(model(batch), labels)
             optimizer.zero_grad()
             loss.backward()
@@ -128,10 +160,14 @@ def test_an_unknown_schedule_is_refused_before_anything_is_trained(short):
 
 
 @given(progress=st.floats(0, 1))
-def test_one_cycle_rises_to_the_rate_and_falls_to_nothing_and_the_reports_rate_is_constant(course, progress):
+def test_one_cycle_rises_to_the_rate_and_falls_to_nothing_and_the_reports_rate_is_constant(
+    course, progress
+):
     settings = replace(course.settings, lr=0.4, schedule="one-cycle")
     rate, later = (learning_rate(settings, min(1, progress + step)) for step in (0, 0.001))
-    assert 0 <= rate <= 0.4 == learning_rate(settings, 0.25) and learning_rate(settings, 1) == pytest.approx(0)
+    assert 0 <= rate <= 0.4 == learning_rate(settings, 0.25) and learning_rate(
+        settings, 1
+    ) == pytest.approx(0)
     assert rate <= later if progress < 0.249 else rate >= later if progress > 0.25 else True
     assert abs(rate - later) < 0.003  # no jumps
     assert learning_rate(course.settings, progress) == 0.01
@@ -150,12 +186,16 @@ def test_heldout_accuracy_is_measured_after_each_epoch_and_changes_nothing(short
     train(without, images, elsewhere(short).stage(2), augmented=True)
     assert same_weights(with_it, without)
     shares = [entry["heldout_accuracy"] for entry in history]
-    assert shares[-1] == evaluate(with_it, heldout, short).accuracy and all(0 <= found <= 1 for found in shares)
+    assert shares[-1] == evaluate(with_it, heldout, short).accuracy and all(
+        0 <= found <= 1 for found in shares
+    )
 
 
 def test_few_heldout_images_are_equally_many_of_each_class_and_always_the_same(course):
     data = course.data
-    many = replace(course, data=replace(data, heldout=data.train.subset(list(range(160)) * 5)))  # 10 of each class
+    many = replace(
+        course, data=replace(data, heldout=data.train.subset(list(range(160)) * 5))
+    )  # 10 of each class
     few = few_heldout(many)
     assert set(few.labels.bincount().tolist()) == {4} and few.names == few_heldout(many).names
     assert sorted(few_heldout(course).names) == sorted(data.heldout.names)  # no more are held out
@@ -166,11 +206,13 @@ def test_the_loop_can_be_read_aloud():
     assert len(inspect.getsource(train).split('"""')[2].splitlines()) <= 30
 
 
-# --- No waiting for the device, no traces ---------------------------------------------------------------------------
+# --- No waiting for the device, no traces
+# ---------------------------------------------------------------------------
 
 
 class Waits(TorchDispatchMode):
-    """Counts how often a number is read off a tensor: on a GPU the host waits each time until all is computed."""
+    """Counts how often a number is read off a tensor: on a GPU the host waits each time until all
+    is computed."""
 
     count = 0
 
@@ -240,12 +282,16 @@ def test_an_evaluation_changes_neither_the_model_nor_its_modes(course, measure):
         measure(model, noise_images(10), course)
         assert same_weights(model, before)
         assert [layer.training for layer in model] == [training, False] + [training] * 4
-        assert model.training == training and all(weight.grad is None for weight in model.parameters())
+        assert model.training == training and all(
+            weight.grad is None for weight in model.parameters()
+        )
 
 
 def test_training_is_in_train_mode_and_measuring_in_eval_mode_without_gradients(course):
     model, modes = conv_model().eval(), []
-    model.register_forward_pre_hook(lambda module, inputs: modes.append((module.training, torch.is_grad_enabled())))
+    model.register_forward_pre_hook(
+        lambda module, inputs: modes.append((module.training, torch.is_grad_enabled()))
+    )
     train(model, noise_images(5), course.stage(2), augmented=False, heldout=noise_images(5))
     predict(model, noise_images(5), course)
     assert modes == [(True, True), (False, False), (False, False)]
@@ -260,7 +306,8 @@ def test_an_evaluation_that_fails_leaves_the_mode_as_it_was(course):
     assert model.training
 
 
-# --- Predictions ----------------------------------------------------------------------------------------------------
+# --- Predictions
+# ----------------------------------------------------------------------------------------------------
 
 
 @given(count=st.integers(1, 300))
@@ -279,16 +326,37 @@ def rows_of(path):
 
 
 def test_result_csv_is_the_reports(course):
-    """Header `filename,class`; 2 before 10, names without a number too, and one row for each image (1.F)."""
-    names = ["10.jpg", "2.jpg", "cat 3, left.png", "1.jpg", "고양이.png", "cat 20.png", "b/1.png", "a/1.png"]
+    """Header `filename,class`; 2 before 10, names without a number too, and one row for each image
+    (1.F)."""
+    names = [
+        "10.jpg",
+        "2.jpg",
+        "cat 3, left.png",
+        "1.jpg",
+        "고양이.png",
+        "cat 20.png",
+        "b/1.png",
+        "a/1.png",
+    ]
     images, path = replace(noise_images(8), names=names), course.folder / "result.csv"
     probabilities = course_lib.test(linear_model(), images, course, path)
     header, *rows = rows_of(path)
     assert header == ["filename", "class"]
     assert [name for name, _ in rows] == [
-        *("1.jpg", "2.jpg", "10.jpg", "a/1.png", "b/1.png", "cat 3, left.png", "cat 20.png", "고양이.png")
+        *(
+            "1.jpg",
+            "2.jpg",
+            "10.jpg",
+            "a/1.png",
+            "b/1.png",
+            "cat 3, left.png",
+            "cat 20.png",
+            "고양이.png",
+        )
     ]
-    assert {name: int(label) for name, label in rows} == dict(zip(names, probabilities.argmax(1).tolist()))
+    assert {name: int(label) for name, label in rows} == dict(
+        zip(names, probabilities.argmax(1).tolist())
+    )
 
 
 def test_a_result_csv_that_cannot_be_written_is_a_disk_error(course, tmp_path):

@@ -13,7 +13,15 @@ from report_model import ReportBlock, ReportModel
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_lib import CheckpointError, ConstantWidth, MyModel, get_model, plain_block, res_block, two_conv_block
+from course_lib import (
+    CheckpointError,
+    ConstantWidth,
+    MyModel,
+    get_model,
+    plain_block,
+    res_block,
+    two_conv_block,
+)
 
 KEYS = json.loads(Path(__file__).with_name("model_keys.json").read_text(encoding="utf-8"))
 
@@ -25,7 +33,8 @@ def model():
 
 @pytest.fixture(scope="module")
 def report_model():
-    """A model of the report's own code after a step in train mode: its running statistics are not the initial ones."""
+    """A model of the report's own code after a step in train mode: its running statistics are not
+    the initial ones."""
     torch.manual_seed(3)
     model = ReportModel(ReportBlock)
     model(torch.randn(4, 3, 64, 64))
@@ -44,7 +53,9 @@ def saved(tmp_path, content):
 
 
 def test_names_order_and_shapes_are_the_reports(model):
-    assert [(name, list(value.shape)) for name, value in model.state_dict().items()] == list(KEYS.items())
+    assert [(name, list(value.shape)) for name, value in model.state_dict().items()] == list(
+        KEYS.items()
+    )
 
 
 def test_it_has_the_measured_size(model):
@@ -58,7 +69,9 @@ def test_any_picture_gives_80_logits(model, side):
     assert model(torch.zeros(2, 3, side, side)).shape == (2, 80)
 
 
-@pytest.mark.parametrize("in_, out_, stride, shortway", [(64, 64, 1, 2), (128, 64, 1, 0), (128, 64, 2, 2)])
+@pytest.mark.parametrize(
+    "in_, out_, stride, shortway", [(64, 64, 1, 2), (128, 64, 1, 0), (128, 64, 2, 2)]
+)
 def test_a_block_doubles_its_width_and_shortens_the_way_where_it_can(in_, out_, stride, shortway):
     block = res_block(in_, out_, stride)
     assert block(torch.zeros(2, in_, 8, 8)).shape == (2, 2 * out_, 8 // stride, 8 // stride)
@@ -98,7 +111,9 @@ def test_the_variants_cost_what_the_claims_compare(model, weights, multiplicatio
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_a_model_saved_by_the_reports_code_gives_the_same_logits(tmp_path, report_model, weights, prefix):
+def test_a_model_saved_by_the_reports_code_gives_the_same_logits(
+    tmp_path, report_model, weights, prefix
+):
     path = saved(tmp_path, OrderedDict((prefix + name, value) for name, value in weights.items()))
     images = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
@@ -120,7 +135,10 @@ def without(weights, name):
     [
         (lambda weights: without(weights, "fc.bias"), "fc.bias"),
         (lambda weights: weights | {"conv6.weight": torch.zeros(1)}, "conv6.weight"),
-        (lambda weights: weights | {"fc.weight": torch.zeros(10, 1024)}, r"fc.weight.*\[10, 1024\].*\[80, 1024\]"),
+        (
+            lambda weights: weights | {"fc.weight": torch.zeros(10, 1024)},
+            r"fc.weight.*\[10, 1024\].*\[80, 1024\]",
+        ),
         (lambda weights: {}, "conv1.0.weight"),
         (lambda weights: list(weights.values()), "state_dict"),
         (lambda weights: torch.zeros(3), "state_dict"),
@@ -172,7 +190,9 @@ def test_a_new_model_depends_on_the_seed_alone(tmp_path):
     first = get_model(MyModel, tmp_path / "not there.pth", seed=5)
     torch.manual_seed(2)
     again, other = get_model(MyModel, seed=5), get_model(MyModel, seed=6)
-    assert torch.equal(first.fc.weight, again.fc.weight) and torch.equal(first.conv1[0].weight, again.conv1[0].weight)
+    assert torch.equal(first.fc.weight, again.fc.weight) and torch.equal(
+        first.conv1[0].weight, again.conv1[0].weight
+    )
     assert not torch.equal(first.fc.weight, other.fc.weight)
     assert first.training and first.fc.weight.device.type == "cpu"
 

@@ -1,4 +1,5 @@
-"""The notebooks: pairs that agree, exercises that can be solved, and runs as scripts and by `tools.reproduce`."""
+"""The notebooks: pairs that agree, exercises that can be solved, and runs as scripts and by
+`tools.reproduce`."""
 
 import json
 import os
@@ -31,15 +32,23 @@ EXERCISES = [
 
 def run(*command, home, **variables):
     """Run Python in the checkout as a user does, with the smallest preset and a home of its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COURSE_")}
-    environment |= {"COURSE_HOME": str(home), "COURSE_PRESET": "smoke", "MPLBACKEND": "Agg", **variables}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("COURSE_")
+    }
+    environment |= {
+        "COURSE_HOME": str(home),
+        "COURSE_PRESET": "smoke",
+        "MPLBACKEND": "Agg",
+        **variables,
+    }
     command = [sys.executable, *map(str, command)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=600)
 
 
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory):
-    """The home of a finished `make reproduce`, what it printed, and the code page of the console it printed to."""
+    """The home of a finished `make reproduce`, what it printed, and the code page of the console it
+    printed to."""
     home, console = tmp_path_factory.mktemp("home"), "cp949"
     done = run("-m", "tools.reproduce", home=home, PYTHONIOENCODING=console)
     assert done.returncode == 0, done.stderr.decode(console)
@@ -58,7 +67,9 @@ def test_a_stored_notebook_is_a_clean_run_of_the_lecture(source):
     text = source.with_suffix(".ipynb").read_text(encoding="utf-8")
     notebook = nbformat.reads(text, 4)
     nbformat.validate(notebook)
-    assert as_notebook(notebook) == text, f"{source.stem} holds leftovers of a session. Run `make pair`."
+    assert as_notebook(notebook) == text, (
+        f"{source.stem} holds leftovers of a session. Run `make pair`."
+    )
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert outputs and not [output for output in outputs if output.output_type == "error"]
     printed = "".join(output.get("text", "") for output in outputs)
@@ -68,7 +79,8 @@ def test_a_stored_notebook_is_a_clean_run_of_the_lecture(source):
 def test_there_are_ten_and_each_has_the_same_setup():
     assert [source.name[:2] for source in sources()] == [f"{number:02}" for number in range(10)]
     setups = {
-        tuple(cell.source for cell in from_source(source).cells if cell.cell_type == "code")[:2] for source in sources()
+        tuple(cell.source for cell in from_source(source).cells if cell.cell_type == "code")[:2]
+        for source in sources()
     }
     assert len(setups) == 1 and all("# @title" in cell for cell in setups.pop())
 
@@ -86,7 +98,9 @@ def test_publish_finds_its_places(source):
 
 
 @pytest.mark.parametrize("cells, number", EXERCISES)
-def test_a_stub_is_not_done_yet_and_its_solution_is_right(cells, number, course, monkeypatch, capsys):
+def test_a_stub_is_not_done_yet_and_its_solution_is_right(
+    cells, number, course, monkeypatch, capsys
+):
     monkeypatch.setattr(checks, "PASSES", 1)  # of no_shortcut, which trains
     check = next(cell.source for cell in cells[number:] if tagged(cell, "check"))
     for answer, verdict in ((cells[number].source, "…"), (solution_of(cells, number), "✓")):
@@ -100,7 +114,9 @@ def test_a_stub_is_not_done_yet_and_its_solution_is_right(cells, number, course,
 @pytest.mark.parametrize("source", sources("00,01,02,03,04,05,06"), ids=lambda source: source.stem)
 def test_reproduce_leaves_an_executed_notebook(source, reproduced):
     home, printed = reproduced
-    text = (home / "shapes-smoke" / "notebooks" / f"{source.stem}.ipynb").read_text(encoding="utf-8")
+    text = (home / "shapes-smoke" / "notebooks" / f"{source.stem}.ipynb").read_text(
+        encoding="utf-8"
+    )
     notebook = nbformat.reads(text, 4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
@@ -110,29 +126,41 @@ def test_reproduce_leaves_an_executed_notebook(source, reproduced):
 
 
 def test_the_notebooks_run_as_scripts(reproduced):
-    """In one process, which imports torch once; an error's traceback names the file. What was trained before isn't
-    trained again.
+    """In one process, which imports torch once; an error's traceback names the file. What was
+    trained before isn't trained again.
 
-    In an empty home, the tests in JupyterLab and in Colab run some of them. 09 trains with two processes.
+    In an empty home, the tests in JupyterLab and in Colab run some of them. 09 trains with two
+    processes.
     """
     folder = reproduced[0] / "shapes-smoke"
-    figures, trained = ({path: path.stat().st_mtime_ns for path in folder.glob(p)} for p in ("*.png", "stage-*/*.pt"))
+    figures, trained = (
+        {path: path.stat().st_mtime_ns for path in folder.glob(p)}
+        for p in ("*.png", "stage-*/*.pt")
+    )
     each = "import runpy, sys\nfor path in sys.argv[1:]:\n    runpy.run_path(path)"
     done = run("-c", each, *sources(), home=folder.parent, PYTHONIOENCODING="cp1252")
     assert done.returncode == 0, done.stderr.decode("cp1252")
     assert figures and all(path.stat().st_mtime_ns > then for path, then in figures.items())
     assert trained and all(path.stat().st_mtime_ns == then for path, then in trained.items())
     printed = done.stdout.decode("cp1252")
-    assert "2 processes: mean loss" in printed and printed.count("stage 2, epoch  1/4") == 1  # only rank 0 tells
+    assert (
+        "2 processes: mean loss" in printed and printed.count("stage 2, epoch  1/4") == 1
+    )  # only rank 0 tells
 
 
-def test_each_picture_of_a_data_set_with_few_classes_has_its_own_caption(environment, tmp_path, monkeypatch, capsys):
+def test_each_picture_of_a_data_set_with_few_classes_has_its_own_caption(
+    environment, tmp_path, monkeypatch, capsys
+):
     """Without class 23, the first picture of class 46 was captioned "class 23"."""
     rows = [(f"{i}.png", (0, 5, 46, 69, 70)[i % 5]) for i in range(100)]
-    contents = {"answer.json": answers(rows)} | {f"train_data/{name}": png(i) for i, (name, _) in enumerate(rows)}
+    contents = {"answer.json": answers(rows)} | {
+        f"train_data/{name}": png(i) for i, (name, _) in enumerate(rows)
+    }
     environment(DATA=write_zip(tmp_path / "mine.zip", contents), PRESET="smoke")
     plotted, plot = [], course_lib.plot_images
-    monkeypatch.setattr(course_lib, "plot_images", lambda *args, **kw: plotted.append(args) or plot(*args, **kw))
+    monkeypatch.setattr(
+        course_lib, "plot_images", lambda *args, **kw: plotted.append(args) or plot(*args, **kw)
+    )
     train = runpy.run_path(ROOT / "notebooks" / "00_data.py")["images"]
     pictures, captions = plotted[0]
     assert len(pictures) == len(captions) == 32

@@ -1,4 +1,5 @@
-"""tools.publish: the repository's address in setup cells and badges, on small notebooks of its own."""
+"""tools.publish: the repository's address in setup cells and badges, on small notebooks of its
+own."""
 
 import nbformat
 import pytest
@@ -13,20 +14,25 @@ LINK = "(https://colab.research.google.com/github/{}/blob/main/notebooks/{}.ipyn
 
 @pytest.fixture
 def course(tmp_path, monkeypatch):
-    """A course's folder: two paired notebooks with outputs, one without a place for the badge, and a README."""
+    """A course's folder: two paired notebooks with outputs, one without a place for the badge, and
+    a README."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
     monkeypatch.setattr(notebooks, "FOLDER", folder)
     for number, place in ((0, COMMENTED), (1, "")):
         source = folder / f"0{number}_name.py"
-        source.write_text(f"{TITLE.format(number, place)}\n{SETUP}\n# %%\n6 * 7\n", encoding="utf-8")
+        source.write_text(
+            f"{TITLE.format(number, place)}\n{SETUP}\n# %%\n6 * 7\n", encoding="utf-8"
+        )
         pair.main([])
         stored = nbformat.read(source.with_suffix(".ipynb"), 4)
         stored.cells[1].execution_count = 1
         stored.cells[2].outputs = [nbformat.v4.new_output("stream", text="42")]
         nbformat.write(stored, source.with_suffix(".ipynb"))
     pair.main([])
-    readme = f"# Course\n\n{publish.MARKER}\nNot yet: `make publish`,\nsays CONTRIBUTING.\n\nText.\n"
+    readme = (
+        f"# Course\n\n{publish.MARKER}\nNot yet: `make publish`,\nsays CONTRIBUTING.\n\nText.\n"
+    )
     (tmp_path / "README.md").write_text(readme, encoding="utf-8")
     return tmp_path
 
@@ -41,15 +47,24 @@ def test_the_address_replaces_what_stood_there_and_outputs_stay(course):
         publish.main([repository])
         for name in ("00_name", "01_name"):
             source = course / "notebooks" / f"{name}.py"
-            text, stored = source.read_text(encoding="utf-8"), nbformat.read(source.with_suffix(".ipynb"), 4)
+            text, stored = (
+                source.read_text(encoding="utf-8"),
+                nbformat.read(source.with_suffix(".ipynb"), 4),
+            )
             assert f'\nrepository = "{repository}"  # `make' in text
             assert f"# {publish.MARKER}\n# {publish.BADGE}{LINK.format(repository, name)}\n" in text
-            assert "After the badge" in text and "MyDrive" not in text and text.count(publish.MARKER) == 1
+            assert (
+                "After the badge" in text
+                and "MyDrive" not in text
+                and text.count(publish.MARKER) == 1
+            )
             assert publish.as_source(stored) == text
             assert stored.cells[1].execution_count == 1 and stored.cells[2].outputs[0].text == "42"
         readme = (course / "README.md").read_text(encoding="utf-8")
         badge = f"{publish.MARKER}\n{publish.BADGE}{LINK.format(repository, '00_name')}\n"
-        assert readme == before.replace(f"{publish.MARKER}\nNot yet: `make publish`,\nsays CONTRIBUTING.\n", badge)
+        assert readme == before.replace(
+            f"{publish.MARKER}\nNot yet: `make publish`,\nsays CONTRIBUTING.\n", badge
+        )
     assert not any(b"first/one" in data for data, _ in contents(course).values())
 
 
@@ -63,8 +78,31 @@ def test_publishing_twice_or_pairing_afterwards_touches_no_file(course):
 
 @pytest.mark.parametrize(
     "address",
-    ["", "owner", "owner/", "/name", "a/b/", "https://github.com/a/b", "a b/c", "-a/b", "a-/b", "a--b/c", "a_b/c"]
-    + [f"{'a' * 40}/b", "a/..", "a/.", "a/b.git", f"a/{'b' * 101}", "a/b\n", 'a/"', "é/b", "a/é", "a/b;c"],
+    [
+        "",
+        "owner",
+        "owner/",
+        "/name",
+        "a/b/",
+        "https://github.com/a/b",
+        "a b/c",
+        "-a/b",
+        "a-/b",
+        "a--b/c",
+        "a_b/c",
+    ]
+    + [
+        f"{'a' * 40}/b",
+        "a/..",
+        "a/.",
+        "a/b.git",
+        f"a/{'b' * 101}",
+        "a/b\n",
+        'a/"',
+        "é/b",
+        "a/é",
+        "a/b;c",
+    ],
 )
 def test_what_github_would_refuse_is_refused(address, course):
     before = contents(course)

@@ -11,7 +11,16 @@ import pytest
 import torch
 import torchvision
 from faults import Death, Died, watched
-from tiny import at_step, conv_model, crash, elsewhere, linear_model, noise_images, press_stop, same_weights
+from tiny import (
+    at_step,
+    conv_model,
+    crash,
+    elsewhere,
+    linear_model,
+    noise_images,
+    press_stop,
+    same_weights,
+)
 
 from course_lib import (
     CheckpointError,
@@ -48,9 +57,16 @@ def train_and_record(course, number):
     """As in the notebooks: train or load the stage, measure its model, record that."""
     start = [linear_model, conv_model, lambda: trained_model(course, 2)][number - 1]()
     few = loops.few_heldout(course) if number > 1 else None
-    history = train(start, course.data.train, course.stage(number), augmented=number == 3, heldout=few)
+    history = train(
+        start, course.data.train, course.stage(number), augmented=number == 3, heldout=few
+    )
     final = measure(start, course)
-    return record(course.stage(number), start, history, final if number > 1 else {"train_plain": final["train_plain"]})
+    return record(
+        course.stage(number),
+        start,
+        history,
+        final if number > 1 else {"train_plain": final["train_plain"]},
+    )
 
 
 @pytest.fixture
@@ -60,30 +76,50 @@ def recorded(course):
 
 def test_it_has_what_it_should(course, recorded):
     results = json.loads((course.folder / "results.json").read_text(encoding="utf-8"))
-    assert results == json.loads(json.dumps(recorded)) == json.loads(json.dumps(read_results(course)))
+    assert (
+        results == json.loads(json.dumps(recorded)) == json.loads(json.dumps(read_results(course)))
+    )
     assert results["data"] == {"name": "shapes", "train": 40, "heldout": 12, "split": "12 of noise"}
     assert (results["preset"], results["seed"], results["precision"]) == ("smoke", 0, "fp32")
     assert results["settings"] == json.loads(json.dumps(asdict(course.settings)))
     assert results["versions"]["torch"] == torch.__version__
-    assert results["versions"]["torchvision"] == torchvision.__version__ and results["versions"]["python"]
+    assert (
+        results["versions"]["torchvision"] == torchvision.__version__
+        and results["versions"]["python"]
+    )
     assert results["device"].startswith("cpu")
     assert results["commit"] is None or re.fullmatch("[0-9a-f]{40}", results["commit"])
     assert list(results["stages"]) == ["1", "2", "3"]
     for number, stage in results["stages"].items():
         assert [entry["epoch"] for entry in stage["epochs"]] == [1, 2][: 2 if number == "1" else 1]
         for entry in stage["epochs"]:
-            assert {"epoch", "loss", "train_accuracy", "heldout_accuracy", "seconds", "images_per_second"} == set(entry)
+            assert {
+                "epoch",
+                "loss",
+                "train_accuracy",
+                "heldout_accuracy",
+                "seconds",
+                "images_per_second",
+            } == set(entry)
             assert (entry["heldout_accuracy"] is None) == (number == "1")
-        assert list(stage["final"]) == list(stage["measured_on"]) == (FINAL[:1] if number == "1" else FINAL)
+        assert (
+            list(stage["final"])
+            == list(stage["measured_on"])
+            == (FINAL[:1] if number == "1" else FINAL)
+        )
         assert all(0 <= accuracy <= 1 for accuracy in stage["final"].values())
     assert results["stages"]["3"]["starts_from"] == results["stages"]["2"]["model"]
 
 
 def test_the_final_figures_are_measured_in_eval_mode_on_what_they_say(course):
     model, data = linear_model(), course.data
-    data.train.labels[:] = predict(model, data.train, course).argmax(1)  # right where nothing is changed
+    data.train.labels[:] = predict(model, data.train, course).argmax(
+        1
+    )  # right where nothing is changed
     frozen = replace(course, epochs={2: 0}).stage(2)
-    stage = record(frozen, model, train(model, data.train, frozen, augmented=False), measure(model, course))
+    stage = record(
+        frozen, model, train(model, data.train, frozen, augmented=False), measure(model, course)
+    )
     stage = stage["stages"]["2"]
     for name, images, augmented, words in [
         ("train_plain", data.train, False, ["40", "training", "plain", "eval"]),
@@ -115,13 +151,19 @@ def test_a_stage_recorded_again_replaces_only_itself(course, recorded):
 def test_a_stage_3_that_started_from_an_earlier_stage_2_is_left_out(course, recorded, capsys):
     further = replace(course, epochs=course.epochs | {2: 3})
     capsys.readouterr()
-    assert list(train_and_record(further, 2)["stages"]) == list(read_results(further)["stages"]) == ["1", "2"]
+    assert (
+        list(train_and_record(further, 2)["stages"])
+        == list(read_results(further)["stages"])
+        == ["1", "2"]
+    )
     assert "course.stage(3).start_over()" in capsys.readouterr().out
     further.stage(3).start_over()
     assert list(train_and_record(further, 3)["stages"]) == ["1", "2", "3"]
 
 
-def test_a_stage_2_trained_further_but_not_measured_is_left_out_and_a_new_stage_3_is_not(course, recorded):
+def test_a_stage_2_trained_further_but_not_measured_is_left_out_and_a_new_stage_3_is_not(
+    course, recorded
+):
     further = replace(course, epochs=course.epochs | {2: 3})
     further.stage(3).start_over()  # and stage 2 is trained further as stage 3 is begun anew
     assert list(train_and_record(further, 3)["stages"]) == ["1", "3"]
@@ -135,7 +177,10 @@ def test_only_a_stages_finished_model_is_recorded(course, recorded):
 
     refused(course.stage(2), linear_model())
     refused(course.stage(2), trained_model(course, 3))
-    further, model = replace(course, epochs=course.epochs | {2: 2}).stage(2), at_step(conv_model(), 1, press_stop)
+    further, model = (
+        replace(course, epochs=course.epochs | {2: 2}).stage(2),
+        at_step(conv_model(), 1, press_stop),
+    )
     with pytest.raises(Stopped):
         train(model, course.data.train, further, augmented=False)
     refused(further, model)
@@ -145,7 +190,9 @@ def test_only_a_stages_finished_model_is_recorded(course, recorded):
 def test_a_stage_3_recorded_again_still_started_from_the_stage_2_it_came_from(course, recorded):
     model, further = trained_model(course, 3), replace(course, epochs=course.epochs | {2: 2})
     train_and_record(further, 2)
-    assert list(record(further.stage(3), model, recorded["stages"]["3"]["epochs"], {})["stages"]) == ["1", "2"]
+    assert list(
+        record(further.stage(3), model, recorded["stages"]["3"]["epochs"], {})["stages"]
+    ) == ["1", "2"]
 
 
 def test_a_stage_that_starts_over_is_no_longer_in_it(course, recorded):
@@ -157,7 +204,10 @@ def test_a_stage_that_starts_over_is_no_longer_in_it(course, recorded):
 
 def test_the_table_says_what_was_measured_on_what_beside_the_reports_numbers():
     def stage(epochs, **final):
-        on = {"train_plain": "training images, plain", "train_augmented": "training images, augmented"}
+        on = {
+            "train_plain": "training images, plain",
+            "train_augmented": "training images, augmented",
+        }
         measured_on = {name: f"1,280 {on.get(name, 'held-out images, plain')}" for name in final}
         return {"epochs": [{}] * epochs, "final": final, "measured_on": measured_on}
 
@@ -166,7 +216,10 @@ def test_the_table_says_what_was_measured_on_what_beside_the_reports_numbers():
         "1": stage(20, train_plain=1.0),
         "2": stage(30, train_plain=0.9981, train_augmented=0.5, heldout_plain=0.4),
     }
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table({"stages": stages}).splitlines()]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in table({"stages": stages}).splitlines()
+    ]
     assert len(rows[0]) == 4 and set("".join(rows[1])) == {"-"}
     plain, augmented = "1,280 training images, plain", "1,280 training images, augmented"
     heldout = "1,280 held-out images, plain"
@@ -179,11 +232,14 @@ def test_the_table_says_what_was_measured_on_what_beside_the_reports_numbers():
         ["3, 12 epochs", "85%", "85.0%", augmented],
         ["3, 12 epochs", "–", "60.0%", heldout],
     ]
-    assert len({len(line) for line in table({"stages": stages}).splitlines()}) == 1  # aligned as plain text
+    assert (
+        len({len(line) for line in table({"stages": stages}).splitlines()}) == 1
+    )  # aligned as plain text
     assert table({"stages": {}}).count("\n") == 1
 
 
-# --- Trials ---------------------------------------------------------------------------------------------------------
+# --- Trials
+# ---------------------------------------------------------------------------------------------------------
 
 
 def trials_in(course):
@@ -242,7 +298,9 @@ def test_a_trial_on_other_pixels_under_the_same_names_is_measured_anew(course):
 
 
 def test_a_stopped_trial_is_not_stored_and_the_same_call_continues_it(course, capsys):
-    whole = trial(course, noise_images(), epochs=3, model=conv_model(), heldout=noise_images(8, seed=1))
+    whole = trial(
+        course, noise_images(), epochs=3, model=conv_model(), heldout=noise_images(8, seed=1)
+    )
     shutil.rmtree(course.folder / "trials")
     model, started = conv_model(), []
     at_step(model, 2, press_stop)
@@ -257,7 +315,9 @@ def test_a_stopped_trial_is_not_stored_and_the_same_call_continues_it(course, ca
 
 def test_without_a_model_it_is_the_reports_with_the_runs_seed(course, monkeypatch):
     seeds = []
-    monkeypatch.setattr("course_lib.results.get_model", lambda model, seed: seeds.append(seed) or linear_model(seed))
+    monkeypatch.setattr(
+        "course_lib.results.get_model", lambda model, seed: seeds.append(seed) or linear_model(seed)
+    )
     trial(replace(course, settings=replace(course.settings, seed=5)), noise_images(), epochs=1)
     assert seeds == [5]
     trial(course, noise_images(), epochs=1, seed=6)
@@ -283,9 +343,14 @@ def test_a_trial_of_other_code_is_measured_anew(course, monkeypatch):
         return torch.nn.Sequential.forward(self, x) * 0.1
 
     attempt(course)
-    measured = [attempt(course, model=with_forward(forward))[1] for forward in (half, half_with_a_docstring, a_tenth)]
+    measured = [
+        attempt(course, model=with_forward(forward))[1]
+        for forward in (half, half_with_a_docstring, a_tenth)
+    ]
     assert measured == [True, False, True]
-    monkeypatch.setattr("course_lib.results.train", lambda *arguments, **options: train(*arguments, **options))
+    monkeypatch.setattr(
+        "course_lib.results.train", lambda *arguments, **options: train(*arguments, **options)
+    )
     assert attempt(course)[1] and not attempt(course)[1]
 
 
@@ -306,7 +371,16 @@ def test_a_model_from_elsewhere_is_adopted_as_the_finished_stage_2(course, tmp_p
     assert measured["epochs"] == history
     course.stage(2).start_over()
     adopt_model(course, path)  # without a history, there's nothing to draw
-    assert train(trained_model(course, 2), course.data.train, course.stage(2), augmented=False, live=crash) == []
+    assert (
+        train(
+            trained_model(course, 2),
+            course.data.train,
+            course.stage(2),
+            augmented=False,
+            live=crash,
+        )
+        == []
+    )
     with pytest.raises(CheckpointError, match="start_over"):
         adopt_model(course, path)
 
@@ -315,14 +389,23 @@ def test_a_stage_3_from_elsewhere_belongs_to_the_stage_2_it_started_from(course,
     """Both stages of a finished experiment can be taken in, and evaluated here."""
     torch.save(conv_model(seed=7).state_dict(), tmp_path / "two.pth")
     torch.save(conv_model(seed=8).state_dict(), tmp_path / "three.pth")
-    with pytest.raises(CheckpointError, match="stage 2"):  # rather than train one that it never started from
+    with pytest.raises(
+        CheckpointError, match="stage 2"
+    ):  # rather than train one that it never started from
         adopt_model(course, tmp_path / "three.pth", stage_number=3)
     adopt_model(course, tmp_path / "two.pth")
     adopt_model(course, tmp_path / "three.pth", stage_number=3)
     record(course.stage(2), trained_model(course, 2), [], {})
-    stages = record(course.stage(3), model := trained_model(course, 3), [], {})["stages"]  # nothing is trained
-    assert all(torch.equal(value, conv_model(seed=8).state_dict()[name]) for name, value in model.state_dict().items())
-    assert stages["3"]["starts_from"] == stages["2"]["model"] and "three.pth" in stages["3"]["origin"]
+    stages = record(course.stage(3), model := trained_model(course, 3), [], {})[
+        "stages"
+    ]  # nothing is trained
+    assert all(
+        torch.equal(value, conv_model(seed=8).state_dict()[name])
+        for name, value in model.state_dict().items()
+    )
+    assert (
+        stages["3"]["starts_from"] == stages["2"]["model"] and "three.pth" in stages["3"]["origin"]
+    )
     course.stage(2).start_over()
     adopt_model(course, tmp_path / "three.pth")  # as another stage 2
     assert "3" not in record(course.stage(2), trained_model(course, 2), [], {})["stages"]
@@ -337,8 +420,11 @@ def test_a_model_from_elsewhere_is_adopted_into_a_run_with_a_schedule(course, tm
 
 
 @pytest.mark.parametrize("operation", range(1, 17))
-def test_an_adoption_that_is_cut_short_leaves_a_stage_that_has_not_begun(course, tmp_path, operation):
-    """It can be trained, or another model can be adopted: the first one's weights don't survive under its name."""
+def test_an_adoption_that_is_cut_short_leaves_a_stage_that_has_not_begun(
+    course, tmp_path, operation
+):
+    """It can be trained, or another model can be adopted: the first one's weights don't survive
+    under its name."""
     for seed in (7, 8):
         torch.save(conv_model(seed).state_dict(), tmp_path / f"{seed}.pth")
     with watched(course.folder, Death(operation)), suppress(Died):

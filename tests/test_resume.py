@@ -41,18 +41,20 @@ from course_lib import (
     loops,
     open_course,
     predict,
+    run,
     train,
     trained_model,
 )
 from course_lib.augment import training_batches
 from course_lib.device import Precision
-from course_lib.storage import checkpoints, run
+from course_lib.storage import checkpoints
 
 HERE = Path(__file__).parent
 
 
 def fit(stage, model=None, augmented=True, heldout=9):
-    """Train a tiny model for a stage; returns it and its history without what depends on the machine's speed."""
+    """Train a tiny model for a stage; returns it and its history without what depends on the
+    machine's speed."""
     model = model or conv_model()
     heldout = noise_images(heldout) if heldout else None
     history = train(model, noise_images(), stage, augmented=augmented, heldout=heldout)
@@ -89,24 +91,36 @@ def no_training():
         yield
 
 
-# --- ■ --------------------------------------------------------------------------------------------------------------
+# --- ■
+# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number, augmented", [(1, False), (2, False), (2, True)])
 def test_stop_at_any_step_saves_everything_and_the_same_call_resumes(short, number, augmented):
-    expected, handler = fit(elsewhere(short).stage(number), augmented=augmented), signal.getsignal(signal.SIGINT)
+    expected, handler = (
+        fit(elsewhere(short).stage(number), augmented=augmented),
+        signal.getsignal(signal.SIGINT),
+    )
     for step in range(1, STEPS + 1):
         stage = elsewhere(short).stage(number)
         stopped(stage, step, augmented)
         assert signal.getsignal(signal.SIGINT) is handler and stage.state != "finished"
         assert not stage.model_path.exists()
-        rest = at_step(conv_model(seed=99), STEPS - step + 1, crash)  # the weights come from the checkpoint
+        rest = at_step(
+            conv_model(seed=99), STEPS - step + 1, crash
+        )  # the weights come from the checkpoint
         assert_same(fit(stage, rest, augmented), expected, step)
         assert stage.state == "finished" and same_weights(weights_in(stage.model_path), expected[0])
 
 
 def test_a_recipe_with_a_schedule_resumes_bit_for_bit_but_not_with_other_epochs(short):
-    recipe = {"lr": 0.1, "schedule": "one-cycle", "weight_decay": 0.01, "label_smoothing": 0.1, "plain": 0.5}
+    recipe = {
+        "lr": 0.1,
+        "schedule": "one-cycle",
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "plain": 0.5,
+    }
     expected = fit(elsewhere(short, **recipe).stage(2))
     for step in range(1, STEPS + 1):
         stage = elsewhere(short, **recipe).stage(2)
@@ -173,18 +187,22 @@ def test_three_resumes_within_one_epoch_with_other_cells_in_between(short, numbe
     assert_same(fit(stage), expected)
 
 
-# --- Crashes, kills, lost files -------------------------------------------------------------------------------------
+# --- Crashes, kills, lost files
+# -------------------------------------------------------------------------------------
 
 
 def test_a_crash_in_any_step_costs_nothing_but_that_step(short, saving_often):
-    """Among them the first step of an epoch, when the newest checkpoint is that of the last step before it."""
+    """Among them the first step of an epoch, when the newest checkpoint is that of the last step
+    before it."""
     expected, handler = fit(elsewhere(short).stage(2)), signal.getsignal(signal.SIGINT)
     for step in range(1, STEPS + 1):
         stage = elsewhere(short).stage(2)
         with pytest.raises(Crash):
             fit(stage, at_step(conv_model(), step, crash))
         assert signal.getsignal(signal.SIGINT) is handler and stage.state != "finished"
-        model = conv_model() if step == 1 else conv_model(seed=99)  # before the first step there is no checkpoint
+        model = (
+            conv_model() if step == 1 else conv_model(seed=99)
+        )  # before the first step there is no checkpoint
         assert_same(fit(stage, at_step(model, STEPS - step + 2, crash)), expected, step)
 
 
@@ -229,13 +247,17 @@ def test_a_finished_stage_is_loaded_at_once_and_nothing_is_written(short):
     files = {path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()}
     with no_training():
         assert_same(fit(stage, conv_model(seed=99)), expected)
-        assert files == {path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()}
+        assert files == {
+            path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()
+        }
         stage.model_path.unlink()
         fit(stage, conv_model(seed=99))
     assert files == {path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()}
 
 
-def test_a_finished_stage_whose_last_checkpoint_rots_resumes_from_the_previous_one(short, saving_often, capsys):
+def test_a_finished_stage_whose_last_checkpoint_rots_resumes_from_the_previous_one(
+    short, saving_often, capsys
+):
     stage = short.stage(2)
     expected = fit(stage)
     damaged = checkpoints.newest_first(stage.folder)[0]
@@ -261,7 +283,9 @@ def test_two_notebooks_that_train_the_same_stage_compute_the_same(short, saving_
     assert stage.state == "finished" and len(checkpoints.newest_first(stage.folder)) == 2
 
 
-def test_a_checkpoint_that_another_notebook_deletes_at_the_same_time_is_no_error(short, saving_often):
+def test_a_checkpoint_that_another_notebook_deletes_at_the_same_time_is_no_error(
+    short, saving_often
+):
     deleted = []
 
     def delete_first(kind, path):
@@ -273,11 +297,18 @@ def test_a_checkpoint_that_another_notebook_deletes_at_the_same_time_is_no_error
     assert len(deleted) > 5
 
 
-# --- More epochs, fewer epochs, another clock -----------------------------------------------------------------------
+# --- More epochs, fewer epochs, another clock
+# -----------------------------------------------------------------------
 
 
-def test_more_epochs_resume_where_fewer_ended_and_their_model_does_not_stand_for_more(short, monkeypatch):
-    fewer, stage, expected = replace(short, epochs={2: 1}).stage(2), short.stage(2), fit(elsewhere(short).stage(2))
+def test_more_epochs_resume_where_fewer_ended_and_their_model_does_not_stand_for_more(
+    short, monkeypatch
+):
+    fewer, stage, expected = (
+        replace(short, epochs={2: 1}).stage(2),
+        short.stage(2),
+        fit(elsewhere(short).stage(2)),
+    )
     fit(fewer)
     assert fewer.state == "finished" != stage.state
     with monkeypatch.context() as patch, pytest.raises(Crash):
@@ -294,7 +325,9 @@ def test_fewer_epochs_in_mid_epoch_finish_the_epoch_that_has_begun(short, step, 
     stage = replace(short, epochs={2: 1}).stage(2)
     assert_same(fit(stage, conv_model(seed=99)), fit(elsewhere(short, epochs=epochs).stage(2)))
     assert stage.state == "finished" and same_weights(weights_in(stage.model_path), fit(stage)[0])
-    assert_same(fit(short.stage(2), conv_model(seed=99)), fit(elsewhere(short).stage(2)))  # and extended again
+    assert_same(
+        fit(short.stage(2), conv_model(seed=99)), fit(elsewhere(short).stage(2))
+    )  # and extended again
 
 
 def test_a_clock_set_back_changes_nothing(short, monkeypatch):
@@ -314,7 +347,9 @@ def conv_models(monkeypatch):
     monkeypatch.setattr(loops, "MyModel", lambda block: conv_model())
 
 
-def test_more_epochs_of_all_stages_train_stage_3_further_and_leave_the_stage_2_it_came_from(short, conv_models):
+def test_more_epochs_of_all_stages_train_stage_3_further_and_leave_the_stage_2_it_came_from(
+    short, conv_models
+):
     second, third = trained_model(short, 2), trained_model(short, 3)
     further = replace(short, epochs=dict.fromkeys(short.epochs, EPOCHS + 1))
     longer = trained_model(further, 3)
@@ -357,7 +392,8 @@ def test_stage_3_refuses_once_stage_2_was_trained_further(short, conv_models):
     trained_model(further, 3)
 
 
-# --- Another run ----------------------------------------------------------------------------------------------------
+# --- Another run
+# ----------------------------------------------------------------------------------------------------
 
 
 def other_names(images):
@@ -383,7 +419,9 @@ def other_labels(images):
         ({}, noise_images(), True, linear_model),
     ],
 )
-def test_another_runs_checkpoint_is_refused_and_nothing_is_touched(short, settings, images, augmented, model):
+def test_another_runs_checkpoint_is_refused_and_nothing_is_touched(
+    short, settings, images, augmented, model
+):
     fit(short.stage(2))
     files = {path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()}
     other, mine = replace(short, settings=replace(short.settings, **settings)), model(seed=5)
@@ -394,13 +432,16 @@ def test_another_runs_checkpoint_is_refused_and_nothing_is_touched(short, settin
 
 
 def by_hand(stage, make_optimizer, stop_at=None):
-    """The loop with another optimizer, as a student might write it; returns the model and its optimizer."""
+    """The loop with another optimizer, as a student might write it; returns the model and its
+    optimizer."""
     model, images = at_step(conv_model(), stop_at, press_stop), noise_images()
     optimizer, scaler = make_optimizer(model.parameters()), stage.course.precision.scaler()
     with run.Run(stage, model, optimizer, scaler, images, True) as mine:
         for epoch in mine.epochs():
             model.train()
-            for batch, labels in mine.steps(training_batches(images, stage, epoch, True, first=mine.seen)):
+            for batch, labels in mine.steps(
+                training_batches(images, stage, epoch, True, first=mine.seen)
+            ):
                 logits = model(batch)
                 loss = F.cross_entropy(logits, labels)
                 optimizer.zero_grad()
@@ -414,7 +455,9 @@ def by_hand(stage, make_optimizer, stop_at=None):
 
 OPTIMIZERS = {
     "SGD": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9),
-    "weight_decay": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9, weight_decay=1e-3),
+    "weight_decay": lambda weights: torch.optim.SGD(
+        weights, lr=0.01, momentum=0.9, weight_decay=1e-3
+    ),
     "nesterov": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9, nesterov=True),
     "weight_decay ": lambda weights: torch.optim.SGD(  # of a group
         [{"params": list(weights), "weight_decay": 1e-3}], lr=0.01, momentum=0.9
@@ -436,7 +479,8 @@ def test_a_changed_optimizer_is_refused_not_undone_and_resumes_as_itself(short, 
     assert not same_weights(expected, by_hand(short.stage(2), OPTIMIZERS["SGD"])[0])
 
 
-# --- Precision ------------------------------------------------------------------------------------------------------
+# --- Precision
+# ------------------------------------------------------------------------------------------------------
 
 
 def in_precision(course, name):
@@ -459,7 +503,9 @@ def test_every_precision_resumes_bit_for_bit_and_keeps_weights_in_float32(short,
     assert predict(expected[0], noise_images(5), course).dtype == torch.float32
 
 
-@pytest.mark.parametrize("before, after", [("bf16", "fp32"), ("fp16", "fp32"), ("fp32", "fp16"), ("bf16", "fp16")])
+@pytest.mark.parametrize(
+    "before, after", [("bf16", "fp32"), ("fp16", "fp32"), ("fp32", "fp16"), ("bf16", "fp16")]
+)
 def test_a_run_resumes_in_another_precision_and_says_so(short, capsys, before, after):
     stopped(in_precision(short, before).stage(2), 4)
     capsys.readouterr()
@@ -471,21 +517,30 @@ def test_a_run_resumes_in_another_precision_and_says_so(short, capsys, before, a
 
 
 def test_a_step_that_overflows_in_fp16_leaves_no_trace_but_a_message(short, saving_often, capsys):
-    """The scaler is the real one, on the CPU. In the first step the activations overflow, in the second a gradient."""
+    """The scaler is the real one, on the CPU. In the first step the activations overflow, in the
+    second a gradient."""
     stage, model, states = in_precision(short, "fp16").stage(2), conv_model(), []
     hooks = [model[0].register_forward_hook(lambda module, inputs, output: output * float("inf"))]
 
     def next_step():
         hooks.pop().remove()
-        states.append(newest(stage) | {"weights": {name: value.clone() for name, value in model.named_parameters()}})
+        states.append(
+            newest(stage)
+            | {"weights": {name: value.clone() for name, value in model.named_parameters()}}
+        )
         if len(states) == 1:
             hooks.append(model[0].weight.register_hook(lambda gradient: gradient * float("inf")))
 
     _, history = fit(stage, at_step(at_step(model, 2, next_step), 3, next_step))
     for skipped, state in enumerate(states, 1):
-        assert state["optimizer"]["state"] == {} and state["scaler"]["scale"] == 2.0 ** (16 - skipped)  # no momentum
+        assert state["optimizer"]["state"] == {} and state["scaler"]["scale"] == 2.0 ** (
+            16 - skipped
+        )  # no momentum
         assert state["position"]["skipped"] == skipped
-        assert all(torch.equal(state["weights"][name], value) for name, value in conv_model().named_parameters())
+        assert all(
+            torch.equal(state["weights"][name], value)
+            for name, value in conv_model().named_parameters()
+        )
     assert all(value.isfinite().all() for value in model.state_dict().values())
     assert not same_weights(model, conv_model()) and all(0 < loss < 10 for _, loss, _, _ in history)
     assert "fp16" in capsys.readouterr().out
@@ -506,7 +561,8 @@ def test_a_run_whose_every_step_overflows_diverges(short, where, batch_size):
     assert course.stage(2).state != "finished" and not course.stage(2).model_path.exists()
 
 
-# --- Losses that aren't finite, and a full device -------------------------------------------------------------------
+# --- Losses that aren't finite, and a full device
+# -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient", "loss and ■"])
@@ -527,7 +583,10 @@ def test_a_loss_that_is_not_finite_ends_training_and_is_never_saved(short, savin
             fit(stage, at_step(model, step, poison))
         assert not stage.model_path.exists()
         position = newest(stage)["position"]
-        assert position["epoch"] * IMAGES + position["seen"] == (step - 1) // 3 * IMAGES + (step - 1) % 3 * 8
+        assert (
+            position["epoch"] * IMAGES + position["seen"]
+            == (step - 1) // 3 * IMAGES + (step - 1) % 3 * 8
+        )
         assert_same(fit(stage, conv_model(seed=99)), expected, step)
 
 
@@ -540,11 +599,13 @@ def test_training_resumes_after_the_devices_memory_was_full(short, saving_often)
     assert_same(fit(short.stage(2), conv_model(seed=99)), fit(elsewhere(short).stage(2)))
 
 
-# --- The whole report, and its times --------------------------------------------------------------------------------
+# --- The whole report, and its times
+# --------------------------------------------------------------------------------
 
 
 def test_stages_2_and_3_of_the_report_end_to_end(environment):
-    """MyModel on the built-in data, in whatever precision and on whatever device this machine offers."""
+    """MyModel on the built-in data, in whatever precision and on whatever device this machine
+    offers."""
     environment(PRESET="smoke")
     course = open_course()
     model = trained_model(course, 3)
@@ -558,7 +619,8 @@ def test_stages_2_and_3_of_the_report_end_to_end(environment):
 
 @pytest.mark.parametrize("every", [-1, 10, 10**9])
 def test_seconds_are_those_of_an_epochs_own_steps(short, monkeypatch, every):
-    """Each batch takes one second of a clock of our own; saving and measuring, however often, aren't counted."""
+    """Each batch takes one second of a clock of our own; saving and measuring, however often,
+    aren't counted."""
     clock = [0.0]
     monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", every)
@@ -582,7 +644,9 @@ def test_seconds_are_those_of_an_epochs_own_steps(short, monkeypatch, every):
     "seconds, expected",
     [(50, [(0, 20), (1, 20), (2, 20), (3, 0)]), (15, [(2, 0), (3, 0)]), (1, [(3, 0)]), (130, None)],
 )
-def test_a_checkpoint_is_saved_every_two_minutes_and_rather_between_two_epochs(short, monkeypatch, seconds, expected):
+def test_a_checkpoint_is_saved_every_two_minutes_and_rather_between_two_epochs(
+    short, monkeypatch, seconds, expected
+):
     """With steps of so many seconds, three per epoch: the positions saved."""
     clock, saved = [0.0], []
     monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: clock[0]))

@@ -15,13 +15,16 @@ WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/p
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder in place of `notebooks/`; returns a function that writes a source there from its cells."""
+    """An empty folder in place of `notebooks/`; returns a function that writes a source there from
+    its cells."""
     place = tmp_path / "notebooks"
     place.mkdir()
     monkeypatch.setattr(notebooks, "FOLDER", place)
 
     def write(name, *cells):
-        (place / name).write_text("\n\n".join(f"# %%\n{cell}" for cell in cells) + "\n", encoding="utf-8")
+        (place / name).write_text(
+            "\n\n".join(f"# %%\n{cell}" for cell in cells) + "\n", encoding="utf-8"
+        )
         return place / name
 
     return write
@@ -51,13 +54,18 @@ def test_an_executed_notebook_keeps_results_and_no_leftovers(folder, tmp_path, c
     nothing, printed, warning, slider, value = outputs(tmp_path / "executed.ipynb")
     assert "".join(output.text for output in printed) == "before\n×××\n" and len(printed) == 1
     assert not nothing + warning + slider and value[0].data["text/plain"] == "42"
-    assert "widget" not in (tmp_path / "executed.ipynb").read_text(encoding="utf-8").lower().replace("ipywidgets", "")
+    assert "widget" not in (tmp_path / "executed.ipynb").read_text(
+        encoding="utf-8"
+    ).lower().replace("ipywidgets", "")
     assert "before\n×××" in capsys.readouterr().out
 
 
 def test_a_cell_that_fails_is_named_and_what_ran_is_kept(folder, tmp_path):
     source = folder(
-        "00_bad.py", "print('ran')", "import course_lib\nraise course_lib.DataError('answer.json, row 812')", "1"
+        "00_bad.py",
+        "print('ran')",
+        "import course_lib\nraise course_lib.DataError('answer.json, row 812')",
+        "1",
     )
     with pytest.raises(reproduce.NotebookFailed, match="00_bad.py.*DataError.*row 812"):
         reproduce.execute(source, tmp_path / "executed.ipynb")
@@ -76,10 +84,14 @@ def test_ctrl_c_interrupts_the_cell_that_runs(folder, tmp_path):
 
 def test_a_dead_kernel_is_said(folder, tmp_path):
     with pytest.raises(reproduce.NotebookFailed, match="00_dead.py"):
-        reproduce.execute(folder("00_dead.py", "import os\nos._exit(9)"), tmp_path / "executed.ipynb")
+        reproduce.execute(
+            folder("00_dead.py", "import os\nos._exit(9)"), tmp_path / "executed.ipynb"
+        )
 
 
-@pytest.mark.parametrize("chosen, ran", [([], {"00_a", "06_b"}), (["--notebooks", "06,07"], {"06_b", "07_c"})])
+@pytest.mark.parametrize(
+    "chosen, ran", [([], {"00_a", "06_b"}), (["--notebooks", "06,07"], {"06_b", "07_c"})]
+)
 def test_reproduce_runs_what_is_chosen(chosen, ran, folder, smoke):
     for name in ("00_a", "06_b", "07_c", "06_b-Copy1"):
         folder(f"{name}.py", "1")
@@ -135,7 +147,9 @@ def test_pair_keeps_outputs_of_unchanged_cells_only(folder):
         cell.id = f"id-{number}"  # JupyterLab's, not ours
     notebook.metadata.widgets = {"state": {}}
     nbformat.write(notebook, stored)
-    source.write_text(source.read_text(encoding="utf-8").replace("changed", "änders"), encoding="utf-8")
+    source.write_text(
+        source.read_text(encoding="utf-8").replace("changed", "änders"), encoding="utf-8"
+    )
     pair.main([])
     notebook = nbformat.read(stored, 4)
     assert [[output.text for output in cell.outputs] for cell in notebook.cells] == [
@@ -164,4 +178,6 @@ def test_pair_takes_the_outputs_of_an_executed_run(folder, smoke):
     reproduce.main([])
     pair.main(["--executed"])
     assert outputs(source.with_suffix(".ipynb"))[0][0].data["text/plain"] == "42"
-    assert jupytext.read(source).cells[0].source == "6 * 7" and outputs(later.with_suffix(".ipynb")) == [[]]
+    assert jupytext.read(source).cells[0].source == "6 * 7" and outputs(
+        later.with_suffix(".ipynb")
+    ) == [[]]

@@ -10,7 +10,11 @@ from torch import nn
 
 from course_lib.data.bank import Images
 
-EPOCHS, IMAGES, BATCH = 3, 20, 8  # of the `short` course: three steps per epoch, the last of them smaller
+EPOCHS, IMAGES, BATCH = (
+    3,
+    20,
+    8,
+)  # of the `short` course: three steps per epoch, the last of them smaller
 STEPS = 9
 _others = itertools.count()
 
@@ -22,12 +26,16 @@ def _built(build, seed):
 
 
 def linear_model(seed=0):
-    """A linear classifier of 48 averages; without BatchNorm, so an image's logits depend on that image alone."""
-    return _built(lambda: nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 80)), seed)
+    """A linear classifier of 48 averages; without BatchNorm, so an image's logits depend on that
+    image alone."""
+    return _built(
+        lambda: nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 80)), seed
+    )
 
 
 def conv_model(seed=0):
-    """What a checkpoint has to keep in small: a convolution, BatchNorm with its running statistics, a linear layer."""
+    """What a checkpoint has to keep in small: a convolution, BatchNorm with its running statistics,
+    a linear layer."""
     return _built(
         lambda: nn.Sequential(
             nn.Conv2d(3, 6, 3, stride=2, bias=False),
@@ -42,7 +50,8 @@ def conv_model(seed=0):
 
 
 def noise_images(count=IMAGES, side=32, seed=0):
-    """`count` images of noise as a bank hands them out. Half are of the class that `conv_model` sees most often."""
+    """`count` images of noise as a bank hands them out. Half are of the class that `conv_model`
+    sees most often."""
     random = np.random.default_rng(seed)
     sides = np.full(count, side)
     return Images(
@@ -57,7 +66,8 @@ def noise_images(count=IMAGES, side=32, seed=0):
 
 
 def at_step(model, step, action):
-    """Call `action` as `model` begins its `step`-th training step (from 1); evaluations don't count."""
+    """Call `action` as `model` begins its `step`-th training step (from 1); evaluations don't
+    count."""
     steps = itertools.count(1)
 
     def before_forward(module, inputs):
@@ -84,11 +94,16 @@ def crash():
 def same_weights(first, second):
     """Are two models' weights and statistics the same, bit for bit?"""
     first, second = first.state_dict(), second.state_dict()
-    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
+    return list(first) == list(second) and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def elsewhere(course, epochs=None, **changes):
-    """The same course with an empty folder of its own; epochs: of each stage; changes: fields of Settings."""
+    """The same course with an empty folder of its own; epochs: of each stage; changes: fields of
+    Settings."""
     epochs = dict.fromkeys(course.epochs, epochs) if epochs else course.epochs
     folder = course.home / f"other-{next(_others)}"
-    return replace(course, folder=folder, epochs=epochs, settings=replace(course.settings, **changes))
+    return replace(
+        course, folder=folder, epochs=epochs, settings=replace(course.settings, **changes)
+    )

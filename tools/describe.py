@@ -1,4 +1,5 @@
-"""What's in a data set, and what's wrong with it:  python -m tools.describe PATH  (it changes nothing)"""
+"""What's in a data set, and what's wrong with it:  python -m tools.describe PATH  (it changes
+nothing)"""
 
 import argparse
 import hashlib
@@ -14,7 +15,8 @@ from course_lib.data.layouts import read_source
 
 
 def describe_data(path):
-    """Open every image of a folder or archive in the report's layout and return, in words, what was found."""
+    """Open every image of a folder or archive in the report's layout and return, in words, what was
+    found."""
     path = Path(path).expanduser().resolve()
     unreadable, sizes, pictures = [], Counter(), defaultdict(list)
     with Files(path) as files:
@@ -31,15 +33,20 @@ def describe_data(path):
     copies = [rows for rows in pictures.values() if len(rows) > 1]
     findings = {
         "unreadable images": unreadable,
-        "pictures in both training and test": [rows for rows in copies if len({n.split("/")[0] for n, _ in rows}) > 1],
+        "pictures in both training and test": [
+            rows for rows in copies if len({n.split("/")[0] for n, _ in rows}) > 1
+        ],
         "pictures that are there more than once": copies,
-        "pictures with several labels": [rows for rows in copies if len({label for _, label in rows} - {-1}) > 1],
+        "pictures with several labels": [
+            rows for rows in copies if len({label for _, label in rows} - {-1}) > 1
+        ],
         "files that aren't images": source.skipped,
     }
     lines = [
         f"{path.name}: {len(source.train):,} training images of {len(per_class)} classes ({min(per_class):,} to "
         f"{max(per_class):,} each), {len(source.test):,} test images",
-        "pixels: " + ", ".join(f"{width} × {height} ({n:,})" for (width, height), n in sizes.most_common(10)),
+        "pixels: "
+        + ", ".join(f"{width} × {height} ({n:,})" for (width, height), n in sizes.most_common(10)),
     ]
     for title, found in findings.items():
         lines += [f"{len(found):,} {title}", *(f"    {str(item)[:300]}" for item in found[:10])]

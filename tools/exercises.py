@@ -2,8 +2,8 @@
 
 Files of the same names in build/student and build/solutions are overwritten: work on copies.
 
-In a source, a cell tagged `solution` follows each cell tagged `exercise`. Students get the notebook without the
-solutions; in the other version the Python of the solution takes the exercise's place.
+In a source, a cell tagged `solution` follows each cell tagged `exercise`. Students get the notebook
+without the solutions; in the other version the Python of the solution takes the exercise's place.
 """
 
 import re
@@ -23,7 +23,8 @@ def tagged(cell, tag):
 
 
 def solution_of(cells, number):
-    """The Python that solves the exercise `cells[number]`: the one python block of the next cell tagged `solution`.
+    """The Python that solves the exercise `cells[number]`: the one python block of the next cell
+    tagged `solution`.
 
     Raises ValueError if there is none before the next exercise.
     """
@@ -33,7 +34,9 @@ def solution_of(cells, number):
         if tagged(cell, "solution"):
             if len(blocks := PYTHON.findall(cell.source)) == 1:
                 return blocks[0]
-            raise ValueError(f"The solution needs one ```python block and has {len(blocks)}:\n{cell.source}")
+            raise ValueError(
+                f"The solution needs one ```python block and has {len(blocks)}:\n{cell.source}"
+            )
     raise ValueError(f"This exercise has no solution:\n{cells[number].source}")
 
 
@@ -44,7 +47,8 @@ def without_solutions(notebook):
 
 
 def with_solutions(notebook):
-    """The solution version; changes and returns the notebook. Raises ValueError if an exercise has no solution."""
+    """The solution version; changes and returns the notebook. Raises ValueError if an exercise has
+    no solution."""
     for number, cell in enumerate(notebook.cells):
         if tagged(cell, "exercise"):
             cell.source = solution_of(notebook.cells, number)
@@ -52,7 +56,8 @@ def with_solutions(notebook):
 
 
 def main():
-    """Write all versions; an error is one sentence, with the cell it is about, and exit status 1."""
+    """Write all versions; an error is one sentence, with the cell it is about, and exit status
+    1."""
     build = notebooks.FOLDER.parent / "build"
     for folder, version in (("student", without_solutions), ("solutions", with_solutions)):
         for source in sources():

@@ -1,7 +1,9 @@
-"""Write the repository's address into setup cells and Colab badges:  python -m tools.publish owner/name
+"""Write the repository's address into setup cells and Colab badges:  python -m tools.publish
+owner/name
 
-A notebook's badge is the paragraph below the line `<!-- colab -->` in its first Markdown cell; README.md has one, too,
-which opens the first notebook. Before the first `publish`, the notebooks say there how to open them without a badge.
+A notebook's badge is the paragraph below the line `<!-- colab -->` in its first Markdown cell;
+README.md has one, too, which opens the first notebook. Before the first `publish`, the notebooks
+say there how to open them without a badge.
 """
 
 import argparse
@@ -23,12 +25,18 @@ and unzip it with `!unzip -q course.zip`.*"""
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
 PARAGRAPH = re.compile(rf"^{MARKER}(\n.+)*", re.MULTILINE)
 ADDRESS = re.compile(r'^repository = ".*?"', re.MULTILINE)  # in the setup cell
-OWNER, NAME = r"(?=.{1,39}/)[a-z\d]+(-[a-z\d]+)*", r"(?!\.{1,2}$)(?!.*\.git$)[\w.-]{1,100}"  # GitHub's rules
+OWNER, NAME = (
+    r"(?=.{1,39}/)[a-z\d]+(-[a-z\d]+)*",
+    r"(?!\.{1,2}$)(?!.*\.git$)[\w.-]{1,100}",
+)  # GitHub's rules
 
 
 def badge(repository, path):
-    """The paragraph with the badge that opens the notebook at `path`, which is relative to the checkout."""
-    return f"{MARKER}\n{BADGE}(https://colab.research.google.com/github/{repository}/blob/main/{path})"
+    """The paragraph with the badge that opens the notebook at `path`, which is relative to the
+    checkout."""
+    return (
+        f"{MARKER}\n{BADGE}(https://colab.research.google.com/github/{repository}/blob/main/{path})"
+    )
 
 
 def publish(repository):
@@ -49,7 +57,8 @@ def publish(repository):
 
 
 def published(source, repository):
-    """Both files of a pair with the address in them, {path: text}; the outputs stay. Raises ValueError."""
+    """Both files of a pair with the address in them, {path: text}; the outputs stay. Raises
+    ValueError."""
     path = source.with_suffix(".ipynb")
     notebook = nbformat.read(path, 4)
     if as_source(notebook) != source.read_text(encoding="utf-8"):
@@ -71,7 +80,9 @@ def published(source, repository):
 
 def main(arguments):
     """Parse the command line and publish; an error is one sentence and exit status 1."""
-    parser = argparse.ArgumentParser(prog="python -m tools.publish", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.publish", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("repository", help="owner/name, as in the address on GitHub")
     try:
         publish(parser.parse_args(arguments).repository)

@@ -1,4 +1,5 @@
-"""Run the notebooks headless from their `.py` sources and print the table against the report (`make reproduce`)."""
+"""Run the notebooks headless from their `.py` sources and print the table against the report (`make
+reproduce`)."""
 
 import argparse
 import asyncio
@@ -26,7 +27,8 @@ class NotebookFailed(CourseError):
 
 
 def execute(source, target):
-    """Execute a notebook from its `.py` in a fresh kernel, showing what it prints, and write it to `target`.
+    """Execute a notebook from its `.py` in a fresh kernel, showing what it prints, and write it to
+    `target`.
 
     Raises NotebookFailed; whatever was executed before that is still written.
     """
@@ -44,7 +46,9 @@ def execute(source, target):
     except CellExecutionError as error:
         if error.ename == "Stopped":  # Ctrl-C, and the training is saved
             raise KeyboardInterrupt from None
-        raise NotebookFailed(f"A cell of {source.name} failed: {error.ename}: {error.evalue}") from None
+        raise NotebookFailed(
+            f"A cell of {source.name} failed: {error.ename}: {error.evalue}"
+        ) from None
     except DeadKernelError:
         raise NotebookFailed(f"{source.name}: its kernel died (out of memory?). {RESUME}") from None
     finally:
@@ -52,7 +56,8 @@ def execute(source, target):
 
 
 class Telling(NotebookClient):
-    """Shows in the terminal what a notebook prints, and the text of its progress bars, while it runs."""
+    """Shows in the terminal what a notebook prints, and the text of its progress bars, while it
+    runs."""
 
     _bar = _label = _epoch = ""
 
@@ -73,7 +78,8 @@ class Telling(NotebookClient):
         return super().output(outs, msg, display_id, cell_index)
 
     def process_message(self, msg, cell, cell_index):
-        # The live curve: its text begins with "Epoch 3 of 44: …", and is redrawn several times per epoch.
+        # The live curve: its text begins with "Epoch 3 of 44: …", and is redrawn several times per
+        # epoch.
         text = msg["content"].get("data", {}).get("text/plain", "")
         epoch = text.partition(":")[0]
         if epoch.startswith("Epoch ") and epoch != self._epoch:
@@ -83,7 +89,8 @@ class Telling(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
     def handle_comm_msg(self, outs, msg, cell_index):
-        # tqdm's notebook bar: a label that ends in its percentage, a bar, and its count and rate in brackets.
+        # tqdm's notebook bar: a label that ends in its percentage, a bar, and its count and rate in
+        # brackets.
         value = msg["content"].get("data", {}).get("state", {}).get("value")
         if isinstance(value, str) and value.endswith("%"):
             self._label = value
@@ -99,13 +106,22 @@ class Telling(NotebookClient):
 
 
 def main(arguments):
-    """Parse the command line, run the notebooks and print the table; an error is one sentence and exit status 1."""
+    """Parse the command line, run the notebooks and print the table; an error is one sentence and
+    exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m tools.reproduce", description=__doc__)
-    parser.add_argument("--fresh", action="store_true", help="delete the run first, here and on Drive")
-    parser.add_argument("--notebooks", default="", help="only these, such as 02,03; by default 00 to 06")
+    parser.add_argument(
+        "--fresh", action="store_true", help="delete the run first, here and on Drive"
+    )
+    parser.add_argument(
+        "--notebooks", default="", help="only these, such as 02,03; by default 00 to 06"
+    )
     chosen = parser.parse_args(arguments)
     try:
-        found = [path for path in sources(chosen.notebooks) if chosen.notebooks or path.name < FIRST_EXTRA]
+        found = [
+            path
+            for path in sources(chosen.notebooks)
+            if chosen.notebooks or path.name < FIRST_EXTRA
+        ]
         course = open_course()
         if chosen.fresh:
             course.start_over()

@@ -1,1 +1,2 @@
-"""Where images come from: a generated, downloaded or own data set, decoded once into a bank of pixels."""
+"""Where images come from: a generated, downloaded or own data set, decoded once into a bank of
+pixels."""

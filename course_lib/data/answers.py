@@ -13,7 +13,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".ti
 
 @contextmanager
 def data_error(what, advice):
-    """Turn any exception (damaged bytes raise all kinds) into a DataError: "what (exception). advice"."""
+    """Turn any exception (damaged bytes raise all kinds) into a DataError: "what (exception).
+    advice"."""
     try:
         yield
     except Exception as error:
@@ -21,19 +22,30 @@ def data_error(what, advice):
 
 
 def read_answer(text, where="answer.json"):
-    """Read `{"annotations": [{"file_name": "…", "category": 0…79}, …]}` as a list of (file_name, category).
+    """Read `{"annotations": [{"file_name": "…", "category": 0…79}, …]}` as a list of (file_name,
+    category).
 
-    text: bytes or str. where: the file's name in messages. File names come back in NFC, because a Mac spells 가 in two
-    characters and other systems in one. Raises DataError that names the file and the row (counted from 0).
+    text: bytes or str. where: the file's name in messages. File names come back in NFC, because a
+    Mac spells 가 in two characters and other systems in one. Raises DataError that names the file
+    and the row (counted from 0).
     """
-    with data_error(f"{where} can't be read", 'It needs {"annotations": [{"file_name": "0.jpg", "category": 0}, …]}.'):
+    with data_error(
+        f"{where} can't be read",
+        'It needs {"annotations": [{"file_name": "0.jpg", "category": 0}, …]}.',
+    ):
         # An object that holds a key twice stays a list, and so is no row.
-        rows = json.loads(text, object_pairs_hook=lambda o: dict(o) if len(dict(o)) == len(o) else o)["annotations"]
+        rows = json.loads(
+            text, object_pairs_hook=lambda o: dict(o) if len(dict(o)) == len(o) else o
+        )["annotations"]
         rows[0]  # there's at least one
     answer = {}
     for i, row in enumerate(rows):
-        name, category = (row.get("file_name"), row.get("category")) if isinstance(row, dict) else (None, None)
-        if not (isinstance(name, str) and name and type(category) is int and 0 <= category < CLASSES):
+        name, category = (
+            (row.get("file_name"), row.get("category")) if isinstance(row, dict) else (None, None)
+        )
+        if not (
+            isinstance(name, str) and name and type(category) is int and 0 <= category < CLASSES
+        ):
             needs = f'needs a "file_name" and a "category" from 0 to {CLASSES - 1} (if yours start at 1, subtract one)'
             raise DataError(f"{where}, row {i}: {needs}, but is {brief(row)}.")
         name = unicodedata.normalize("NFC", name)
@@ -45,18 +57,27 @@ def read_answer(text, where="answer.json"):
 
 
 def is_safe(name):
-    """Does this relative path stay inside its folder on every system (no `..`, drive, leading slash or NUL)?"""
+    """Does this relative path stay inside its folder on every system (no `..`, drive, leading slash
+    or NUL)?"""
     return not (re.search(r"[\\\0:]", name) or name.startswith("/") or ".." in name.split("/"))
 
 
 def natural_order(name):
     """A sort key that puts `2.jpg` before `10.jpg`, whatever else a name contains."""
-    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
+    return [
+        (part.isdecimal(), int(part) if part.isdecimal() else 0, part)
+        for part in re.split(r"(\d+)", name)
+    ]
 
 
 def images_among(names):
-    """Split names by suffix: (images, everything else), each in natural order. Nothing hidden is an image."""
+    """Split names by suffix: (images, everything else), each in natural order. Nothing hidden is an
+    image."""
     images, others = [], []
-    for name in sorted(names, key=natural_order):  # hidden: .name, or inside .ipynb_checkpoints, .thumbnails, …
-        (images if name.lower().endswith(IMAGE_SUFFIXES) and "/." not in f"/{name}" else others).append(name)
+    for name in sorted(
+        names, key=natural_order
+    ):  # hidden: .name, or inside .ipynb_checkpoints, .thumbnails, …
+        (
+            images if name.lower().endswith(IMAGE_SUFFIXES) and "/." not in f"/{name}" else others
+        ).append(name)
     return images, others

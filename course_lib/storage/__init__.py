@@ -1,1 +1,2 @@
-"""Files that survive: atomic writes, checkpoints, the run that resumes, the copy on Google Drive."""
+"""Files that survive: atomic writes, checkpoints, the run that resumes, the copy on Google
+Drive."""

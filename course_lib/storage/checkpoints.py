@@ -1,7 +1,8 @@
 """Checkpoints: written completely, verified by the digest in their names; the last two are kept.
 
-`checkpoint-00012-0013792-<digest>.pt` is the state after 12 whole epochs and 13,792 images of the next. The digest is
-that of the file's bytes, so a damaged file gives itself away, here and on Google Drive.
+`checkpoint-00012-0013792-<digest>.pt` is the state after 12 whole epochs and 13,792 images of the
+next. The digest is that of the file's bytes, so a damaged file gives itself away, here and on
+Google Drive.
 """
 
 import hashlib
@@ -19,9 +20,11 @@ EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs 
 
 
 def save(folder, state, epoch, images):
-    """Write `state` (tensors, plain Python) as the checkpoint at this position, then delete older ones.
+    """Write `state` (tensors, plain Python) as the checkpoint at this position, then delete older
+    ones.
 
-    epoch: whole epochs trained. images: images trained in the next one. Returns the path. Raises DiskError.
+    epoch: whole epochs trained. images: images trained in the next one. Returns the path. Raises
+    DiskError.
     """
     data = _serialized(state)
     path = Path(folder) / f"checkpoint-{epoch:05d}-{images:07d}-{digest_of(data)}.pt"
@@ -40,7 +43,8 @@ def delete_older(folder):
 
 
 def newest_good(folder):
-    """The path of the newest undamaged checkpoint in `folder`, or None; reports every damaged one it passes over."""
+    """The path of the newest undamaged checkpoint in `folder`, or None; reports every damaged one
+    it passes over."""
     for path in newest_first(folder):
         if is_good(path):
             return path
@@ -49,7 +53,8 @@ def newest_good(folder):
 
 
 def load(path):
-    """Load a checkpoint onto the CPU: the dict that `save` was given. Nothing in the file is executed."""
+    """Load a checkpoint onto the CPU: the dict that `save` was given. Nothing in the file is
+    executed."""
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -76,8 +81,11 @@ def digest_of(data):
 
 
 def write_model(path, model):
-    """Write `model.pth`, the bare state_dict in float32 on the CPU, as the report's code loads it (1.E)."""
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    """Write `model.pth`, the bare state_dict in float32 on the CPU, as the report's code loads it
+    (1.E)."""
+    weights = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
     write_bytes(path, _serialized(weights))
 
 

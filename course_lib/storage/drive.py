@@ -1,6 +1,8 @@
-"""Google Drive as a run's second home: a thread copies the run's folder there while it is being trained.
+"""Google Drive as a run's second home: a thread copies the run's folder there while it is being
+trained.
 
-A Drive that drops out, is full or slow never stops training: you see a message, and the copy is retried.
+A Drive that drops out, is full or slow never stops training: you see a message, and the copy is
+retried.
 """
 
 import atexit
@@ -25,9 +27,12 @@ PATIENCE = 300  # seconds to wait for a Drive that has stopped answering
 
 
 def mount():
-    """Mount Google Drive in Colab, which asks you for permission; returns your folder on it, `MyDrive`."""
+    """Mount Google Drive in Colab, which asks you for permission; returns your folder on it,
+    `MyDrive`."""
     if "google.colab" not in sys.modules:
-        raise SettingsError("Google Drive works only in Colab. Elsewhere, set COURSE_HOME to a folder on your Drive.")
+        raise SettingsError(
+            "Google Drive works only in Colab. Elsewhere, set COURSE_HOME to a folder on your Drive."
+        )
     from google.colab import drive
 
     mount_point = Path("drive").resolve()  # the report's ./drive
@@ -36,7 +41,8 @@ def mount():
 
 
 class Drive:
-    """The copy of a run's folder on Google Drive. local, remote: the two folders. identity: the run's, as JSON."""
+    """The copy of a run's folder on Google Drive. local, remote: the two folders. identity: the
+    run's, as JSON."""
 
     opened = []  # all copies that are kept up to date, also of experiments
 
@@ -54,7 +60,9 @@ class Drive:
         with self._lock:
             self._compare()
             files, further = _files(self.remote), set()
-            newest = {path.parent: path for path in files if path.match(PATTERN)}  # of each stage on Drive
+            newest = {
+                path.parent: path for path in files if path.match(PATTERN)
+            }  # of each stage on Drive
             for stage, path in newest.items():
                 ours = newest_good(self.local / stage.relative_to(self.remote))
                 if not ours or position(path) > position(ours):
@@ -70,9 +78,12 @@ class Drive:
             threading.Thread(target=self._work, daemon=True, name="copy to Drive").start()
 
     def wait(self):
-        """Copy what isn't on Drive yet; True once Drive has everything. ■ ends the waiting, but not the copying."""
+        """Copy what isn't on Drive yet; True once Drive has everything. ■ ends the waiting, but not
+        the copying."""
         if not self._lock.acquire(timeout=PATIENCE):
-            tqdm.write("Drive doesn't answer. Training continues, and so does the copy, once Drive is back.")
+            tqdm.write(
+                "Drive doesn't answer. Training continues, and so does the copy, once Drive is back."
+            )
             return False
         try:
             self._copy()
@@ -110,7 +121,9 @@ class Drive:
     def _copy(self):
         if not self._compare():  # a new folder, or one that was deleted meanwhile
             self._copied.clear()
-        for path in filter(Path.exists, _files(self.local)):  # some may be deleted while others are copied
+        for path in filter(
+            Path.exists, _files(self.local)
+        ):  # some may be deleted while others are copied
             now = (path, path.stat().st_size, path.stat().st_mtime_ns)
             if now not in self._copied:
                 there = self.remote / path.relative_to(self.local)
@@ -120,7 +133,8 @@ class Drive:
                 self._copied.add(now)
 
     def _compare(self):
-        """Raise DiskError or CheckpointError unless both folders are this run's; returns the `run.json` on Drive."""
+        """Raise DiskError or CheckpointError unless both folders are this run's; returns the
+        `run.json` on Drive."""
         require_mounted(self.remote)
         read_run(self.local, self.identity)
         return read_run(self.remote, self.identity)
@@ -132,13 +146,18 @@ drive_copy = cache(Drive)  # one for each pair of folders, however often a run i
 def _files(folder):
     """The files in a folder and below, without hidden ones, which are still being written.
 
-    `run.json`, which says whose they are, is first. Checkpoints are last: until they are copied, their stage is behind.
+    `run.json`, which says whose they are, is first. Checkpoints are last: until they are copied,
+    their stage is behind.
     """
 
     def unless_missing(error):  # glob would take a folder that can't be read for an empty one
         if not isinstance(error, FileNotFoundError):
             raise error
 
-    found = [Path(base, name) for base, _, names in os.walk(folder, onerror=unless_missing) for name in names]
+    found = [
+        Path(base, name)
+        for base, _, names in os.walk(folder, onerror=unless_missing)
+        for name in names
+    ]
     visible = [path for path in found if path.name[0] != "."]
     return sorted(visible, key=lambda path: (path.name != "run.json", path.match(PATTERN), path))

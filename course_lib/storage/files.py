@@ -7,22 +7,32 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import DiskError
-from .distributed import rank
 
 # What Google Drive mounts below its root
-DRIVE_FOLDERS = {"MyDrive", "My Drive", "내 드라이브", "Shareddrives", "Shared drives", "공유 드라이브"}
-STALE_SECONDS = 600  # a temporary file nobody has written to for this long was left by a killed process
+DRIVE_FOLDERS = {
+    "MyDrive",
+    "My Drive",
+    "내 드라이브",
+    "Shareddrives",
+    "Shared drives",
+    "공유 드라이브",
+}
+writes_files = True  # False in all processes but the first, if there are several
+
+# A temporary file nobody has written to for this long was left by a killed process.
+STALE_SECONDS = 600
 
 
 @contextmanager
 def replacing(path, mode="wb", expected=None, **options):
     """Open a temporary file beside `path`; once it is complete and on disk, rename it to `path`.
 
-    If anything fails on the way (a full disk, a kill, an exception), the old file stays as it was. Missing folders
-    are created, but never a missing Google Drive. expected: the bytes that the new file must read back as. options:
-    those of `open`. Of several processes, only the first one writes. Raises DiskError.
+    If anything fails on the way (a full disk, a kill, an exception), the old file stays as it was.
+    Missing folders are created, but never a missing Google Drive. expected: the bytes that the new
+    file must read back as. options: those of `open`. Of several processes, only the first one
+    writes. Raises DiskError.
     """
-    if rank():
+    if not writes_files:
         with open(os.devnull, mode, **options) as file:
             yield file
         return
@@ -31,7 +41,9 @@ def replacing(path, mode="wb", expected=None, **options):
     try:
         require_mounted(path)
         for folder in reversed(path.parents):
-            if folder.name not in DRIVE_FOLDERS and not folder.exists():  # Drive may be unmounted right now
+            if (
+                folder.name not in DRIVE_FOLDERS and not folder.exists()
+            ):  # Drive may be unmounted right now
                 folder.mkdir(exist_ok=True)
         for leftover in path.parent.glob(".*.tmp"):
             with suppress(FileNotFoundError):  # it has just been completed
@@ -53,7 +65,8 @@ def replacing(path, mode="wb", expected=None, **options):
 
 
 def write_bytes(path, data):
-    """Write some bytes to `path` unless they are there already; verified, and completely or not at all."""
+    """Write some bytes to `path` unless they are there already; verified, and completely or not at
+    all."""
     if not path.exists() or path.read_bytes() != data:
         with replacing(path, expected=data) as file:
             file.write(data)
@@ -77,13 +90,17 @@ def remove(path):
 
 
 def drive_root(path):
-    """The folder of a Google Drive (`…/MyDrive`) that `path` lies in, mounted or not; None if it lies elsewhere."""
+    """The folder of a Google Drive (`…/MyDrive`) that `path` lies in, mounted or not; None if it
+    lies elsewhere."""
     path = Path(os.path.abspath(path))
     return next((folder for folder in [path, *path.parents] if folder.name in DRIVE_FOLDERS), None)
 
 
 def require_mounted(path):
-    """Raise DiskError if `path` lies on a Google Drive that isn't mounted: it must not become a local folder."""
+    """Raise DiskError if `path` lies on a Google Drive that isn't mounted: it must not become a
+    local folder."""
     root = drive_root(path)
     if root and not os.path.isdir(root):  # also if it dropped out
-        raise DiskError(f"Google Drive isn't mounted: there is no {root}. Mount Drive, then run the cell again.")
+        raise DiskError(
+            f"Google Drive isn't mounted: there is no {root}. Mount Drive, then run the cell again."
+        )

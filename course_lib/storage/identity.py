@@ -1,4 +1,5 @@
-"""A run's identity: the record that is compared before anything is loaded, copied or overwritten."""
+"""A run's identity: the record that is compared before anything is loaded, copied or
+overwritten."""
 
 import hashlib
 import json
@@ -10,13 +11,18 @@ from .checkpoints import digest_of
 
 
 def stage_identity(stage, model, optimizer, images, augmented):
-    """Everything a stage's numbers depend on: the course's identity, and what `loops.train` was given.
+    """Everything a stage's numbers depend on: the course's identity, and what `loops.train` was
+    given.
 
-    Stage 3 also depends on the model it starts from, the outcome of stage 2; a schedule, on the number of epochs.
+    Stage 3 also depends on the model it starts from, the outcome of stage 2; a schedule, on the
+    number of epochs.
     """
     course = stage.course
-    groups = {  # of parameters; options that are off are left out, since new PyTorch versions add some
-        f"group {number}": {name: value for name, value in group.items() if value and name != "params"}
+    # of parameters; options that are off are left out, since new PyTorch versions add some
+    groups = {
+        f"group {number}": {
+            name: value for name, value in group.items() if value and name != "params"
+        }
         for number, group in enumerate(optimizer.param_groups, 1)
     }
     return course.identity | {
@@ -26,12 +32,15 @@ def stage_identity(stage, model, optimizer, images, augmented):
         "optimizer": {"name": type(optimizer).__name__} | groups,
         "images": images_digest(images),
         "augmented": augmented,
-        "scheduled for": None if course.settings.schedule == "constant" else f"{course.epochs[stage.number]} epochs",
+        "scheduled for": None
+        if course.settings.schedule == "constant"
+        else f"{course.epochs[stage.number]} epochs",
     }
 
 
 def model_identity(model):
-    """The model's class, its number of parameters, and your own modules in it, with a digest of what they compute."""
+    """The model's class, its number of parameters, and your own modules in it, with a digest of
+    what they compute."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
     kinds = {type(module) for module in model.modules()}
     own = [kind for kind in kinds if not kind.__module__.startswith(("torch", "course_lib"))]
@@ -40,9 +49,14 @@ def model_identity(model):
 
 
 def code_digest(function):
-    """A digest that changes if a function's code is edited, but not with its docstring or comments."""
+    """A digest that changes if a function's code is edited, but not with its docstring or
+    comments."""
     code = function.__code__
-    constants = [value for value in code.co_consts if not hasattr(value, "co_code") and value != function.__doc__]
+    constants = [
+        value
+        for value in code.co_consts
+        if not hasattr(value, "co_code") and value != function.__doc__
+    ]
     return digest_of(repr((code.co_code, code.co_names, constants)).encode())[:8]
 
 
@@ -52,7 +66,8 @@ def images_digest(images):
 
 
 def weights_digest(weights):
-    """A digest of a state_dict's names, shapes and values: the same on every machine and for every file format."""
+    """A digest of a state_dict's names, shapes and values: the same on every machine and for every
+    file format."""
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         value = value.detach().cpu().contiguous()
@@ -62,7 +77,8 @@ def weights_digest(weights):
 
 
 def read_run(folder, identity):
-    """The content of `run.json` in a run's folder, or None. Raises CheckpointError if it's damaged or another run's."""
+    """The content of `run.json` in a run's folder, or None. Raises CheckpointError if it's damaged
+    or another run's."""
     path = folder / "run.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -70,7 +86,9 @@ def read_run(folder, identity):
     except FileNotFoundError:
         return None
     except (ValueError, LookupError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged. Nothing was changed. Delete it if the run is yours.") from error
+        raise CheckpointError(
+            f"{path} is damaged. Nothing was changed. Delete it if the run is yours."
+        ) from error
     expected = json.loads(json.dumps(identity))  # tuples are lists in JSON
     advice = "To keep both, use another COURSE_HOME or experiment name. To give up the old one, delete its folder."
     require_same(found, expected, folder, advice)
@@ -78,16 +96,26 @@ def read_run(folder, identity):
 
 
 def require_ours(folder):
-    """Raise CheckpointError if a run's folder has files in it, but none of a run's: `start_over` would delete them."""
-    if any(folder.glob("[!.]*")) and not any(folder.glob("run.json")) and not any(folder.glob("stage-*")):
+    """Raise CheckpointError if a run's folder has files in it, but none of a run's: `start_over`
+    would delete them."""
+    if (
+        any(folder.glob("[!.]*"))
+        and not any(folder.glob("run.json"))
+        and not any(folder.glob("stage-*"))
+    ):
         advice = "Rename it, or set COURSE_HOME to another folder."
-        raise CheckpointError(f"{folder} isn't a run's folder: it contains files, but no run.json. {advice}")
+        raise CheckpointError(
+            f"{folder} isn't a run's folder: it contains files, but no run.json. {advice}"
+        )
 
 
 def require_same(found, expected, where, advice):
-    """Raise CheckpointError that names all differences if `found`, the record of a run in `where`, isn't `expected`."""
+    """Raise CheckpointError that names all differences if `found`, the record of a run in `where`,
+    isn't `expected`."""
     if differences := "; ".join(_differences(found, expected)):
-        raise CheckpointError(f"{where} belongs to another run: {differences}. Nothing was changed. {advice}")
+        raise CheckpointError(
+            f"{where} belongs to another run: {differences}. Nothing was changed. {advice}"
+        )
 
 
 def _differences(found, expected, name=""):

@@ -1,0 +1,1 @@
+"""Run the notebooks and keep their pairs in step; not part of the library."""
