@@ -1,12 +1,16 @@
 """Files that are either whole or absent: everything the course writes goes through `replacing`."""
 
+from __future__ import annotations
+
+import hashlib
 import json
 import os
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from ..errors import DiskError
+from ..errors import CheckpointError, DiskError
 
 # What Google Drive mounts below its root
 DRIVE_FOLDERS = {
@@ -77,9 +81,43 @@ def write_text(path, text):
     write_bytes(Path(path), text.encode())
 
 
-def write_json(path, value):
+def write_json(path: str | Path, value: Any) -> None:
     """Write `value` to `path` as JSON, completely or not at all."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    # A file name that isn't UTF-8 has characters in it which only JSON's own \udc80 can express.
+    write_bytes(Path(path), text.encode("utf-8", "backslashreplace"))
+
+
+def write_sealed(path: str | Path, value: Any) -> None:
+    """Write `value` to `path` as JSON with a digest, so that `read_sealed` notices any damage."""
+    content = json.loads(json.dumps(value))  # as it will be read: tuples are lists in JSON
+    write_json(path, {"sha256": content_digest(content), "content": content})
+
+
+def read_sealed(path: str | Path) -> Any:
+    """Read what `write_sealed` wrote: plain lists, dicts, numbers and texts.
+
+    Raises FileNotFoundError if there's no such file, DiskError if it can't be read, and
+    CheckpointError if its content isn't what was written.
+    """
+    path = Path(path)
+    try:
+        sealed = json.loads(path.read_text(encoding="utf-8"))
+        intact = sealed["sha256"] == content_digest(sealed["content"])
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DiskError(f"{path} can't be read ({error.strerror or error}).") from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: it isn't what this course writes.") from error
+    if not intact:
+        raise CheckpointError(f"{path} is damaged: its content doesn't match its digest.")
+    return sealed["content"]
+
+
+def content_digest(content: Any) -> str:
+    """The SHA-256 of what JSON can express, in hexadecimal: the same for any order of keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def remove(path):
