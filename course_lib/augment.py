@@ -7,7 +7,11 @@ that in one interpolation. The strength of each step is a setting; the defaults 
 which are torchvision's.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +20,11 @@ from torchvision import transforms
 
 from .data import draws
 from .device import send
-from .distributed import batch_end, share
+from .distributed import batch_end, ranks, share
+
+if TYPE_CHECKING:
+    from .data.bank import Images
+    from .experiment import Stage
 
 EVALUATION_BATCH = 256
 # random numbers per image: 10 tries of (area, ratio, top, left), 2 flips, 1 angle, 1 for staying
@@ -139,21 +147,36 @@ def crop_boxes(u, widths, heights, smallest=0.08):
     return np.where(fits.any(1, keepdims=True), first_that_fits, largest).astype(np.int64)
 
 
-def training_batches(images, stage, epoch, augmented, first=0):
+class Batch(NamedTuple):
+    """What the loop trains on in one step: this process's share of a batch."""
+
+    images: torch.Tensor  # float32 (B, 3, S, S) in [-1, 1], on the model's device
+    labels: torch.Tensor  # int64 (B,)
+    total: int  # images of the whole batch, over all processes
+    weight: (
+        float  # of this share's mean loss in the average of all gradients; 1 if shares are equal
+    )
+
+
+def training_batches(
+    images: Images, stage: Stage, epoch: int, augmented: bool, first: int = 0
+) -> Iterator[Batch]:
     """The batches of one epoch, from its image number `first` on, on the model's device.
 
-    images: Images. epoch: from 1. augmented: as the settings say, or resize only. Yields float32
-    (B, 3, S, S) in [-1, 1] and int64 (B,); each of several processes gets its share. Order and
-    augmentation depend on (seed, stage, epoch, image) alone, so a run that resumes sees what it
-    would have seen.
+    epoch: from 1. augmented: as the settings say, or resize only. Each of several processes gets
+    its share. Order and augmentation depend on (seed, stage, epoch, image) alone, so a run that
+    resumes sees what it would have seen.
     """
-    course, settings = stage.course, stage.course.settings
+    course = stage.course
+    settings = course.settings
     order = torch.from_numpy(draws.order(settings.seed, stage.number, epoch, len(images)))
+    draw = (stage.number, epoch) if augmented else None
     while first < len(images):
         end = batch_end(first, settings.batch_size, len(images))
-        yield _batch(
-            images, share(order[first:end]), course, (stage.number, epoch) if augmented else None
-        )
+        mine = share(order[first:end])
+        total = end - first
+        weight = len(mine) * ranks() / total
+        yield Batch(*_batch(images, mine, course, draw), total, weight)
         first = end
 
 

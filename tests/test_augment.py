@@ -226,7 +226,7 @@ def test_crops_are_torchvisions_and_lie_inside_the_image(uniforms, width, height
 
 def by_image(batches, order):
     """What `batches` give for each image: {position in its Images: float (3, S, S)}."""
-    return dict(zip(order, torch.cat([images for images, _ in batches])))
+    return dict(zip(order, torch.cat([batch.images for batch in batches])))
 
 
 def batches_of(course, images, number=2, epoch=1, augmented=True, first=0):
@@ -257,7 +257,7 @@ def test_an_epoch_that_resumes_sees_the_rest_of_itself_bit_for_bit(
 ):
     course, images = elsewhere(course, batch_size=batch), noise_images(count)
     whole = batches_of(course, images, augmented=augmented)
-    sizes = [len(labels) for _, labels in whole]
+    sizes = [len(batch.labels) for batch in whole]
     assert (
         sum(sizes) == count
         and set(sizes[:-1]) <= {batch}
@@ -266,7 +266,8 @@ def test_an_epoch_that_resumes_sees_the_rest_of_itself_bit_for_bit(
     rest = batches_of(course, images, augmented=augmented, first=sum(sizes[:skipped]))
     assert len(rest) == len(whole[skipped:])
     for expected, found in zip(whole[skipped:], rest):
-        assert all(map(torch.equal, expected, found))
+        assert torch.equal(expected.images, found.images)
+        assert torch.equal(expected.labels, found.labels)
 
 
 def test_other_epochs_stages_and_seeds_draw_anew(course):
@@ -283,18 +284,49 @@ def test_other_epochs_stages_and_seeds_draw_anew(course):
             )
 
 
+@contextmanager
+def process(number, of):
+    """Be the process with this number, as far as batches are concerned."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.distributed, "is_initialized", lambda: True)
+        patch.setattr(torch.distributed, "get_rank", lambda: number)
+        patch.setattr(torch.distributed, "get_world_size", lambda: of)
+        yield
+
+
+@given(
+    count=st.integers(8, 70), size=st.sampled_from([4, 8, 12]), processes=st.sampled_from([1, 2, 4])
+)
+@example(count=9, size=4, processes=4)  # shares of 2 and 1
+def test_the_weighted_shares_add_up_to_the_whole_batch(course, count, size, processes):
+    """The average over processes of weight · mean loss is the mean loss of the whole batch."""
+    images, course = noise_images(count), elsewhere(course, batch_size=size)
+    shares = []
+    for number in range(processes):
+        with process(number, processes):
+            shares.append(batches_of(course, images))
+    for step in zip(*shares, strict=True):
+        total = sum(len(batch.labels) for batch in step)
+        for batch in step:
+            assert batch.total == total
+            assert batch.weight / processes == pytest.approx(len(batch.labels) / total)
+        if total % processes == 0:
+            assert {batch.weight for batch in step} == {1.0}
+    assert sum(batch.total for batch in shares[0]) == count
+
+
 @pytest.mark.parametrize("augmented", [False, True])
 def test_an_epoch_shows_every_image_once_with_its_label(course, augmented):
     images = noise_images(45)
     images.pixels[:] = torch.arange(45, dtype=torch.uint8)[
         :, None, None, None
     ]  # image i is of one colour, i
-    seen = [
-        pair for batch in batches_of(course, images, augmented=augmented) for pair in zip(*batch)
-    ]
-    colours = [round(float((image[0, 16, 16] + 1) * 127.5)) for image, _ in seen]
+    batches = batches_of(course, images, augmented=augmented)
+    middles = torch.cat([batch.images[:, 0, 16, 16] for batch in batches])
+    colours = ((middles + 1) * 127.5).round().long().tolist()
     assert sorted(colours) == list(range(45)) != colours
-    assert [label for _, label in seen] == images.labels[colours].tolist()
+    labels = torch.cat([batch.labels for batch in batches])
+    assert torch.equal(labels, images.labels[colours])
 
 
 @pytest.mark.parametrize("augmented", [False, True])
@@ -305,10 +337,11 @@ def test_a_device_that_does_not_hold_the_bank_is_sent_the_same_batches(course, a
         here, there = (
             batches_of(one, images, augmented=augmented, first=first) for one in (course, meta)
         )
-        assert [[part.shape for part in pair] for pair in there] == [
-            [part.shape for part in pair] for pair in here
-        ]
-        assert all(batch.is_meta and labels.is_meta for batch, labels in there)
+        assert len(there) == len(here)
+        for sent, expected in zip(there, here):
+            assert sent.images.is_meta and sent.images.shape == expected.images.shape
+            assert sent.labels.is_meta and sent.labels.shape == expected.labels.shape
+            assert (sent.total, sent.weight) == (expected.total, expected.weight)
 
 
 def test_the_augmentations_of_examples_are_the_ones_that_are_trained_on_if_you_name_their_epoch(
@@ -320,7 +353,7 @@ def test_the_augmentations_of_examples_are_the_ones_that_are_trained_on_if_you_n
     assert table.shape == (32, 10) and table.dtype == torch.float32
     assert torch.equal(
         augment.augment_batch(images.batch(order), table, 32),
-        batches_of(course, images, 3, 2)[0][0],
+        batches_of(course, images, 3, 2)[0].images,
     )
     assert not torch.equal(augmentations(images, order, course), table)
 
@@ -331,8 +364,9 @@ def test_evaluation_always_sees_the_same_augmentation(course):
         next(evaluation_batches(images, course, augmented=True)) for _ in range(2)
     )
     assert torch.equal(first, again) and torch.equal(labels, images.labels)
-    ((training, _),) = batches_of(course, images, 3)
-    assert all((one - other).abs().mean() > 0.05 for one in first for other in training)
+    (training,) = batches_of(course, images, 3)
+    for one in first:
+        assert all((one - other).abs().mean() > 0.05 for other in training.images)
 
 
 @pytest.mark.parametrize("side, size", [(64, 64), (96, 64), (32, 48)])
@@ -394,8 +428,8 @@ def test_a_share_of_the_images_stays_plain_and_the_others_are_augmented_as_ever(
 
 def test_the_settings_reach_the_batches(course):
     images, off = noise_images(40), elsewhere(course, crop=1.0, flips=(0.0, 0.0), degrees=0.0)
-    for (found, _), (expected, _) in zip(
+    for found, expected in zip(
         training_batches(images, off.stage(3), 1, True),
         training_batches(images, off.stage(3), 1, False),
     ):
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(found.images, expected.images, atol=1e-4, rtol=0)
