@@ -64,7 +64,9 @@ class Picture:
             Figure,
         )  # here, so that `import course_lib` doesn't wait for it
 
-        self.figure, self.alt = Figure(figsize), alt
+        self.figure = Figure(figsize)
+        self.alt = alt
+        self.data = {}  # the content by further MIME types, for programs that read the output
         self.figure.suptitle(title)
 
     def __getattr__(self, name):
@@ -90,7 +92,8 @@ class Picture:
 
     def _repr_mimebundle_(self, **kwargs):
         image = base64.b64encode(self.png()).decode()
-        return {"image/png": image, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+        data = {"image/png": image, "text/plain": self.alt, **self.data}
+        return data, {"image/png": {"alt": self.alt}}
 
 
 def keep(figure, path):
