@@ -179,11 +179,9 @@ def browse_augmentation(images, course):
             "flips": (0.5, 0.5) if flips.value else (0, 0),
             "degrees": angle.value,
         }
-        table = send(
-            draw_augmentations(uniforms, one.widths[1:], one.heights[1:], **how), course.device
-        )
+        decided = draw_augmentations(uniforms, one.widths[1:], one.heights[1:], **how)
         pixels = send(one.batch(range(1, PAGE)), course.device)
-        drawn = augment_batch(pixels, table, course.settings.size)
+        drawn = augment_batch(pixels, decided.to(course.device), course.settings.size)
         both = torch.cat([plain_batch(one.batch([0]), course.settings.size), drawn.cpu()])
         _fill(picture, plot_images(both, ["original", *(f"draw {i}" for i in range(1, PAGE))]))
 

@@ -33,16 +33,20 @@ def drawn(count, widths, heights, seed=0):
     return uniforms, augment.draw_augmentations(uniforms, widths, heights)
 
 
-def decided(augmentation):
-    """An image's row of `draw_augmentations` as torchvision's arguments: (top, left, height,
-    width), flips, degrees."""
-    left, top, width, height, _, _, mirror, upside_down, cos, sin = augmentation.tolist()
-    return (
-        [int(top), int(left), int(height), int(width)],
-        mirror,
-        upside_down,
-        math.degrees(math.atan2(sin, cos)),
-    )
+def decided(augmentations, i):
+    """Image i's augmentation as torchvision's arguments: (top, left, height, width), flips,
+    degrees."""
+    left, top = augmentations.corner[i].int().tolist()
+    width, height = augmentations.lengths[i].int().tolist()
+    mirror, upside_down = augmentations.flips[i].bool().tolist()
+    cosine, sine = augmentations.direction[i].tolist()
+    degrees = math.degrees(math.atan2(sine, cosine))
+    return (top, left, height, width), mirror, upside_down, degrees
+
+
+def same(augmentations, others):
+    """Whether all fields are equal, image by image."""
+    return all(map(torch.equal, augmentations, others))
 
 
 def normalised_flipped_rotated(image, mirror, upside_down, degrees):
@@ -54,7 +58,7 @@ def normalised_flipped_rotated(image, mirror, upside_down, degrees):
 
 
 def on_float_tensors(picture, augmentation, size):
-    box, *rest = decided(augmentation)
+    box, *rest = augmentation
     image = picture.permute(2, 0, 1).float() / 255
     image = functional.resized_crop(
         image, *box, [size, size], InterpolationMode.BILINEAR, antialias=False
@@ -63,7 +67,7 @@ def on_float_tensors(picture, augmentation, size):
 
 
 def on_pil_images(picture, augmentation, size):
-    box, *rest = decided(augmentation)
+    box, *rest = augmentation
     image = functional.resized_crop(
         Image.fromarray(picture.numpy()), *box, [size, size], InterpolationMode.BILINEAR
     )
@@ -76,7 +80,9 @@ def test_it_is_torchvisions_own_result(side, reference, bar):
     """64 square pictures at their own size: the bars of the course."""
     images, (_, augmentations) = pictures(64, side), drawn(64, side, side)
     found = augment.augment_batch(images, augmentations, side)
-    expected = torch.stack([reference(*pair, side) for pair in zip(images, augmentations)])
+    expected = torch.stack(
+        [reference(image, decided(augmentations, i), side) for i, image in enumerate(images)]
+    )
     assert found.shape == (64, 3, side, side) and found.dtype == torch.float32
     assert (found - expected).abs().mean() <= bar
     assert (
@@ -94,8 +100,8 @@ def test_every_pixel_is_read_where_torchvision_reads_it(width, height, side, siz
     after the other."""
     images, (_, augmentations) = pictures(16, side), drawn(16, width, height)
     found = augment.augment_batch(images, augmentations, size)
-    for picture, augmentation, image in zip(images, augmentations, found):
-        box, *rest = decided(augmentation)
+    for i, (picture, image) in enumerate(zip(images, found)):
+        box, mirror, upside_down, degrees = decided(augmentations, i)
         places = torch.stack(
             torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         )
@@ -105,7 +111,6 @@ def test_every_pixel_is_read_where_torchvision_reads_it(width, height, side, siz
         places = functional.resized_crop(
             places, *box, [size, size], InterpolationMode.BILINEAR, antialias=False
         )
-        mirror, upside_down, degrees = rest
         places = functional.hflip(places) if mirror else places
         places = functional.vflip(places) if upside_down else places
         y, x, inside = functional.rotate(places, degrees, InterpolationMode.NEAREST, fill=0)
@@ -140,7 +145,12 @@ def test_originals_that_are_not_square_are_augmented_as_such(width, height):
     images = torch.from_numpy(np.stack([np.array(image) for image in squeezed]))
     uniforms, augmentations = drawn(64, width, height)
     as_if_square = augment.draw_augmentations(uniforms, np.full(64, 64), np.full(64, 64))
-    expected = torch.stack([on_pil_images(*pair, 64) for pair in zip(originals, augmentations)])
+    expected = torch.stack(
+        [
+            on_pil_images(original, decided(augmentations, i), 64)
+            for i, original in enumerate(originals)
+        ]
+    )
     error = (augment.augment_batch(images, augmentations, 64) - expected).abs().mean()
     wrong = (augment.augment_batch(images, as_if_square, 64) - expected).abs().mean()
     assert error < 0.05 and wrong > 4 * error
@@ -216,10 +226,12 @@ any_uniforms = st.one_of(
 @example(draws.uniforms(0, 3, 1, [0], 40)[0], 1000, 10)
 @example(draws.uniforms(0, 3, 1, [0], 40)[0], 9, 900)
 def test_crops_are_torchvisions_and_lie_inside_the_image(uniforms, width, height):
-    found = augment.crop_boxes(uniforms.reshape(1, 10, 4), [width], [height])
-    assert found.dtype == np.int64
-    assert found[0].tolist() == torchvisions_box(uniforms, width, height)
-    left, top, box_width, box_height = found[0]
+    numbers = augment.Uniforms.of(np.append(uniforms, [0, 0, 0, 0])[None])
+    found = augment.crop_boxes(numbers, [width], [height])
+    assert found.corner.dtype == found.lengths.dtype == np.int64
+    left, top = found.corner[0].tolist()
+    box_width, box_height = found.lengths[0].tolist()
+    assert [left, top, box_width, box_height] == torchvisions_box(uniforms, width, height)
     assert 0 <= left and 0 < box_width and left + box_width <= width
     assert 0 <= top and 0 < box_height and top + box_height <= height
 
@@ -349,13 +361,12 @@ def test_the_augmentations_of_examples_are_the_ones_that_are_trained_on_if_you_n
 ):
     images = noise_images(40)
     order = draws.order(0, 3, 2, 40)[:32]
-    table = augmentations(images, order, course, 3, 2)
-    assert table.shape == (32, 10) and table.dtype == torch.float32
-    assert torch.equal(
-        augment.augment_batch(images.batch(order), table, 32),
-        batches_of(course, images, 3, 2)[0].images,
-    )
-    assert not torch.equal(augmentations(images, order, course), table)
+    some = augmentations(images, order, course, 3, 2)
+    for field in some:
+        assert field.shape == (32, 2) and field.dtype == torch.float32
+    found = augment.augment_batch(images.batch(order), some, 32)
+    assert torch.equal(found, batches_of(course, images, 3, 2)[0].images)
+    assert not same(augmentations(images, order, course), some)
 
 
 def test_evaluation_always_sees_the_same_augmentation(course):
@@ -389,9 +400,8 @@ def test_the_plain_batch_is_the_plain_transform(side, size):
 @pytest.mark.parametrize("smallest", [0.35, 0.9, 1.0])
 def test_a_milder_crop_is_torchvisions_with_that_scale(smallest):
     uniforms = draws.uniforms(0, 3, 1, range(50), augment.DRAWS)
-    boxes = augment.draw_augmentations(uniforms, np.full(50, 64), np.full(50, 48), crop=smallest)[
-        :, :4
-    ]
+    found = augment.draw_augmentations(uniforms, np.full(50, 64), np.full(50, 48), crop=smallest)
+    boxes = torch.hstack([found.corner, found.lengths])
     assert boxes.tolist() == [torchvisions_box(numbers, 64, 48, smallest) for numbers in uniforms]
 
 
@@ -399,31 +409,53 @@ def test_a_milder_crop_is_torchvisions_with_that_scale(smallest):
 @pytest.mark.parametrize("degrees", [0, 15])
 def test_flips_and_rotation_are_as_likely_and_as_large_as_asked_for(flips, degrees):
     uniforms = draws.uniforms(0, 3, 1, range(400), augment.DRAWS)
-    table = augment.draw_augmentations(
-        uniforms, np.full(400, 64), np.full(400, 64), 0.08, flips, degrees
-    ).double()
-    assert table[:, 6:8].mean(0).tolist() == pytest.approx(flips, abs=0.08)
-    angles = torch.rad2deg(torch.atan2(table[:, 9], table[:, 8])).abs()
+    sides = np.full(400, 64)
+    found = augment.draw_augmentations(uniforms, sides, sides, flips=flips, degrees=degrees)
+    assert found.flips.mean(0).tolist() == pytest.approx(flips, abs=0.08)
+    cosine, sine = found.direction.double().T
+    angles = torch.rad2deg(torch.atan2(sine, cosine)).abs()
     assert angles.max() <= degrees + 1e-4 and angles.max() >= 0.9 * degrees
-    strong = augment.draw_augmentations(uniforms, np.full(400, 64), np.full(400, 64))
-    assert torch.equal(table[:, :6].float(), strong[:, :6])  # the crops stay the same
+    strong = augment.draw_augmentations(uniforms, sides, sides)
+    assert same(found[:3], strong[:3])  # the crops stay the same
 
 
 @pytest.mark.parametrize("how", [{"plain": 1}, {"crop": 1, "flips": (0, 0), "degrees": 0}])
 def test_with_everything_off_an_augmented_image_is_the_plain_one(how):
     images, uniforms = pictures(16, 64), draws.uniforms(0, 3, 1, range(16), augment.DRAWS)
-    table = augment.draw_augmentations(uniforms, np.full(16, 64), np.full(16, 64), **how)
-    torch.testing.assert_close(
-        augment.augment_batch(images, table, 64), augment.plain_batch(images, 64), atol=1e-4, rtol=0
-    )
+    drawn = augment.draw_augmentations(uniforms, np.full(16, 64), np.full(16, 64), **how)
+    found = augment.augment_batch(images, drawn, 64)
+    torch.testing.assert_close(found, augment.plain_batch(images, 64), atol=1e-4, rtol=0)
 
 
 def test_a_share_of_the_images_stays_plain_and_the_others_are_augmented_as_ever(course):
     images, mixed = noise_images(200), elsewhere(course, plain=0.5)
-    table, strong = (augmentations(images, range(200), some, 3, 1) for some in (mixed, course))
-    whole = torch.tensor([0, 0, 32, 32, 32, 32, 0, 0, 1, 0]).float()
-    stays = (table == whole).all(1)
-    assert 70 < stays.sum() < 130 and torch.equal(table[~stays], strong[~stays])
+    found = augmentations(images, range(200), mixed, 3, 1)
+    strong = augmentations(images, range(200), course, 3, 1)
+    whole = augment.Augmentations(
+        corner=torch.tensor([0, 0]),
+        lengths=torch.tensor([32, 32]),
+        originals=torch.tensor([32, 32]),
+        flips=torch.tensor([0, 0]),
+        direction=torch.tensor([1, 0]),
+    )
+    stays = torch.hstack([field == value for field, value in zip(found, whole)]).all(1)
+    assert 70 < stays.sum() < 130
+    for field, expected in zip(found, strong):
+        assert torch.equal(field[~stays], expected[~stays])
+
+
+def test_another_device_gets_the_same_augmentations_in_one_copy(monkeypatch):
+    _, augmentations = drawn(7, 50, 60)
+    copies = []
+
+    def send(tensor, device):
+        copies.append(device)
+        return tensor.clone()
+
+    monkeypatch.setattr(augment, "send", send)
+    found = augmentations.to(torch.device("cuda"))
+    assert copies == [torch.device("cuda")]
+    assert found._fields == augmentations._fields and same(found, augmentations)
 
 
 def test_the_settings_reach_the_batches(course):
