@@ -1,33 +1,53 @@
 # make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=02,03 choose)
-# make test        lint, check the pairs, run the tests (those in a browser need chromium)
+# make test        lint, check the types and the notebook pairs, run the tests (some need chromium)
+# make format      format the code as `make test` wants it
 # make seeds       repeat the lecture run and its controls with five seeds (about two hours)
-# make compare     measure the report's claims and a better recipe's ingredients, one change at a time (DATA=, PRESET=)
+# make compare     measure the report's claims and a better recipe, one change at a time (DATA=, PRESET=)
 # make bench       measure speed, as ratios: the table of benchmarks/README.md (10 to 14 minutes)
-# make notebooks   run the lecture on the built-in data from scratch and store its outputs in the notebooks
+# make notebooks   run the lecture on the built-in data from scratch, store its outputs in the notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
-# make exercises   write the notebooks without solutions to build/student, and with them to build/solutions
-# make publish     write REPO=owner/name, its address on GitHub, into the setup cells and the Colab badges
+# make exercises   write the notebooks without solutions to build/student, with them to build/solutions
+# make publish     write REPO=owner/name, its address on GitHub, into the setup cells and Colab badges
 # make site        build the site in build/site, from the outputs stored in the notebooks
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test seeds compare bench notebooks pair exercises publish site
+.PHONY: help reproduce test format seeds compare bench notebooks pair exercises publish site
 
-CHOSEN := $(if $(DATA),COURSE_DATA="$(DATA)") $(if $(PRESET),COURSE_PRESET="$(PRESET)")
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+# What you type may be any text, such as a file's name. It reaches the programs in their environment,
+# where neither make nor the shell looks for commands in it: $(value …) is the text itself.
+unexport DATA PRESET NOTEBOOKS FRESH REPO
+ifdef DATA
+reproduce compare: export COURSE_DATA := $(value DATA)
+endif
+ifdef PRESET
+reproduce compare: export COURSE_PRESET := $(value PRESET)
+endif
+reproduce: export CHOSEN_NOTEBOOKS := $(value NOTEBOOKS)
+publish: export REPOSITORY := $(value REPO)
 
 reproduce: .venv/run-installed
-	$(CHOSEN) $(BIN)/python -m tools.reproduce $(if $(FRESH),--fresh) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
+	$(BIN)/python -m tools.reproduce $(if $(filter 1,$(value FRESH)),--fresh) --notebooks="$$CHOSEN_NOTEBOOKS"
 
 test: .venv/test-installed
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
 	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+
+format: .venv/test-installed
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
 
 seeds: .venv/run-installed
 	$(BIN)/python -m experiments.seeds
 
 compare: .venv/run-installed
-	$(CHOSEN) $(BIN)/python -m experiments.compare
+	$(BIN)/python -m experiments.compare
 
 bench: .venv/run-installed
 	$(BIN)/python benchmarks/bench.py
@@ -43,7 +63,7 @@ exercises: .venv/run-installed
 	$(BIN)/python -m tools.exercises
 
 publish: .venv/run-installed
-	$(BIN)/python -m tools.publish "$(REPO)"
+	$(BIN)/python -m tools.publish -- "$$REPOSITORY"
 
 site: .venv/site-installed
 	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/site

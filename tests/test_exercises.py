@@ -1,4 +1,4 @@
-"""tools.exercises: student and solution versions, from small sources of its own."""
+"""Student and solution versions, derived from small sources of the tests' own."""
 
 import nbformat
 import pytest
@@ -61,21 +61,22 @@ def code(notebook):
 
 
 def test_students_get_the_stub_and_the_other_version_runs(derive, tmp_path, capsys):
-    (tmp_path / "build" / "student").mkdir(parents=True)
-    (notes := tmp_path / "build" / "student" / "notes.txt").touch()
-    versions = derive(
-        EXERCISE + SOLUTION.format("2 * x") + CHECK + EXERCISE + SOLUTION.format("x + x") + CHECK
-    )
+    notes = tmp_path / "build" / "student" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.touch()
+    first = EXERCISE + SOLUTION.format("2 * x") + CHECK
+    second = EXERCISE + SOLUTION.format("x + x") + CHECK
+    versions = derive(first + second)
     assert not any(
-        exercises.tagged(cell, "solution")
-        for version in versions.values()
-        for cell in version.cells
+        notebooks.has_tag(cell, "solution")
+        for cell in versions["student"].cells + versions["solutions"].cells
     )
     assert [len(version.cells) for version in versions.values()] == [6, 6]
     assert code(versions["student"]).count("raise NotImplementedError") == 2
     assert "def twice(x):\n\n    return 2 * x  # two blanks\n" in code(versions["solutions"])
     exec(code(versions["solutions"]), {})
-    assert capsys.readouterr().out == "8\n8\n" and notes.exists()
+    assert capsys.readouterr().out == "8\n8\n"
+    assert notes.exists()
 
 
 @pytest.mark.parametrize(
@@ -97,5 +98,5 @@ def test_an_exercise_without_one_solution_is_named(text, derive):
 def test_every_exercise_of_the_course_has_a_solution_that_compiles(source):
     cells = notebooks.from_source(source).cells
     for number, cell in enumerate(cells):
-        if exercises.tagged(cell, "exercise"):
+        if notebooks.has_tag(cell, "exercise"):
             compile(exercises.solution_of(cells, number), source.name, "exec")

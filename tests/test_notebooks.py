@@ -15,9 +15,10 @@ from data_sets import answers, png, write_zip
 
 import course_lib
 from course_lib import checks
+from course_lib.explore import EPOCH_DATA
 from tools import publish
-from tools.exercises import solution_of, tagged
-from tools.notebooks import as_notebook, as_source, from_source, sources
+from tools.exercises import solution_of
+from tools.notebooks import as_notebook, files_agree, from_source, has_tag, sources
 
 ROOT = Path(__file__).resolve().parent.parent
 EACH = pytest.mark.parametrize("source", sources(), ids=lambda source: source.stem)
@@ -26,7 +27,7 @@ EXERCISES = [
     for source in sources()
     for cells in [from_source(source).cells]
     for number, cell in enumerate(cells)
-    if tagged(cell, "exercise")
+    if has_tag(cell, "exercise")
 ]
 
 
@@ -57,9 +58,7 @@ def reproduced(tmp_path_factory):
 
 @EACH
 def test_the_two_files_of_a_pair_agree(source):
-    stored = nbformat.read(source.with_suffix(".ipynb"), 4)
-    expected = source.read_text(encoding="utf-8")
-    assert as_source(stored) == expected, f"{source.stem}: `make pair` discards edits of the .ipynb"
+    assert files_agree(source), f"{source.stem}: `make pair` discards edits of the .ipynb"
 
 
 @EACH
@@ -102,7 +101,7 @@ def test_a_stub_is_not_done_yet_and_its_solution_is_right(
     cells, number, course, monkeypatch, capsys
 ):
     monkeypatch.setattr(checks, "PASSES", 1)  # of no_shortcut, which trains
-    check = next(cell.source for cell in cells[number:] if tagged(cell, "check"))
+    check = next(cell.source for cell in cells[number:] if has_tag(cell, "check"))
     for answer, verdict in ((cells[number].source, "…"), (solution_of(cells, number), "✓")):
         names = {"course": course}
         exec(answer, names)
@@ -121,7 +120,9 @@ def test_reproduce_leaves_an_executed_notebook(source, reproduced):
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
     assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs)
-    assert as_notebook(notebook) == text and "widget" not in notebook.metadata
+    assert as_notebook(notebook) == text
+    assert "widget" not in notebook.metadata
+    assert EPOCH_DATA not in text
     assert source.stem in printed
 
 

@@ -1,12 +1,14 @@
-"""tools.publish: the repository's address in setup cells and badges, on small notebooks of its
-own."""
+"""The repository's address in setup cells and badges, on small notebooks of the tests' own."""
 
 import nbformat
 import pytest
 
 from tools import notebooks, pair, publish
 
-SETUP = '# %% cellView="form"\n# @title Get the course\nrepository = ""  # `make publish` writes owner/name here\n'
+SETUP = """# %% cellView="form"
+# @title Get the course
+repository = ""  # `make publish` writes owner/name here
+"""
 TITLE = "# %% [markdown]\n# # {}. A question?\n#\n{}# After the badge.\n"
 COMMENTED = "".join(f"# {line}\n" for line in publish.UNPUBLISHED.splitlines()) + "#\n"
 LINK = "(https://colab.research.google.com/github/{}/blob/main/notebooks/{}.ipynb)"
@@ -14,8 +16,10 @@ LINK = "(https://colab.research.google.com/github/{}/blob/main/notebooks/{}.ipyn
 
 @pytest.fixture
 def course(tmp_path, monkeypatch):
-    """A course's folder: two paired notebooks with outputs, one without a place for the badge, and
-    a README."""
+    """A course's folder: two paired notebooks with outputs, and a README.
+
+    One of the notebooks has no place for the badge.
+    """
     folder = tmp_path / "notebooks"
     folder.mkdir()
     monkeypatch.setattr(notebooks, "FOLDER", folder)
@@ -47,19 +51,16 @@ def test_the_address_replaces_what_stood_there_and_outputs_stay(course):
         publish.main([repository])
         for name in ("00_name", "01_name"):
             source = course / "notebooks" / f"{name}.py"
-            text, stored = (
-                source.read_text(encoding="utf-8"),
-                nbformat.read(source.with_suffix(".ipynb"), 4),
-            )
+            text = source.read_text(encoding="utf-8")
+            stored = nbformat.read(source.with_suffix(".ipynb"), 4)
             assert f'\nrepository = "{repository}"  # `make' in text
             assert f"# {publish.MARKER}\n# {publish.BADGE}{LINK.format(repository, name)}\n" in text
-            assert (
-                "After the badge" in text
-                and "MyDrive" not in text
-                and text.count(publish.MARKER) == 1
-            )
-            assert publish.as_source(stored) == text
-            assert stored.cells[1].execution_count == 1 and stored.cells[2].outputs[0].text == "42"
+            assert "After the badge" in text
+            assert "MyDrive" not in text
+            assert text.count(publish.MARKER) == 1
+            assert notebooks.files_agree(source)
+            assert stored.cells[1].execution_count == 1
+            assert stored.cells[2].outputs[0].text == "42"
         readme = (course / "README.md").read_text(encoding="utf-8")
         badge = f"{publish.MARKER}\n{publish.BADGE}{LINK.format(repository, '00_name')}\n"
         assert readme == before.replace(
@@ -76,34 +77,12 @@ def test_publishing_twice_or_pairing_afterwards_touches_no_file(course):
     assert contents(course) == before
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "",
-        "owner",
-        "owner/",
-        "/name",
-        "a/b/",
-        "https://github.com/a/b",
-        "a b/c",
-        "-a/b",
-        "a-/b",
-        "a--b/c",
-        "a_b/c",
-    ]
-    + [
-        f"{'a' * 40}/b",
-        "a/..",
-        "a/.",
-        "a/b.git",
-        f"a/{'b' * 101}",
-        "a/b\n",
-        'a/"',
-        "é/b",
-        "a/é",
-        "a/b;c",
-    ],
-)
+INCOMPLETE = ["", "owner", "owner/", "/name", "a/b/", "https://github.com/a/b"]
+NO_OWNER = ["-a/b", "a-/b", "a--b/c", "a_b/c", "a b/c", "é/b", "--help", f"{'a' * 40}/b"]
+NO_NAME = ["a/..", "a/.", "a/b.git", "a/b\n", 'a/"', "a/é", "a/b;c", f"a/{'b' * 101}"]
+
+
+@pytest.mark.parametrize("address", INCOMPLETE + NO_OWNER + NO_NAME)
 def test_what_github_would_refuse_is_refused(address, course):
     before = contents(course)
     with pytest.raises(ValueError, match="owner/name"):

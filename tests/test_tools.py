@@ -1,13 +1,15 @@
-"""tools/: running small notebooks, and writing their pairs."""
+"""Running small notebooks, and writing their pairs."""
 
 import os
 import signal
+import sys
 
 import jupytext
 import nbformat
 import pytest
 
 from course_lib import open_course
+from course_lib.explore import EPOCH_DATA
 from tools import notebooks, pair, reproduce
 
 WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "  0%|"}
@@ -15,16 +17,17 @@ WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/p
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder in place of `notebooks/`; returns a function that writes a source there from
-    its cells."""
+    """An empty folder in place of `notebooks/`.
+
+    Returns a function that writes a source there from its cells.
+    """
     place = tmp_path / "notebooks"
     place.mkdir()
     monkeypatch.setattr(notebooks, "FOLDER", place)
 
     def write(name, *cells):
-        (place / name).write_text(
-            "\n\n".join(f"# %%\n{cell}" for cell in cells) + "\n", encoding="utf-8"
-        )
+        text = "\n\n".join(f"# %%\n{cell}" for cell in cells) + "\n"
+        (place / name).write_text(text, encoding="utf-8")
         return place / name
 
     return write
@@ -52,12 +55,52 @@ def test_an_executed_notebook_keeps_results_and_no_leftovers(folder, tmp_path, c
     )
     reproduce.execute(source, tmp_path / "executed.ipynb")
     nothing, printed, warning, slider, value = outputs(tmp_path / "executed.ipynb")
-    assert "".join(output.text for output in printed) == "before\n×××\n" and len(printed) == 1
-    assert not nothing + warning + slider and value[0].data["text/plain"] == "42"
-    assert "widget" not in (tmp_path / "executed.ipynb").read_text(
-        encoding="utf-8"
-    ).lower().replace("ipywidgets", "")
+    assert [output.text for output in printed] == ["before\n×××\n"]
+    assert not nothing + warning + slider
+    assert value[0].data["text/plain"] == "42"
+    text = (tmp_path / "executed.ipynb").read_text(encoding="utf-8")
+    assert "widget" not in text.lower().replace("ipywidgets", "")
     assert "before\n×××" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("on_a_terminal", [True, False])
+def test_a_progress_bar_is_shown_on_a_terminal(
+    on_a_terminal, folder, tmp_path, monkeypatch, capsys
+):
+    source = folder(
+        "00_bar.py", "from tqdm.auto import tqdm\nfor _ in tqdm(range(1234)):\n    pass"
+    )
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: on_a_terminal)
+    reproduce.execute(source, tmp_path / "executed.ipynb")
+    assert ("1,234 of 1,234" in capsys.readouterr().out) == on_a_terminal
+
+
+LIVE = f"""
+from IPython.display import display
+
+def curve(stage, epoch):
+    text = f"stage {{stage}}, epoch {{epoch}}!"
+    told = {{"stage": stage, "epoch": epoch, "epochs": 2, "text": text}}
+    return {{"{EPOCH_DATA}": told, "text/plain": "a curve"}}
+
+for stage in (2, 3):
+    handle = display(curve(stage, 1), raw=True, display_id=True)
+    for epoch in (1, 1, 2, 2):
+        handle.update(curve(stage, epoch), raw=True)
+"""
+
+
+def test_a_live_curve_prints_a_line_per_epoch_and_leaves_no_data(folder, tmp_path, capsys):
+    reproduce.execute(folder("00_live.py", LIVE), tmp_path / "executed.ipynb")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith("!")]
+    assert lines == [
+        "stage 2, epoch 1!",
+        "stage 2, epoch 2!",
+        "stage 3, epoch 1!",
+        "stage 3, epoch 2!",
+    ]
+    [curves] = outputs(tmp_path / "executed.ipynb")
+    assert [output.data for output in curves] == [{"text/plain": "a curve"}] * 2
 
 
 def test_a_cell_that_fails_is_named_and_what_ran_is_kept(folder, tmp_path):
@@ -70,19 +113,23 @@ def test_a_cell_that_fails_is_named_and_what_ran_is_kept(folder, tmp_path):
     with pytest.raises(reproduce.NotebookFailed, match="00_bad.py.*DataError.*row 812"):
         reproduce.execute(source, tmp_path / "executed.ipynb")
     first, second, third = outputs(tmp_path / "executed.ipynb")
-    assert first[0].text == "ran\n" and not third
+    assert first[0].text == "ran\n"
+    assert not third
     assert second[0].traceback == ["DataError: answer.json, row 812"]  # the sentence only
 
 
 def test_ctrl_c_interrupts_the_cell_that_runs(folder, tmp_path):
-    stop = f"import os, signal, time\nos.kill({os.getpid()}, signal.SIGINT)\nwhile True:\n    time.sleep(0.1)"
+    stop = (
+        f"import os, signal, time\nos.kill({os.getpid()}, signal.SIGINT)\n"
+        "while True:\n    time.sleep(0.1)"
+    )
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(reproduce.NotebookFailed, match="KeyboardInterrupt"):
         reproduce.execute(folder("00_long.py", stop), tmp_path / "executed.ipynb")
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_dead_kernel_is_said(folder, tmp_path):
+def test_a_dead_kernel_is_reported(folder, tmp_path):
     with pytest.raises(reproduce.NotebookFailed, match="00_dead.py"):
         reproduce.execute(
             folder("00_dead.py", "import os\nos._exit(9)"), tmp_path / "executed.ipynb"
@@ -118,10 +165,8 @@ def test_fresh_forgets_the_run(folder, smoke):
     reproduce.main([])
     assert (smoke / "results.json").exists()
     reproduce.main(["--fresh"])
-    assert {path.relative_to(smoke).as_posix() for path in smoke.rglob("*") if path.is_file()} == {
-        "run.json",
-        "notebooks/00_a.ipynb",
-    }
+    left = {path.relative_to(smoke).as_posix() for path in smoke.rglob("*") if path.is_file()}
+    assert left == {"run.json", "notebooks/00_a.ipynb"}
 
 
 def test_a_wrong_setting_is_one_sentence(folder, environment, tmp_path):
@@ -158,7 +203,8 @@ def test_pair_keeps_outputs_of_unchanged_cells_only(folder):
         ["2, said"],
         [],
     ]
-    assert notebook.cells[3].source == "'änders'" and "widgets" not in notebook.metadata
+    assert notebook.cells[3].source == "'änders'"
+    assert "widgets" not in notebook.metadata
     assert len({cell.id for cell in notebook.cells}) == 4
 
 
@@ -178,6 +224,20 @@ def test_pair_takes_the_outputs_of_an_executed_run(folder, smoke):
     reproduce.main([])
     pair.main(["--executed"])
     assert outputs(source.with_suffix(".ipynb"))[0][0].data["text/plain"] == "42"
-    assert jupytext.read(source).cells[0].source == "6 * 7" and outputs(
-        later.with_suffix(".ipynb")
-    ) == [[]]
+    assert jupytext.read(source).cells[0].source == "6 * 7"
+    assert outputs(later.with_suffix(".ipynb")) == [[]]
+
+
+def test_check_names_the_pairs_that_differ_and_writes_nothing(folder):
+    same, edited = folder("00_a.py", "1 + 1"), folder("01_b.py", "1 + 1")
+    pair.main([])
+    pair.main(["--check"])
+    edited.write_text(edited.read_text(encoding="utf-8") + "\n# %%\n2\n", encoding="utf-8")
+    alone = folder("02_c.py", "1")
+    before = {path: path.read_bytes() for path in same.parent.iterdir()}
+    with pytest.raises(SystemExit) as stopped:
+        pair.main(["--check"])
+    for source in (edited, alone):
+        assert source.stem in str(stopped.value)
+    assert same.stem not in str(stopped.value)
+    assert {path: path.read_bytes() for path in same.parent.iterdir()} == before

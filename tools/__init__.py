@@ -1,1 +1,1 @@
-"""Run the notebooks and keep their pairs in step; not part of the library."""
+"""Run, pair, publish and mark the notebooks; describe a data set; adopt a model."""

@@ -1,43 +1,52 @@
-"""The notebooks as files: finding the sources, and what an `.ipynb` keeps and what it doesn't."""
+"""The notebooks as files: where their sources are, and what an `.ipynb` keeps."""
 
+from __future__ import annotations
+
+import copy
 import hashlib
 from collections import Counter
 from pathlib import Path
 
 import jupytext
 import nbformat
+from nbformat import NotebookNode
+
+from course_lib.explore import EPOCH_DATA
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 
-# Every notebook has this metadata, in both files. JupyterLab would add whatever is missing; so
-# nothing is.
+# The metadata of every notebook, in both files. JupyterLab would add what is missing.
 METADATA = {
     "accelerator": "GPU",  # Colab offers one
     "colab": {"provenance": []},
     "jupytext": {
         "cell_metadata_filter": "slideshow,tags,cellView,-all",
         "formats": "ipynb,py:percent",
-        "notebook_metadata_filter": "accelerator,colab,-jupytext.text_representation.jupytext_version",
+        "notebook_metadata_filter": (
+            "accelerator,colab,-jupytext.text_representation.jupytext_version"
+        ),
     },
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
 }
 
-SESSION_ONLY = {
-    "application/vnd.jupyter.widget-view+json",
-    "application/javascript",
-}  # kinds of output
+# Outputs that mean something only in the session that made them: scripts, and widgets such as
+# progress bars, which without their state would be an "Invalid Notebook" on GitHub and in Colab.
+SESSION_ONLY = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
 
 
-def sources(chosen=""):
-    """The paths of the notebooks' `.py` sources, in order: all, or those whose names begin as in
-    "02,03".
+def sources(chosen: str = "") -> list[Path]:
+    """The paths of the notebooks' `.py` sources, in order.
 
-    Raises FileNotFoundError if there is no such notebook.
+    chosen: beginnings of names, as in "02,03"; by default, all notebooks. Raises FileNotFoundError
+    if there is no such notebook.
     """
-    found = sorted(
-        path for path in FOLDER.glob("[0-9][0-9]_*.py") if "-" not in path.stem
-    )  # no "…-Copy1" of a reader
-    prefixes = [prefix for prefix in chosen.split(",") if prefix] or [""]
+    found = []
+    for path in sorted(FOLDER.glob("[0-9][0-9]_*.py")):
+        if "-" not in path.stem:  # a reader's "02_name-Copy1" isn't ours
+            found.append(path)
+    prefixes = [prefix for prefix in chosen.split(",") if prefix]
+    if not prefixes:
+        prefixes = [""]  # every name begins with it
     for prefix in prefixes:
         if not any(path.name.startswith(prefix) for path in found):
             raise FileNotFoundError(
@@ -46,51 +55,67 @@ def sources(chosen=""):
     return [path for path in found if path.name.startswith(tuple(prefixes))]
 
 
-def from_source(source):
+def from_source(source: Path) -> NotebookNode:
     """The notebook of a `.py` source, without outputs."""
     notebook = jupytext.read(source)
     notebook.metadata = nbformat.from_dict(METADATA)
-    return with_ids(notebook)
+    set_ids(notebook)
+    return notebook
 
 
-def with_ids(notebook):
-    """Give each cell an id that depends on its content alone, so that diffs stay small; returns the
-    notebook."""
+def set_ids(notebook: NotebookNode) -> None:
+    """Give each cell an id that depends on its content alone, so that diffs stay small."""
     seen = Counter()
     for cell in notebook.cells:
         digest = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         seen[digest] += 1
-        cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
-    return notebook
+        cell.id = digest
+        if seen[digest] > 1:
+            cell.id = f"{digest}-{seen[digest]}"
 
 
-def as_source(notebook):
-    """The text of the `.py` that belongs to a notebook: its cells, tags and header, without
-    outputs."""
-    return jupytext.writes(nbformat.from_dict({**notebook, "metadata": METADATA}), "py:percent")
+def as_source(notebook: NotebookNode) -> str:
+    """The text of a notebook's `.py`: its cells, tags and header, without outputs."""
+    with_our_metadata = nbformat.from_dict({**notebook, "metadata": METADATA})
+    return jupytext.writes(with_our_metadata, "py:percent")
 
 
-def as_notebook(notebook):
-    """The text of the `.ipynb`, without anything that only means something in the session that made
-    it.
-
-    That is widgets and progress bars (stored without their state, they'd be an "Invalid Notebook"
-    on GitHub and in Colab), scripts, warnings, and times of execution. Parts of the printed text
-    that stood around them are joined.
-    """
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("execution", None)
-        kept = []
-        for output in cell.get("outputs", []):
-            if output.get("name") == "stderr" or not SESSION_ONLY.isdisjoint(
-                output.get("data", {})
-            ):
-                continue
-            if kept and output.output_type == kept[-1].output_type == "stream":
-                kept[-1].text += output.text
-            else:
-                kept.append(output)
+def as_notebook(notebook: NotebookNode) -> str:
+    """The text of a notebook's `.ipynb`, without what belongs to the session that made it."""
+    clean = copy.deepcopy(notebook)
+    clean.metadata.pop("widgets", None)
+    for cell in clean.cells:
+        cell.metadata.pop("execution", None)  # when it ran
         if cell.cell_type == "code":
-            cell.outputs = kept
-    return jupytext.writes(notebook, "ipynb") + "\n"
+            cell.outputs = lasting_outputs(cell.get("outputs", []))
+    return jupytext.writes(clean, "ipynb") + "\n"
+
+
+def lasting_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Outputs without warnings and what is SESSION_ONLY; text that stood around it is joined."""
+    lasting = []
+    for output in outputs:
+        if output.get("name") == "stderr":
+            continue
+        data = output.get("data", {})
+        if not SESSION_ONLY.isdisjoint(data):
+            continue
+        data.pop(EPOCH_DATA, None)
+        if lasting and output.output_type == lasting[-1].output_type == "stream":
+            lasting[-1].text += output.text
+        else:
+            lasting.append(output)
+    return lasting
+
+
+def files_agree(source: Path) -> bool:
+    """The two files of a pair have the same cells and tags."""
+    path = source.with_suffix(".ipynb")
+    if not path.exists():
+        return False
+    return as_source(nbformat.read(path, 4)) == source.read_text(encoding="utf-8")
+
+
+def has_tag(cell: NotebookNode, tag: str) -> bool:
+    """The cell has this tag."""
+    return tag in cell.metadata.get("tags", [])

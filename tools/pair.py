@@ -1,55 +1,78 @@
-"""Write each notebook's `.ipynb` from its `.py`, keeping the outputs of unchanged cells:  python -m
-tools.pair"""
+"""Write each notebook's `.ipynb` from its `.py`, keeping outputs:  python -m tools.pair"""
+
+from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import nbformat
+from nbformat import NotebookNode
 
 from course_lib import open_course
 from course_lib.storage.files import write_text
 
-from .notebooks import as_notebook, as_source, from_source, sources, with_ids
+from .notebooks import as_notebook, as_source, files_agree, from_source, set_ids, sources
+
+ADVICE = "`make pair` takes the .py, and discards what was edited in the .ipynb."
 
 
-def pair(source, executed):
-    """Write both files of a pair as JupyterLab would, so that saving an unedited notebook changes
-    nothing.
+def pair(source: Path, executed: Path) -> None:
+    """Write both files of a pair as JupyterLab would: saving an unedited notebook changes nothing.
 
-    source: the `.py`. executed: a notebook whose outputs are taken wherever its cells are the same.
+    source: the `.py`. executed: a notebook whose outputs are taken for all cells that are the same;
+    it needn't exist.
     """
     notebook = from_source(source)
     if executed.exists():
-        before = with_ids(nbformat.read(executed, 4))
-        known = {cell.id: cell for cell in before.cells}
-        for cell in notebook.cells:
-            if cell.cell_type == "code" and cell.id in known:
-                cell.outputs, cell.execution_count = (
-                    known[cell.id].outputs,
-                    known[cell.id].execution_count,
-                )
-        if "language_info" in before.metadata:
-            notebook.metadata.language_info = before.metadata.language_info
-    for path, text in (
-        (source, as_source(notebook)),
-        (source.with_suffix(".ipynb"), as_notebook(notebook)),
-    ):
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
+        take_outputs(notebook, nbformat.read(executed, 4))
+    write_text(source, as_source(notebook))
+    write_text(source.with_suffix(".ipynb"), as_notebook(notebook))
 
 
-def main(arguments):
-    """Parse the command line and pair all notebooks."""
+def take_outputs(notebook: NotebookNode, executed: NotebookNode) -> None:
+    """Give `notebook` the outputs that the same cells have in `executed`."""
+    set_ids(executed)
+    known = {cell.id: cell for cell in executed.cells}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.id in known:
+            before = known[cell.id]
+            cell.outputs = before.outputs
+            cell.execution_count = before.execution_count
+    if "language_info" in executed.metadata:
+        notebook.metadata.language_info = executed.metadata.language_info
+
+
+def check() -> None:
+    """Exit with a sentence that names the notebooks whose two files differ, if there are any."""
+    differ = [source.stem for source in sources() if not files_agree(source)]
+    if differ:
+        sys.exit(f"The .ipynb and the .py differ: {', '.join(differ)}. {ADVICE}")
+
+
+def main(arguments: list[str]) -> None:
+    """Parse the command line and pair, or check, all notebooks."""
     parser = argparse.ArgumentParser(prog="python -m tools.pair", description=__doc__)
-    parser.add_argument(
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
         "--executed", action="store_true", help="take the outputs of the run's executed notebooks"
     )
+    choice.add_argument(
+        "--check", action="store_true", help="write nothing; fail if the files of a pair differ"
+    )
     chosen = parser.parse_args(arguments)
-    folder = open_course().folder / "notebooks" if chosen.executed else None
+    if chosen.check:
+        check()
+        return
+    folder = None
+    if chosen.executed:
+        folder = open_course().folder / "notebooks"
     for source in sources():
-        pair_file = source.with_suffix(".ipynb")
-        ran = folder / pair_file.name if folder else pair_file
-        pair(source, ran if ran.exists() else pair_file)
+        stored = source.with_suffix(".ipynb")
+        if folder is not None and (folder / stored.name).exists():
+            pair(source, folder / stored.name)
+        else:
+            pair(source, stored)
 
 
 if __name__ == "__main__":
