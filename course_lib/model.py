@@ -1,26 +1,25 @@
-"""The report's classifier: a bottleneck block that doubles its width, stacked to 41 weighted layers
-(1.A, 1.B)."""
+"""The report's classifier: bottleneck blocks, stacked to 41 weighted layers (1.A, 1.B)."""
+
+from __future__ import annotations
 
 import os
-from textwrap import shorten
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from .data.answers import CLASSES
-from .errors import CheckpointError
+from .storage.weights import load_weights
 
 
 class res_block(nn.Module):
-    """A residual bottleneck block, (B, in_, H, W) → (B, 2·out_, H/stride, W/stride). Source: report
-    1.B.
+    """A residual bottleneck block: (B, in_, H, W) → (B, 2·out_, H/stride, W/stride) (report 1.B).
 
     1×1 conv to out_, 3×3 conv with `stride`, 1×1 conv to 2·out_, each with BatchNorm; the input is
     added before the last ReLU. `shortway` is the identity if the shapes agree, and otherwise a 1×1
     conv that makes them agree.
     """
 
-    def __init__(self, in_, out_, stride=1):
+    def __init__(self, in_: int, out_: int, stride: int = 1):
         super().__init__()
         self.conv1 = nn.Sequential(
             nn.Conv2d(in_, out_, 1, bias=False), nn.BatchNorm2d(out_), nn.ReLU()
@@ -40,20 +39,19 @@ class res_block(nn.Module):
             )
         self.relu = nn.ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         main = self.conv3(self.conv2(self.conv1(x)))
         return self.relu(main + self.shortway(x))
 
 
 class MyModel(nn.Module):
-    """The report's network: images (B, 3, S, S) in [-1, 1], S ≥ 32 → logits (B, 80). Source: report
-    1.A.
+    """The report's network: images (B, 3, S, S) in [-1, 1], S ≥ 32 → logits (B, classes) (1.A).
 
     `res_block` is an argument, so that you can put another block with the same signature in its
     place.
     """
 
-    def __init__(self, res_block):
+    def __init__(self, res_block: type[nn.Module], classes: int = 80):
         super().__init__()
         self.conv1 = nn.Sequential(
             nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
@@ -72,34 +70,33 @@ class MyModel(nn.Module):
             res_block(512, 512, 2), *(res_block(1024, 512, 1) for _ in range(2))
         )
         self.pool = nn.AdaptiveAvgPool2d((1, 1))
-        self.fc = nn.Linear(1024, CLASSES)
+        self.fc = nn.Linear(1024, classes)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)  # (B, 64, S/4, S/4)
         x = self.conv2(x)  # (B, 128, S/4, S/4)
         x = self.conv3(x)  # (B, 256, S/8, S/8)
         x = self.conv4(x)  # (B, 512, S/16, S/16)
         x = self.conv5(x)  # (B, 1024, S/32, S/32)
         x = self.pool(x).flatten(1)  # (B, 1024)
-        return self.fc(x)  # (B, 80)
+        return self.fc(x)  # (B, classes)
 
 
 class plain_block(res_block):
     """`res_block` without its short-cut, to test the report's claim in 2.B."""
 
-    def __init__(self, in_, out_, stride=1):
+    def __init__(self, in_: int, out_: int, stride: int = 1):
         super().__init__(in_, out_, stride)
         del self.shortway
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.relu(self.conv3(self.conv2(self.conv1(x))))
 
 
 class two_conv_block(res_block):
-    """Two 3×3 convolutions of the block's full width instead of the bottleneck, to test the claim
-    in 2.C."""
+    """Two 3×3 convolutions of full width instead of the bottleneck, to test the claim in 2.C."""
 
-    def __init__(self, in_, out_, stride=1):
+    def __init__(self, in_: int, out_: int, stride: int = 1):
         super().__init__(in_, out_, stride)
         del self.conv3
         wide = out_ * 2
@@ -112,16 +109,15 @@ class two_conv_block(res_block):
             nn.Conv2d(wide, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide)
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.relu(self.conv2(self.conv1(x)) + self.shortway(x))
 
 
 class ConstantWidth(MyModel):
-    """The network with 256 channels in every block and about as many multiplications, to test the
-    claim in 2.D."""
+    """256 channels in every block, for about as many multiplications: to test the claim in 2.D."""
 
-    def __init__(self, res_block):
-        super().__init__(res_block)
+    def __init__(self, res_block: type[nn.Module], classes: int = 80):
+        super().__init__(res_block, classes)
         self.conv2 = nn.Sequential(res_block(64, 128, 1), res_block(256, 128, 1))
         self.conv3 = nn.Sequential(
             res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(2))
@@ -132,36 +128,26 @@ class ConstantWidth(MyModel):
         self.conv5 = nn.Sequential(
             res_block(256, 128, 2), *(res_block(256, 128, 1) for _ in range(2))
         )
-        self.fc = nn.Linear(256, CLASSES)
+        self.fc = nn.Linear(256, classes)
 
 
-def get_model(model_class, checkpoint_path=None, seed=0, block=res_block):
-    """Build `model_class(block)` and load the weights of `checkpoint_path` if that file exists
-    (report 1.E, 1.F).
+def get_model(
+    model_class: Callable[[type[nn.Module]], nn.Module],
+    checkpoint_path: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    block: type[nn.Module] = res_block,
+) -> nn.Module:
+    """Build `model_class(block)`, with the weights of `checkpoint_path` if that file exists (1.E).
 
-    checkpoint_path: a `model.pth`, that is a `state_dict`, with or without DataParallel's prefix
-    `module.`. Without it, the weights are new and depend on `seed` alone, never on the global
-    random state. Returns the model on the CPU, in training mode. Raises CheckpointError if the file
-    doesn't fit. Nothing in it is executed.
+    checkpoint_path: a `model.pth`, that is a `state_dict`; also one of DataParallel or
+    torch.compile, or inside a checkpoint. Without it, the weights are new and depend on `seed`
+    alone, never on the global random state. Returns the model on the CPU, in training mode. Raises
+    CheckpointError if the weights don't fit or aren't finite. Nothing in the file is executed.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(
-            seed
-        )  # torch.manual_seed would seed the CUDA devices as well
+        # torch.manual_seed would seed the CUDA devices as well.
+        torch.default_generator.manual_seed(seed)
         model = model_class(block)
     if checkpoint_path is not None and os.path.exists(checkpoint_path):
-        try:
-            weights = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
-            weights = {name.removeprefix("module."): value for name, value in weights.items()}
-        except Exception as error:  # torch.load raises whatever damaged bytes lead to
-            expected = "torch.save(model.state_dict(), …)"
-            raise CheckpointError(
-                f"{checkpoint_path} is damaged, or wasn't saved with {expected}."
-            ) from error
-        try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{checkpoint_path}: {shorten(str(error), 300, placeholder=' …')}"
-            ) from error
+        load_weights(model, checkpoint_path)
     return model
