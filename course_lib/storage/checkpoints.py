@@ -2,26 +2,43 @@
 
 `checkpoint-00012-0013792-<digest>.pt` is the state after 12 whole epochs and 13,792 images of the
 next. The digest is that of the file's bytes, so a damaged file gives itself away, here and on
-Google Drive.
+Google Drive. A file with any other name, a copy for instance, isn't a checkpoint.
 """
+
+from __future__ import annotations
 
 import hashlib
 import io
-from contextlib import suppress
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from ..errors import CheckpointError, DiskError
 from .files import remove, write_bytes
 
-PATTERN = "checkpoint-*.pt"
+NAME = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})-([0-9a-f]{16})\.pt")
 KEPT = 2  # how many are kept: if the newest one is damaged, there's the one before
 EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs at most
+ENTRIES = {  # what the state of a stage consists of
+    "identity": dict,
+    "made_on": dict,
+    "position": dict,
+    "sums": Tensor,
+    "model": dict,
+    "optimizer": dict,
+    "scaler": dict,
+}
+MOST_VALUES = 1_000_000  # in a checkpoint; a large model's has some thousand
+
+_reported: set[tuple[Path, str]] = set()  # damaged files: path, digest of what's in them
 
 
-def save(folder, state, epoch, images):
-    """Write `state` (tensors, plain Python) as the checkpoint at this position, then delete older
-    ones.
+def save(folder: str | Path, state: dict[str, Any], epoch: int, images: int) -> Path:
+    """Write `state` (tensors, plain Python) as the checkpoint at this position; delete older ones.
 
     epoch: whole epochs trained. images: images trained in the next one. Returns the path. Raises
     DiskError.
@@ -33,7 +50,7 @@ def save(folder, state, epoch, images):
     return path
 
 
-def delete_older(folder):
+def delete_older(folder: Path) -> None:
     """Keep only the furthest good checkpoints in `folder`, KEPT of them."""
     paths = newest_first(folder)
     kept = [path for path in paths if is_good(path)][:KEPT]
@@ -42,54 +59,137 @@ def delete_older(folder):
             remove(path)
 
 
-def newest_good(folder):
-    """The path of the newest undamaged checkpoint in `folder`, or None; reports every damaged one
-    it passes over."""
+def newest_good(folder: str | Path) -> Path | None:
+    """The path of the furthest undamaged checkpoint in `folder`, or None."""
     for path in newest_first(folder):
         if is_good(path):
             return path
-        print(f"{path.name} is damaged; using the previous checkpoint.")
     return None
 
 
-def load(path):
-    """Load a checkpoint onto the CPU: the dict that `save` was given. Nothing in the file is
-    executed."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+def load(path: str | Path, entries: Mapping[str, type] = ENTRIES) -> dict[str, Any]:
+    """Load a checkpoint onto the CPU: the dict that `save` was given. Nothing in it is executed.
+
+    entries: the keys that it must have, and the types of their values. Raises CheckpointError if
+    it's something else, and DiskError if it can't be read.
+    """
+    what_to_do = "Delete or rename it, and the checkpoint before it is used."
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DiskError(f"{path} can't be read ({error.strerror or error}).") from error
+    except Exception as error:  # of many kinds: zip, pickle and PyTorch have their own
+        raise CheckpointError(f"{path} isn't a checkpoint of this course. {what_to_do}") from error
+    if not isinstance(state, dict):
+        kind = type(state).__name__
+        raise CheckpointError(f"{path} holds a {kind} instead of a stage's state. {what_to_do}")
+    for key, kind in entries.items():
+        if not isinstance(state.get(key), kind):
+            raise CheckpointError(f'{path} has no usable entry "{key}". {what_to_do}')
+    _require_tree(state, path)
+    return state
 
 
-def newest_first(folder):
-    """The paths of all checkpoints in `folder`, the furthest first."""
-    return sorted(Path(folder).glob(PATTERN), key=position, reverse=True)
+def newest_first(folder: str | Path) -> list[Path]:
+    """The paths of all checkpoints in `folder`, the furthest first. Raises DiskError."""
+    try:  # `glob` would take a folder that can't be read for an empty one
+        found = [path for path in Path(folder).iterdir() if is_checkpoint(path)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DiskError(f"{folder} can't be read ({error.strerror or error}).") from error
+    return sorted(found, key=order, reverse=True)
 
 
-def position(path):
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path is a file that's named like a checkpoint; it may be damaged."""
+    return has_checkpoint_name(path) and path.is_file()
+
+
+def has_checkpoint_name(path: Path) -> bool:
+    """Whether a path has exactly the kind of name that `save` gives."""
+    return NAME.fullmatch(path.name) is not None
+
+
+def position(path: Path) -> tuple[int, int]:
     """(whole epochs, images of the next one) of a checkpoint, from its name."""
-    _, epoch, images, _ = path.stem.split("-")
+    epoch, images, _ = _parts(path)
     return int(epoch), int(images)
 
 
-def is_good(path):
-    """Do a checkpoint's bytes match the digest in its name?"""
-    with suppress(FileNotFoundError):  # another notebook has just deleted it
-        return digest_of(path.read_bytes()) == path.stem.split("-")[-1]
+def order(path: Path) -> tuple[tuple[int, int], str]:
+    """What checkpoints are sorted by: the position, or the name if that's the same."""
+    return position(path), path.name
 
 
-def digest_of(data):
+def is_good(path: Path) -> bool:
+    """Whether a checkpoint's bytes match the digest in its name. Reports a damaged one, once.
+
+    Raises DiskError if it can't be read.
+    """
+    try:
+        found = digest_of(path.read_bytes())
+    except FileNotFoundError:  # another notebook has just deleted it
+        return False
+    except OSError as error:
+        raise DiskError(f"{path} can't be read ({error.strerror or error}).") from error
+    _, _, expected = _parts(path)
+    if found == expected:
+        return True
+    if (path, found) not in _reported:
+        _reported.add((path, found))
+        print(f"{path.name} is damaged and won't be used.")
+    return False
+
+
+def digest_of(data: bytes) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def write_model(path, model):
-    """Write `model.pth`, the bare state_dict in float32 on the CPU, as the report's code loads it
-    (1.E)."""
-    weights = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
-    write_bytes(path, _serialized(weights))
+def write_model(path: str | Path, model: nn.Module) -> None:
+    """Write `model.pth`: the bare state_dict in float32 on the CPU, for the report's code (1.E)."""
+    weights = {}
+    for name, value in model.state_dict().items():
+        weights[name] = value.detach().cpu().contiguous()
+    write_bytes(Path(path), _serialized(weights))
 
 
-def _serialized(state):
+def _parts(path: Path) -> tuple[str, str, str]:
+    """The epochs, images and digest in a checkpoint's name."""
+    matched = NAME.fullmatch(path.name)
+    if matched is None:
+        raise ValueError(f"{path.name} isn't the name of a checkpoint")
+    epoch, images, digest = matched.groups()
+    return epoch, images, digest
+
+
+def _serialized(state: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
+
+
+def _require_tree(state: dict[str, Any], path: str | Path) -> None:
+    """Raise CheckpointError if there's no end to what's in a checkpoint.
+
+    A few lists that hold each other, or the next one twice, look like millions of values to
+    whoever goes through them.
+    """
+    waiting: list[Any] = [state]
+    seen = 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if seen + len(waiting) > MOST_VALUES:
+            raise CheckpointError(f"{path} isn't a checkpoint of this course: it never ends.")
+        waiting.extend(_values_in(value))
+
+
+def _values_in(value: Any) -> Iterator[Any]:
+    """What a dict, list, tuple or set holds; nothing for any other value."""
+    if isinstance(value, dict):
+        yield from value.keys()
+        yield from value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from value

@@ -1,163 +1,140 @@
-"""Google Drive as a run's second home: a thread copies the run's folder there while it is being
-trained.
+"""Google Drive as a run's second home: a thread copies the run's folder there during training.
 
-A Drive that drops out, is full or slow never stops training: you see a message, and the copy is
-retried.
+A Drive that drops out, is full or never answers doesn't stop training: you'll see a message, and
+the copy is retried.
 """
+
+from __future__ import annotations
 
 import atexit
 import json
-import os
 import shutil
-import sys
-import threading
-import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..errors import SettingsError
-from .checkpoints import PATTERN, delete_older, newest_good, position
-from .files import remove, require_mounted, write_bytes
-from .identity import read_run
+from ..errors import DiskError
+from .files import remove
+from .identity import read_run, require_ours
+from .mirror import RUN, Mirror, files_in
+from .mounts import mount as mount
+from .mounts import require_mounted
+from .worker import NoAnswer, Worker
 
 EVERY_SECONDS = 10  # how often to look for changes, and to retry
 PATIENCE = 300  # seconds to wait for a Drive that has stopped answering
 
 
-def mount():
-    """Mount Google Drive in Colab, which asks you for permission; returns your folder on it,
-    `MyDrive`."""
-    if "google.colab" not in sys.modules:
-        raise SettingsError(
-            "Google Drive works only in Colab. Elsewhere, set COURSE_HOME to a folder on your Drive."
-        )
-    from google.colab import drive
-
-    mount_point = Path("drive").resolve()  # the report's ./drive
-    drive.mount(str(mount_point))
-    return mount_point / "MyDrive"
-
-
 class Drive:
-    """The copy of a run's folder on Google Drive. local, remote: the two folders. identity: the
-    run's, as JSON."""
+    """The copy of a run's folder on Google Drive.
 
-    opened = []  # all copies that are kept up to date, also of experiments
+    local, remote: the two folders. identity: the run's, as JSON. Drive is touched only by a thread
+    of its own, so that nothing else can be stuck in it.
+    """
 
-    def __init__(self, local, remote, identity):
-        self.local, self.remote, self.identity = local, remote, json.loads(identity)
-        self._problem = None  # why Drive isn't up to date
-        self._copied = set()  # (path, size, time) of each file that was copied
-        self._lock = threading.RLock()
+    opened: list[Drive] = []  # all copies that are kept up to date, also of experiments
 
-    def restore(self):
-        """Copy what's only on Drive, or further there; from then on, a thread copies the other way.
+    def __init__(self, local: Path, remote: Path, identity: str):
+        self.local = local
+        self.remote = remote
+        self.identity = json.loads(identity)
+        self._is_behind = False
+        self._worker = Worker("copy to Drive", self._copy_in_between, lambda: EVERY_SECONDS)
+        self._mirror = Mirror(local, remote, self._worker.moved)
 
-        Raises DiskError, OSError, CheckpointError (another run's).
+    def restore(self) -> None:
+        """Bring here what's only on Drive, or further there; from then on, keep Drive up to date.
+
+        Raises DiskError, or CheckpointError if one of the folders holds another run.
         """
-        with self._lock:
-            self._compare()
-            files, further = _files(self.remote), set()
-            newest = {
-                path.parent: path for path in files if path.match(PATTERN)
-            }  # of each stage on Drive
-            for stage, path in newest.items():
-                ours = newest_good(self.local / stage.relative_to(self.remote))
-                if not ours or position(path) > position(ours):
-                    further.add(stage)
-            for path in files:
-                here = self.local / path.relative_to(self.remote)
-                newer = path.parent in further if path.parent in newest else further
-                if newer or not (here.exists() or path.match(PATTERN)):
-                    write_bytes(here, path.read_bytes())
+        self._ask(self._restore)
         if self not in Drive.opened:
             Drive.opened.append(self)
             atexit.register(self.wait)
-            threading.Thread(target=self._work, daemon=True, name="copy to Drive").start()
 
-    def wait(self):
-        """Copy what isn't on Drive yet; True once Drive has everything. ■ ends the waiting, but not
-        the copying."""
-        if not self._lock.acquire(timeout=PATIENCE):
-            tqdm.write(
-                "Drive doesn't answer. Training continues, and so does the copy, once Drive is back."
-            )
-            return False
+    def wait(self) -> bool:
+        """Copy what isn't on Drive yet; returns True once Drive has everything, read back.
+
+        ■ ends the waiting, but not the copying.
+        """
         try:
-            self._copy()
-            problem = None
+            complete = self._ask(self._copy_all)
         except Exception as error:
-            problem = f"The copy on Drive isn't up to date. Training continues, and the copy is retried. {error}"
-        finally:
-            self._lock.release()
-        if bool(problem) != bool(self._problem):
-            tqdm.write(problem or "The copy on Drive is up to date again.")
-        self._problem = problem
-        return not problem
+            self._tell(error)
+            return False
+        self._tell(None)
+        return complete
 
-    def leave(self):
+    def leave(self) -> None:
         """Stop copying."""
         Drive.opened.remove(self)
         atexit.unregister(self.wait)
 
-    def forget(self, folder):
-        """Delete `folder` and its copy."""
-        with self._lock:
-            self._compare()
-            self._copied.clear()
-            for path in reversed(_files(self.remote / folder.relative_to(self.local))):
-                remove(path)
-            if folder.exists():
-                shutil.rmtree(folder)  # or it would be copied again
+    def forget(self, folder: Path) -> None:
+        """Delete a folder of the run and its copy. Raises DiskError or CheckpointError."""
+        self._ask(lambda: self._forget(folder))
 
-    def _work(self):
-        time.sleep(EVERY_SECONDS)
-        while self in Drive.opened:
-            self.wait()
-            time.sleep(EVERY_SECONDS)
+    def _ask(self, work: Callable[[], Any]) -> Any:
+        """Have the thread do something. Raises DiskError if Drive fails, or doesn't answer."""
+        try:
+            return self._worker.do(work, PATIENCE)
+        except NoAnswer as error:
+            raise DiskError(
+                "Google Drive doesn't answer. Everything is on the local disk. Try again later; in "
+                "Colab, restart the runtime if it lasts."
+            ) from error
+        except OSError as error:
+            raise DiskError(f"The copy on Google Drive can't be used: {error}.") from error
 
-    def _copy(self):
-        if not self._compare():  # a new folder, or one that was deleted meanwhile
-            self._copied.clear()
-        for path in filter(
-            Path.exists, _files(self.local)
-        ):  # some may be deleted while others are copied
-            now = (path, path.stat().st_size, path.stat().st_mtime_ns)
-            if now not in self._copied:
-                there = self.remote / path.relative_to(self.local)
-                write_bytes(there, path.read_bytes())
-                if there.match(PATTERN):
-                    delete_older(there.parent)
-                self._copied.add(now)
+    # What the thread does
 
-    def _compare(self):
-        """Raise DiskError or CheckpointError unless both folders are this run's; returns the
-        `run.json` on Drive."""
+    def _restore(self) -> None:
+        require_ours(self.remote)
+        self._compare()
+        self._mirror.restore()
+
+    def _copy_all(self) -> bool:
+        self._compare()
+        return self._mirror.copy_all()
+
+    def _copy_in_between(self) -> None:
+        if self in Drive.opened:
+            try:
+                self._compare()
+                self._mirror.copy()
+                self._tell(None)
+            except Exception as error:
+                self._tell(error)
+
+    def _forget(self, folder: Path) -> None:
+        self._compare()
+        there = self.remote / folder.relative_to(self.local)
+        files = [path for path in files_in(there) if path != RUN]
+        for path in [*files, RUN]:  # last what says whose folder it is
+            self._worker.moved()
+            remove(there / path)
+        self._worker.moved()
+        if folder.exists():
+            shutil.rmtree(folder)  # or it would be copied again
+        self._mirror.look_again()
+
+    def _compare(self) -> None:
+        """Raise DiskError or CheckpointError unless both folders are this run's."""
         require_mounted(self.remote)
         read_run(self.local, self.identity)
-        return read_run(self.remote, self.identity)
+        read_run(self.remote, self.identity)
+
+    def _tell(self, error: Exception | None) -> None:
+        """Say so if Drive isn't up to date any more, and once it is again."""
+        if error is not None and not self._is_behind:
+            retried = "Training continues, and the copy is retried."
+            tqdm.write(f"The copy on Drive isn't up to date. {retried} {error}")
+        if error is None and self._is_behind:
+            tqdm.write("The copy on Drive is up to date again.")
+        self._is_behind = error is not None
 
 
 drive_copy = cache(Drive)  # one for each pair of folders, however often a run is opened
-
-
-def _files(folder):
-    """The files in a folder and below, without hidden ones, which are still being written.
-
-    `run.json`, which says whose they are, is first. Checkpoints are last: until they are copied,
-    their stage is behind.
-    """
-
-    def unless_missing(error):  # glob would take a folder that can't be read for an empty one
-        if not isinstance(error, FileNotFoundError):
-            raise error
-
-    found = [
-        Path(base, name)
-        for base, _, names in os.walk(folder, onerror=unless_missing)
-        for name in names
-    ]
-    visible = [path for path in found if path.name[0] != "."]
-    return sorted(visible, key=lambda path: (path.name != "run.json", path.match(PATTERN), path))

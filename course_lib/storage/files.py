@@ -5,22 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import stat
+import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import CheckpointError, DiskError
+from .mounts import drive_root, require_mounted
 
-# What Google Drive mounts below its root
-DRIVE_FOLDERS = {
-    "MyDrive",
-    "My Drive",
-    "내 드라이브",
-    "Shareddrives",
-    "Shared drives",
-    "공유 드라이브",
-}
 writes_files = True  # False in all processes but the first, if there are several
 
 # A temporary file nobody has written to for this long was left by a killed process.
@@ -28,7 +24,9 @@ STALE_SECONDS = 600
 
 
 @contextmanager
-def replacing(path, mode="wb", expected=None, **options):
+def replacing(
+    path: str | Path, mode: str = "wb", expected: bytes | None = None, **options: Any
+) -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; once it is complete and on disk, rename it to `path`.
 
     If anything fails on the way (a full disk, a kill, an exception), the old file stays as it was.
@@ -41,19 +39,14 @@ def replacing(path, mode="wb", expected=None, **options):
             yield file
         return
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Threads have numbers that are unique on a computer, so no two of them share a file.
+    temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
     try:
         require_mounted(path)
-        for folder in reversed(path.parents):
-            if (
-                folder.name not in DRIVE_FOLDERS and not folder.exists()
-            ):  # Drive may be unmounted right now
-                folder.mkdir(exist_ok=True)
-        for leftover in path.parent.glob(".*.tmp"):
-            with suppress(FileNotFoundError):  # it has just been completed
-                if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
-                    leftover.unlink()
-        with open(temporary, mode, **options) as file:
+        _make_folders(path.parent)
+        _sweep_leftovers_of(path)
+        temporary.unlink(missing_ok=True)
+        with open(temporary, mode.replace("w", "x"), **options) as file:  # x: never through a link
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -68,15 +61,35 @@ def replacing(path, mode="wb", expected=None, **options):
             temporary.unlink()
 
 
-def write_bytes(path, data):
-    """Write some bytes to `path` unless they are there already; verified, and completely or not at
-    all."""
-    if not path.exists() or path.read_bytes() != data:
+def _make_folders(folder: Path) -> None:
+    """Create a folder and those above it, but none that Google Drive would bring along."""
+    for place in (*reversed(folder.parents), folder):
+        if not place.exists() and drive_root(place) != place:  # Drive may be unmounted right now
+            place.mkdir(exist_ok=True)
+
+
+def _sweep_leftovers_of(path: Path) -> None:
+    """Delete what killed processes left when they wrote this very file; anything else stays."""
+    ours = re.compile(re.escape(f".{path.name}.") + r"[0-9]+\.tmp")
+    for leftover in path.parent.iterdir():
+        if ours.fullmatch(leftover.name):
+            with suppress(FileNotFoundError):  # it has just been completed
+                if time.time() - leftover.lstat().st_mtime > STALE_SECONDS:
+                    leftover.unlink()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write some bytes to `path` unless it has them already: verified, completely or not at all."""
+    try:
+        there = path.read_bytes()
+    except OSError:  # missing, or unreadable: writing will tell
+        there = None
+    if there != data:
         with replacing(path, expected=data) as file:
             file.write(data)
 
 
-def write_text(path, text):
+def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, completely or not at all."""
     write_bytes(Path(path), text.encode())
 
@@ -102,17 +115,25 @@ def read_sealed(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        sealed = json.loads(path.read_text(encoding="utf-8"))
-        intact = sealed["sha256"] == content_digest(sealed["content"])
+        data = path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DiskError(f"{path} can't be read ({error.strerror or error}).") from error
+    return unsealed(data, path)
+
+
+def unsealed(data: bytes, path: Path) -> Any:
+    """What was sealed in the bytes of a file. Raises CheckpointError, which names it as `path`."""
+    try:
+        sealed = json.loads(data.decode())
+        content = sealed["content"]
+        intact = sealed["sha256"] == content_digest(content)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: it isn't what this course writes.") from error
     if not intact:
         raise CheckpointError(f"{path} is damaged: its content doesn't match its digest.")
-    return sealed["content"]
+    return content
 
 
 def content_digest(content: Any) -> str:
@@ -120,25 +141,14 @@ def content_digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def remove(path):
-    """Delete a file. It's emptied first: Google Drive's trash takes up space, too."""
+def remove(path: str | Path) -> None:
+    """Delete a file. On Google Drive it's emptied first, since the trash takes up space, too.
+
+    What has another name, through a link of either kind, isn't emptied: it may be a backup.
+    """
     with suppress(FileNotFoundError):  # another notebook may train the same stage
-        os.truncate(path, 0)
+        found = os.lstat(path)
+        has_one_name = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
+        if has_one_name and drive_root(path):
+            os.truncate(path, 0)
         os.unlink(path)
-
-
-def drive_root(path):
-    """The folder of a Google Drive (`…/MyDrive`) that `path` lies in, mounted or not; None if it
-    lies elsewhere."""
-    path = Path(os.path.abspath(path))
-    return next((folder for folder in [path, *path.parents] if folder.name in DRIVE_FOLDERS), None)
-
-
-def require_mounted(path):
-    """Raise DiskError if `path` lies on a Google Drive that isn't mounted: it must not become a
-    local folder."""
-    root = drive_root(path)
-    if root and not os.path.isdir(root):  # also if it dropped out
-        raise DiskError(
-            f"Google Drive isn't mounted: there is no {root}. Mount Drive, then run the cell again."
-        )

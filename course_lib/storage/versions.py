@@ -1,0 +1,65 @@
+"""Two versions of a file, one here and one on Google Drive: which one follows from the other."""
+
+from __future__ import annotations
+
+import zipfile
+from enum import Enum
+from io import BytesIO
+from pathlib import Path
+
+from ..errors import CheckpointError
+from .checkpoints import digest_of
+from .files import unsealed
+
+
+class Newer(Enum):
+    """Which side is newer, or has got further."""
+
+    NEITHER = "both sides are the same"
+    HERE = "the local disk"
+    DRIVE = "Google Drive"
+    UNKNOWN = "both sides have changed"
+
+
+def newer(ours: bytes, theirs: bytes, last_same: str | None) -> Newer:
+    """Which of two versions may take the place of the other: never one that isn't known.
+
+    ours: the file's content here. theirs: on Drive. last_same: the digest of what both had when
+    they were last the same, or None if that isn't known.
+    """
+    if ours == theirs:
+        return Newer.NEITHER
+    if is_proven(ours) and not is_proven(theirs):
+        return Newer.HERE
+    if is_proven(theirs) and not is_proven(ours):
+        return Newer.DRIVE
+    if is_torn(theirs, ours):
+        return Newer.HERE
+    if last_same == digest_of(theirs):
+        return Newer.HERE
+    if last_same == digest_of(ours):
+        return Newer.DRIVE
+    return Newer.UNKNOWN
+
+
+def is_proven(data: bytes) -> bool:
+    """Whether data carries a checksum, and matches it: a zip (as `model.pth` is) or sealed JSON."""
+    if data.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(BytesIO(data)) as archive:
+                return archive.testzip() is None
+        except Exception:  # what a damaged zip leads to isn't only BadZipFile
+            return False
+    try:
+        unsealed(data, Path())
+    except CheckpointError:
+        return False
+    return True
+
+
+def is_torn(theirs: bytes, ours: bytes) -> bool:
+    """Whether Drive's version is the beginning of ours, perhaps filled up with zeros.
+
+    That is how Drive tears a file. If someone really has shortened it there, nothing is lost.
+    """
+    return ours.startswith(theirs.rstrip(b"\0"))
