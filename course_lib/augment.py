@@ -232,7 +232,7 @@ def crop_boxes(u: Uniforms, widths: ArrayLike, heights: ArrayLike, smallest: flo
     corner = np.column_stack([left[image, first], top[image, first]])
     lengths = np.column_stack([w[image, first], h[image, first]])
     largest = _largest_boxes(W, H)
-    any_fits = fits.any(axis=1)[:, None]  # (B, 1), beside pairs
+    any_fits = fits.any(axis=1, keepdims=True)  # (B, 1), beside pairs
     return Boxes(
         np.where(any_fits, corner, largest.corner).astype(np.int64),
         np.where(any_fits, lengths, largest.lengths).astype(np.int64),
