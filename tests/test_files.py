@@ -1,13 +1,17 @@
 """Files that are whole or absent, sealed against damage, and that never cost anybody else's."""
 
 import json
+import os
+import threading
+import time
 
 import pytest
+from faults import watched
 from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib import CheckpointError, DiskError
-from course_lib.storage.files import read_sealed, write_sealed
+from course_lib.storage.files import read_sealed, remove, write_sealed, write_text
 
 texts = st.text(st.characters(exclude_categories=()))  # lone surrogates, too: odd file names
 values = st.recursive(
@@ -68,3 +72,109 @@ def test_a_missing_sealed_file_is_missing_and_a_folder_cannot_be_read(tmp_path):
     (tmp_path / "sealed.json").mkdir()
     with pytest.raises(DiskError, match=r"sealed\.json"):
         read_sealed(tmp_path / "sealed.json")
+
+
+# Other people's files
+
+
+def old(path, content="theirs"):
+    """A file that nobody has written to for an hour."""
+    path.write_text(content)
+    os.utime(path, (time.time() - 3600,) * 2)
+    return path
+
+
+NOT_OURS = [
+    *(".thesis.tmp", ".syncthing.result.csv.tmp", ".my draft.tmp", "result.csv.tmp", ".tmp"),
+    *(".result.csv.tmp", ".result.csv.1a.tmp", ".result.csv.12.tmp.tmp", ".result.csv..tmp"),
+    *(".result-csv.12.tmp", ".other.csv.12.tmp", ".result.csv.12.tmp ", ".xresult.csv.12.tmp"),
+    *(".result.csv.-12.tmp", ".result.csv.12.TMP", ".result.csv.١٢.tmp"),
+]
+
+
+def test_only_leftovers_of_this_very_file_are_swept(tmp_path):
+    theirs = [old(tmp_path / name) for name in NOT_OURS]
+    ours = old(tmp_path / ".result.csv.12.tmp")
+    fresh = tmp_path / ".result.csv.13.tmp"
+    fresh.write_text("another notebook is writing it")
+    write_text(tmp_path / "result.csv", "x")
+    assert all(path.read_text() == "theirs" for path in theirs)
+    assert fresh.exists() and not ours.exists()
+
+
+@pytest.mark.parametrize("kind", ["link to a file", "link to nowhere", "file"])
+def test_nothing_is_written_through_a_link_with_the_temporary_files_name(tmp_path, kind):
+    precious = tmp_path / "precious"
+    temporary = tmp_path / f".result.csv.{threading.get_native_id()}.tmp"
+    if kind == "link to a file":
+        precious.write_text("theirs")
+        temporary.symlink_to(precious)
+    elif kind == "link to nowhere":
+        temporary.symlink_to(precious)
+    else:
+        temporary.write_text("left by a killed process of the same number")
+    write_text(tmp_path / "result.csv", "x")
+    assert (tmp_path / "result.csv").read_text() == "x" and not os.path.lexists(temporary)
+    if kind == "link to a file":
+        assert precious.read_text() == "theirs"
+    else:
+        assert not precious.exists()
+
+
+def test_a_link_that_is_replaced_leaves_what_it_leads_to(tmp_path):
+    (tmp_path / "backup").write_text("old")
+    (tmp_path / "result.csv").symlink_to(tmp_path / "backup")
+    write_text(tmp_path / "result.csv", "new")
+    assert (tmp_path / "backup").read_text() == "old"
+    assert (tmp_path / "result.csv").read_text() == "new"
+
+
+def test_two_threads_that_write_one_file_write_it_whole(tmp_path):
+    def write(text):
+        for _ in range(50):
+            write_text(tmp_path / "result.csv", text)
+
+    texts = ["a" * 10_000, "b" * 20_000]
+    threads = [threading.Thread(target=write, args=[text]) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "result.csv").read_text() in texts
+
+
+# Deleting
+
+
+@pytest.mark.parametrize("where", ["MyDrive", "disk"])
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_what_is_deleted_is_not_emptied_if_it_has_another_name(tmp_path, where, link):
+    folder = tmp_path / where
+    folder.mkdir()
+    (tmp_path / "backup").write_text("precious")
+    link(tmp_path / "backup", folder / "model.pth")
+    remove(folder / "model.pth")
+    assert not os.path.lexists(folder / "model.pth")
+    assert (tmp_path / "backup").read_text() == "precious"
+
+
+@pytest.mark.parametrize("where, emptied", [("MyDrive", True), ("disk", False)])
+def test_only_on_drive_a_file_is_emptied_for_the_trash(tmp_path, where, emptied):
+    (tmp_path / where).mkdir()
+    path = tmp_path / where / "model.pth"
+    path.write_text("x")
+    kinds = []
+    with watched(tmp_path, lambda kind, path: kinds.append(kind)):
+        remove(path)
+    assert kinds == (["truncate", "unlink"] if emptied else ["unlink"])
+    remove(path)  # it's gone: another notebook was first
+
+
+def test_a_folder_in_a_files_place_is_a_disk_error_and_stays(tmp_path):
+    (tmp_path / "result.csv").mkdir()
+    (tmp_path / "result.csv" / "mine.txt").write_text("x")
+    with pytest.raises(DiskError, match=r"result\.csv"):
+        write_text(tmp_path / "result.csv", "x")
+    assert (tmp_path / "result.csv" / "mine.txt").exists()
+    with pytest.raises(DiskError, match=r"mine\.txt"):
+        write_text(tmp_path / "result.csv" / "mine.txt" / "below", "x")

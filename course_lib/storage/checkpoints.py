@@ -75,9 +75,11 @@ def load(path: str | Path, entries: Mapping[str, type] = ENTRIES) -> dict[str, A
     """
     what_to_do = "Delete or rename it, and the checkpoint before it is used."
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        data = Path(path).read_bytes()
     except OSError as error:
         raise DiskError(f"{path} can't be read ({error.strerror or error}).") from error
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds: zip, pickle and PyTorch have their own
         raise CheckpointError(f"{path} isn't a checkpoint of this course. {what_to_do}") from error
     if not isinstance(state, dict):

@@ -137,6 +137,8 @@ class Mirror:
         for path in self._good_ones(self.local / stage):
             if self._is_wanted(path, there):
                 copied += self._copy_checkpoint(path, there)
+        if len(newest_first(there)) > KEPT:  # also if a kernel died before it deleted them
+            delete_older(there)
         return copied
 
     def _copy_checkpoint(self, path: Path, there: Path) -> int:
@@ -145,7 +147,7 @@ class Mirror:
         if data is None:  # newer ones were saved meanwhile, and are copied next time
             return 0
         write_bytes(there / path.name, data)
-        delete_older(there)
+        delete_older(there)  # at once: Drive may have little space
         return 1
 
     def _who_is_ahead(self, stage: Path) -> Newer:
