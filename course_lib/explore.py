@@ -1,10 +1,15 @@
-"""Things to watch and to click on in a notebook: each is one call (ipywidgets 7.7, as in Colab, or
-8)."""
+"""What moves and can be clicked in a notebook: the live curve, and explorers with ipywidgets.
 
-import copy
+Each is one call, and works with ipywidgets 7.7 (as in Colab) and 8.
+"""
+
+from __future__ import annotations
+
 import html
 import math
 import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ipywidgets
 import numpy as np
@@ -14,178 +19,252 @@ from IPython.display import Javascript, display
 
 from .augment import DRAWS, augment_batch, draw_augmentations, plain_batch
 from .device import send
-from .plots import BLUE, ORANGE, Picture, plot_history, plot_images, plot_predictions, short, styled
+from .pictures import Picture, short
+from .plots import plot_history, plot_images, plot_predictions
+from .progress import EpochLines
 from .results import stored
-from .run import EpochLines
+
+if TYPE_CHECKING:
+    from .data.bank import Images
+    from .experiment import Course, Stage
+    from .plots import History
 
 # The MIME type of what the live curve tells programs that run a notebook, beside its picture:
 # {"stage": 2, "epoch": 3, "epochs": 44, "text": "Epoch 3 of 44: …"}. Browsers ignore it.
 EPOCH_DATA = "application/vnd.course.epoch+json"
-PAGE = 12  # images at a time
-MENU = {"layout": {"width": "30em"}, "style": {"description_width": "8em"}}
+
+# The most of the time that drawing may take: more while there's little to see.
+DRAWING_SHARE = 1 / 20
+DRAWING_SHARE_OF_FIRST_EPOCH = 1 / 5
+
+IMAGES_PER_PAGE = 12
+CONTROL: dict[str, Any] = {"layout": {"width": "30em"}, "style": {"description_width": "8em"}}
+ANY_CLASS = -1  # the choice of a menu
 
 
-def live_curve(stage):
-    """The progress display for `train`: a growing curve in a notebook, lines of text in a
-    script."""
-    return LiveCurve(stage) if getattr(get_ipython(), "kernel", None) else EpochLines(stage)
+def live_curve(stage: Stage) -> LiveCurve | EpochLines:
+    """The progress display for `train`: a growing curve in a notebook, text in a script."""
+    in_notebook = getattr(get_ipython(), "kernel", None) is not None
+    return LiveCurve(stage) if in_notebook else EpochLines(stage)
 
 
 class LiveCurve:
-    """Loss and accuracy of a stage, redrawn in place while it's being trained; pass it to `train`
-    as `live`.
+    """Loss and accuracy of a stage, redrawn in place during training; pass it to `train` as `live`.
 
     The run that's stored in `results/` for the same data and preset is drawn in grey behind it.
     """
 
-    def __init__(self, stage):
-        stages = (stored(stage.course) or {"stages": {}})["stages"]
-        self.stored = stages.get(str(stage.number), {"epochs": []})["epochs"]
-        self.stage, self.handle, self.drawn_at, self.cost = (
-            stage,
-            None,
-            0.0,
-            0.0,
-        )  # the last two in seconds
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.stored = _stored_history(stage)
+        self.handle = None  # to what the notebook shows, once it shows something
+        self.drawn_at = 0.0  # by the monotonic clock, in seconds
+        self.cost = 0.0  # seconds that drawing took
 
-    def show(self, history, running=None, finished=False):
-        """Redraw if it's time: drawing may take a twentieth of the time, and a fifth while there's
-        little to see.
+    def show(
+        self,
+        history: History,
+        running: Callable[[], dict[str, Any]] | None = None,
+        finished: bool = False,
+    ) -> None:
+        """Redraw, unless there's nothing to see or it would take too much of the time.
 
         history: a dict per finished epoch. running: a function that returns the one in progress.
         finished: draw anyway.
         """
-        due = finished or time.monotonic() - self.drawn_at > self.cost * (20 if history else 5)
-        if not due or not (history or running):
+        if not history and running is None:
             return
-        self.drawn_at, number = time.monotonic(), self.stage.number
-        entries = [*history, running()] if running else history
-        stored = {
-            number: self.stored[: len(entries)]
-        }  # no further, or it would give the outcome away
+        if not finished and not self._is_due(history):
+            return
+        self.drawn_at = time.monotonic()
+        entries = list(history)
+        if running is not None:
+            entries.append(running())
+        figure = self._draw(entries, history)
+        if self.handle is None:
+            self.handle = display(figure, display_id=True)
+            display(Javascript(SCROLL))
+        else:
+            self.handle.update(figure)
+        self.cost = time.monotonic() - self.drawn_at
+
+    def _is_due(self, history: History) -> bool:
+        """Whether the last drawing was cheap enough, measured by the time that passed since."""
+        share = DRAWING_SHARE if history else DRAWING_SHARE_OF_FIRST_EPOCH
+        return time.monotonic() - self.drawn_at > self.cost / share
+
+    def _draw(self, entries: History, history: History) -> Picture:
+        """The figure of all epochs, with what it says about the last one as data."""
+        number = self.stage.number
         title = self._title(entries[-1], history)
-        figure = plot_history({number: entries}, stored, title)
+        # The stored run no further than this one, or it would give the outcome away.
+        so_far = self.stored[: len(entries)]
+        figure = plot_history({number: entries}, {number: so_far}, title)
         figure.data[EPOCH_DATA] = {
             "stage": number,
-            "epoch": math.ceil(entries[-1]["epoch"]),  # in progress, or the last one
+            "epoch": math.ceil(entries[-1]["epoch"]),
             "epochs": self.stage.epochs,
             "text": title,
         }
-        if self.handle:
-            self.handle.update(figure)
-        else:
-            self.handle = display(figure, display_id=True)
-            display(Javascript(SCROLL))
-        self.cost = time.monotonic() - self.drawn_at
+        return figure
 
-    def _title(self, entry, history):
+    def _title(self, entry: Mapping[str, Any], history: History) -> str:
         """How far the stage is, and how it compares with the stored run at the same epoch."""
-        heldout = [e["heldout_accuracy"] for e in history if e["heldout_accuracy"] is not None]
-        title = f"Epoch {math.ceil(entry['epoch'])} of {self.stage.epochs}: {entry['train_accuracy']:.0%} of training"
-        title += f" and {heldout[-1]:.0%} of held-out images right" if heldout else " images right"
-        before = self.stored[len(history) - 1] if 0 < len(history) <= len(self.stored) else None
-        if before and heldout and before["heldout_accuracy"] is not None:
-            title += f" ({100 * (heldout[-1] - before['heldout_accuracy']):+.0f} points from the stored run)"
+        title = f"Epoch {math.ceil(entry['epoch'])} of {self.stage.epochs}: "
+        title += f"{entry['train_accuracy']:.0%} of training"
+        measured = [past for past in history if past["heldout_accuracy"] is not None]
+        if not measured:
+            return title + " images right"
+        heldout = measured[-1]["heldout_accuracy"]
+        title += f" and {heldout:.0%} of held-out images right"
+        stored = self._stored_heldout(len(history))
+        if stored is not None:
+            title += f" ({100 * (heldout - stored):+.0f} points from the stored run)"
         return title
 
-
-# JupyterLab's Run All has jumped to the last cell, and what lies far above isn't laid out yet:
-# several attempts.
-SCROLL = """let attempts = 20; const timer = setInterval(() => {
-  const cell = element.closest('.jp-Cell'), panel = element.closest('.jp-WindowedPanel-outer')
-  const running = cell?.querySelector('.jp-InputPrompt')?.textContent.includes('*')
-  if (running && cell.offsetHeight) cell.scrollIntoView({block: 'end'})
-  else if (running && panel) panel.scrollTop -= panel.clientHeight
-  if (!--attempts) clearInterval(timer) }, 100)"""
+    def _stored_heldout(self, epoch: int) -> float | None:
+        """The stored run's accuracy on held-out images after `epoch` epochs; None if unknown."""
+        if not 1 <= epoch <= len(self.stored):
+            return None
+        return self.stored[epoch - 1]["heldout_accuracy"]
 
 
-def browse_classes(images):
-    """Browse Images, such as `course.data.train`, class by class; returns a widget for the last
-    line of a cell."""
-    counts = images.labels[images.labels >= 0].bincount(minlength=len(images.classes)).tolist()
-    options = [
-        (f"{i}: {name} ({counts[i]:,})", i) for i, name in enumerate(images.classes) if counts[i]
-    ]
-    menu = ipywidgets.Dropdown(options=options, description="class", **MENU)
+def _stored_history(stage: Stage) -> History:
+    """The same stage's history in the run that's stored for this data; empty if there's none."""
+    results = stored(stage.course)
+    if results is None:
+        return []
+    measured = results["stages"].get(str(stage.number))
+    return measured["epochs"] if measured else []
 
-    def draw(page):
-        positions = (images.labels == menu.value).nonzero().flatten()
-        chosen = positions[PAGE * page :][:PAGE]
-        return plot_images(images.batch(chosen), [short(images.names[i]) for i in chosen]), len(
-            positions
-        )
+
+# Brings the running cell back into view. JupyterLab's Run All has jumped to the last cell, and what
+# lies far above isn't laid out yet: this takes several attempts.
+SCROLL = """
+(() => {
+  // Elsewhere, `element` is a jQuery object (the classic Notebook) or unknown (VS Code).
+  if (typeof element === 'undefined' || typeof Element === 'undefined') return
+  if (!(element instanceof Element) || !element.closest) return
+  let attempts = 20
+  const timer = setInterval(() => {
+    attempts -= 1  // first, so that it ends even if what follows fails
+    if (attempts === 0) clearInterval(timer)
+    const cell = element.closest('.jp-Cell')
+    const prompt = cell?.querySelector('.jp-InputPrompt')
+    if (!prompt?.textContent.includes('*')) return  // not running
+    if (cell.offsetHeight) {
+      cell.scrollIntoView({block: 'end'})
+      return
+    }
+    const panel = element.closest('.jp-WindowedPanel-outer')
+    if (panel) panel.scrollTop -= panel.clientHeight
+  }, 100)
+})()
+"""
+
+
+class Page(NamedTuple):
+    """One page of an explorer's pictures."""
+
+    figure: Picture | None  # None if no image was chosen
+    total: int  # images on all pages
+
+
+def browse_classes(images: Images) -> ipywidgets.VBox:
+    """Browse Images, such as `course.data.train`, class by class.
+
+    Returns a widget for the last line of a cell.
+    """
+    labels = images.labels
+    counts = labels[labels >= 0].bincount(minlength=len(images.classes)).tolist()
+    options = []
+    for category, name in enumerate(images.classes):
+        if counts[category] > 0:
+            options.append((f"{category}: {name} ({counts[category]:,})", category))
+    menu = ipywidgets.Dropdown(options=options, description="class", **CONTROL)
+
+    def draw(page: int) -> Page:
+        positions = (labels == menu.value).nonzero().flatten()
+        shown = _on_page(positions, page)
+        names = [short(images.names[i]) for i in shown.tolist()]
+        return Page(plot_images(images.batch(shown), names), len(positions))
 
     return _pages([menu], draw)
 
 
-def browse_predictions(images, probabilities):
-    """Browse predictions, filtered by right or wrong, class and confidence, with the three
-    likeliest classes of each.
+def browse_predictions(images: Images, probabilities: torch.Tensor) -> ipywidgets.VBox:
+    """Browse predictions with their three likeliest classes, by outcome, class and confidence.
 
-    images: Images. probabilities: float (n, 80), in their order, as `predict` returns them.
+    probabilities: float (n, K), in the images' order, as `predict` returns them. Returns a widget
+    for the last line of a cell.
     """
-    shares, predicted = probabilities.max(1)
-    kinds = {
-        "all": shares >= 0,
-        "right": predicted == images.labels,
-        "wrong": predicted != images.labels,
+    labels = images.labels
+    confidence, predicted = probabilities.max(1)
+    outcomes: Mapping[Any, torch.Tensor] = {
+        "all": torch.ones_like(labels, dtype=torch.bool),
+        "right": predicted == labels,
+        "wrong": predicted != labels,
     }
-    kind = ipywidgets.ToggleButtons(options=list(kinds), style={"button_width": "8em"})
-    classes = [("any", -1), *((f"{i}: {name}", i) for i, name in enumerate(images.classes))]
-    menu = ipywidgets.Dropdown(options=classes, description="true class", **MENU)
+    outcome = ipywidgets.ToggleButtons(options=list(outcomes), style={"button_width": "8em"})
+    options = [("any", ANY_CLASS)]
+    for category, name in enumerate(images.classes):
+        options.append((f"{category}: {name}", category))
+    menu = ipywidgets.Dropdown(options=options, description="true class", **CONTROL)
     sure = ipywidgets.IntRangeSlider(
-        value=(0, 100), description="confidence (%)", continuous_update=False, **MENU
+        value=(0, 100), description="confidence (%)", continuous_update=False, **CONTROL
     )
 
-    def draw(page):
-        wanted = (
-            kinds[kind.value] & (100 * shares >= sure.value[0]) & (100 * shares <= sure.value[1])
+    def draw(page: int) -> Page:
+        low, high = sure.value
+        wanted = outcomes[outcome.value] & (100 * confidence >= low) & (100 * confidence <= high)
+        if menu.value != ANY_CLASS:
+            wanted = wanted & (labels == menu.value)
+        positions = wanted.nonzero().flatten()
+        if len(positions) == 0:
+            return Page(None, 0)
+        shown = _on_page(positions, page)
+        figure = plot_predictions(
+            images.batch(shown), labels[shown], probabilities[shown], images.classes, likeliest=3
         )
-        positions = (
-            (wanted & ((images.labels == menu.value) | (menu.value < 0))).nonzero().flatten()
-        )
-        chosen = positions[PAGE * page :][:PAGE]
-        if not len(chosen):
-            return None, 0
-        pixels, labels, shown = images.batch(chosen), images.labels[chosen], probabilities[chosen]
-        figure = plot_predictions(pixels, labels, shown, images.classes, likeliest=3)
         figure.set_figwidth(1.25 * figure.get_figwidth())  # captions are wider than images
-        return figure, len(positions)
+        return Page(figure, len(positions))
 
-    return _pages([kind, menu, sure], draw)
+    return _pages([outcome, menu, sure], draw)
 
 
-def browse_augmentation(images, course):
-    """Draw augmentations of one image with sliders for the crop, the rotation and the flips, and
-    "draw again"."""
-    number = ipywidgets.IntSlider(
-        0, 0, len(images) - 1, description="image", continuous_update=False, **MENU
-    )
-    area = ipywidgets.IntSlider(
-        8, 8, 100, description="crop at least %", continuous_update=False, **MENU
-    )
-    angle = ipywidgets.IntSlider(
-        90, 0, 90, description="rotate by ±°", continuous_update=False, **MENU
-    )
+def browse_augmentation(images: Images, course: Course) -> ipywidgets.VBox:
+    """Draw augmentations of one image, with sliders for the crop, the rotation and the flips.
+
+    Returns a widget for the last line of a cell.
+    """
+    number = _slider("image", 0, 0, len(images) - 1)
+    area = _slider("crop at least %", 8, 8, 100)
+    angle = _slider("rotate by ±°", 90, 0, 90)
     flips = ipywidgets.Checkbox(True, description="flip")
     again = ipywidgets.Button(description="draw again")
-    random, picture = np.random.default_rng(0), ipywidgets.HTML()
-    uniforms = random.random((PAGE - 1, DRAWS))
+    picture = ipywidgets.HTML()
+    size = course.settings.size
+    draws = IMAGES_PER_PAGE - 1  # beside the original
+    captions = ["original", *(f"draw {i}" for i in range(1, IMAGES_PER_PAGE))]
+    random = np.random.default_rng(0)
+    uniforms = random.random((draws, DRAWS))
 
-    def show(change=None):
-        one = images.subset([number.value] * PAGE)
-        how = {
-            "crop": area.value / 100,
-            "flips": (0.5, 0.5) if flips.value else (0, 0),
-            "degrees": angle.value,
-        }
-        decided = draw_augmentations(uniforms, one.widths[1:], one.heights[1:], **how)
-        pixels = send(one.batch(range(1, PAGE)), course.device)
-        drawn = augment_batch(pixels, decided.to(course.device), course.settings.size)
-        both = torch.cat([plain_batch(one.batch([0]), course.settings.size), drawn.cpu()])
-        _fill(picture, plot_images(both, ["original", *(f"draw {i}" for i in range(1, PAGE))]))
+    def show(change: Any = None) -> None:
+        copies = images.subset([number.value] * draws)
+        pixels = copies.batch(range(draws))
+        decided = draw_augmentations(
+            uniforms,
+            copies.widths,
+            copies.heights,
+            crop=area.value / 100,
+            flips=(0.5, 0.5) if flips.value else (0, 0),
+            degrees=angle.value,
+        )
+        drawn = augment_batch(send(pixels, course.device), decided.to(course.device), size)
+        original = plain_batch(pixels[:1], size)
+        _show_in(picture, plot_images(torch.cat([original.cpu(), drawn.cpu()]), captions))
 
-    def draw_again(button):
+    def draw_again(button: Any) -> None:
         uniforms[:] = random.random(uniforms.shape)
         show()
 
@@ -196,122 +275,57 @@ def browse_augmentation(images, course):
     return ipywidgets.VBox([number, area, angle, ipywidgets.HBox([flips, again]), picture])
 
 
-def _pages(filters, draw):
-    """A widget of filters, a slider for the page, and a picture; draw(page) → (figure or None, how
-    many images)."""
-    page = ipywidgets.IntSlider(1, 1, 1, description="page", continuous_update=False, **MENU)
-    caption, picture = ipywidgets.HTML(), ipywidgets.HTML()
+def _slider(description: str, value: int, low: int, high: int) -> ipywidgets.IntSlider:
+    """A slider that reports its value once it's released: each value draws a picture."""
+    return ipywidgets.IntSlider(
+        value, low, high, description=description, continuous_update=False, **CONTROL
+    )
 
-    def show(change=None):
-        figure, count = draw(page.value - 1)
-        page.max = max(1, -(-count // PAGE))
-        caption.value = f"{count:,} images; page {page.value} of {page.max}"
-        _fill(picture, figure)
 
-    def first_page(change):
-        if page.value == 1:
+def _on_page(positions: torch.Tensor, page: int) -> torch.Tensor:
+    """Those of the images at `positions` that are on a page, counted from 0."""
+    first = IMAGES_PER_PAGE * page
+    return positions[first : first + IMAGES_PER_PAGE]
+
+
+def _pages(filters: list[ipywidgets.DOMWidget], draw: Callable[[int], Page]) -> ipywidgets.VBox:
+    """A widget of filters, a slider for the page, a caption and a picture.
+
+    draw: returns a Page, counted from 0, of the images that the filters' values choose.
+    """
+    number = _slider("page", 1, 1, 1)
+    caption = ipywidgets.HTML()
+    picture = ipywidgets.HTML()
+
+    def show(change: Any = None) -> None:
+        page = draw(number.value - 1)
+        number.max = max(1, math.ceil(page.total / IMAGES_PER_PAGE))
+        caption.value = f"{page.total:,} images; page {number.value} of {number.max}"
+        _show_in(picture, page.figure)
+
+    def show_first_page(change: Any) -> None:
+        if number.value == 1:
             show()
-        page.value = 1  # shows it, if it was another one
+        else:
+            number.value = 1  # which shows it
 
     for widget in filters:
-        widget.observe(first_page, "value")
-    page.observe(show, "value")
+        widget.observe(show_first_page, "value")
+    number.observe(show, "value")
     show()
-    return ipywidgets.VBox([*filters, page, caption, picture])
+    return ipywidgets.VBox([*filters, number, caption, picture])
 
 
-def _fill(picture, figure):
-    """Show a figure, or nothing, in an HTML widget; an image widget would get its size and its
-    content separately."""
-    data = figure._repr_mimebundle_()[0]["image/png"] if figure else ""
-    image = f'<img src="data:image/png;base64,{data}" width="{{:.0f}}" alt="{{}}" style="max-width: 100%">'
-    picture.value = image.format(figure.bbox.width, html.escape(figure.alt)) if figure else ""
+def _show_in(widget: ipywidgets.HTML, figure: Picture | None) -> None:
+    """Show a figure, or nothing, in an HTML widget.
 
-
-BOX = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": BLUE, "linewidth": 2}
-CENTRE = {"ha": "center", "va": "center"}
-EMPTY = {"xticks": [], "yticks": [], "frame_on": False}
-ARROW = {"arrowstyle": "->", "linewidth": 2}
-
-
-@styled
-def draw_block(block, shape):
-    """Draw a `res_block` as a diagram, with the shapes of what flows through it for an input
-    (channels, H, W)."""
-    parts = [block.conv1, block.conv2, block.conv3]
-    shapes = [tuple(shape), *_shapes(parts, shape)]
-    figure = Picture(figsize=(12.8, 3.4))
-    axis = figure.add_subplot(xlim=(0, 15), ylim=(-0.7, 1.7), **EMPTY)
-    at, words = (0.4, 2.9, 6, 9.1, 11.1, 13, 14.7), ["x", *map(_layers, parts), "+", "ReLU", "y"]
-    boxes = [
-        axis.text(x, 1, text, bbox=BOX, **CENTRE).get_bbox_patch() for x, text in zip(at, words)
-    ]
-    for number, label in enumerate([*shapes[:3], "F(x)", "F(x) + S(x)", shapes[3]]):
-        (left, start), (right, end) = zip(at[number : number + 2], boxes[number:])
-        axis.annotate(
-            "", (right, 1), (left, 1), arrowprops=ARROW | {"patchA": start, "patchB": end}
-        )
-        axis.text((left + right) / 2, 1.6, label, **CENTRE)
-    axis.plot(
-        [0.4, 0.4, 11.1],
-        [1, -0.4, -0.4],
-        color="black",
-        linestyle="-",
-        marker="",
-        linewidth=2,
-        zorder=0,
-    )
-    axis.annotate("", (11.1, 1), (11.1, -0.43), arrowprops=ARROW | {"patchB": boxes[4]})
-    shortway = f"S(x), the short-cut: {_layers(block.shortway, ', ') or 'identity'}"
-    axis.text(6.2, -0.4, shortway, bbox=BOX | {"edgecolor": ORANGE}, **CENTRE)
-    figure.alt = "A residual block: three convolutions F(x), and a short-cut S(x) that is added to F(x) before a ReLU."
-    return figure
-
-
-@styled
-def draw_model(model, size):
-    """Draw a `MyModel` as a diagram: its groups of layers, and the shapes between them for images
-    of size × size."""
-    groups = dict(model.named_children())
-    shapes = [(3, size, size), *_shapes(groups.values(), (3, size, size))]
-    figure = Picture(figsize=(12.8, 3.6))
-    axis = figure.add_subplot(xlim=(-0.5, len(groups) + 0.5), ylim=(-1.05, 0.95), **EMPTY)
-    for x, (name, shape) in enumerate(zip(["image", *groups], shapes)):
-        high = 0.03 + (shape[1] / size if len(shape) == 3 else 0)
-        wide = 0.1 + 0.5 * shape[0] / 1024
-        axis.bar(x, high, wide, -high / 2, fc="#c9daf8", ec=BLUE, lw=2)
-        blocks = sum(hasattr(part, "shortway") for part in groups[name].children()) if x else 0
-        axis.text(x, 0.75, f"{name}\n{blocks} blocks" if blocks else name, **CENTRE)
-        axis.text(x, -0.8, "\n".join([str(shape[0]), " × ".join(map(str, shape[1:]))]), **CENTRE)
-        if x:
-            axis.annotate("", (x - 0.34, 0), (x - 0.66, 0), arrowprops=ARROW)
-    figure.alt = f"The model's groups of layers; shapes: {', '.join(map(str, shapes))}."
-    return figure
-
-
-def _shapes(modules, shape):
-    """The shape (channels, H, W) that each module makes of the one before; the modules stay as they
-    are."""
-    x, shapes = torch.zeros(1, *shape), []
-    with torch.inference_mode():
-        for module in modules:
-            x = (
-                copy.deepcopy(module)
-                .cpu()
-                .eval()(x.flatten(1) if isinstance(module, torch.nn.Linear) else x)
-            )
-            shapes.append(tuple(x.shape[1:]))
-    return shapes
-
-
-def _layers(module, between="\n"):
-    """The layers of a Sequential in words."""
-    words = []
-    for layer in module:
-        name = {"Conv2d": "conv", "BatchNorm2d": "batch norm"}.get(
-            type(layer).__name__, type(layer).__name__
-        )
-        kernel, stride = getattr(layer, "kernel_size", None), getattr(layer, "stride", (1, 1))
-        name = f"{kernel[0]}×{kernel[1]} {name}" if kernel else name
-        words.append(name if stride == (1, 1) else f"{name}, stride {stride[0]}")
-    return between.join(words)
+    An image widget would get its size and its content one after the other.
+    """
+    if figure is None:
+        widget.value = ""
+        return
+    bundle, _ = figure._repr_mimebundle_()
+    source = f"data:image/png;base64,{bundle['image/png']}"
+    alt = html.escape(figure.alt)
+    width = f"{figure.bbox.width:.0f}"
+    widget.value = f'<img src="{source}" width="{width}" alt="{alt}" style="max-width: 100%">'
