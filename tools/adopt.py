@@ -1,65 +1,82 @@
-"""Import a `model.pth` from elsewhere as a finished stage:  python -m tools.adopt model.pth
-[--stage 3]"""
+"""Import a `model.pth` from elsewhere as a finished stage.
+
+Usage: python -m tools.adopt model.pth [--stage 3]
+"""
+
+from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from course_lib import (
-    CheckpointError,
-    CourseError,
-    MyModel,
-    get_model,
-    open_course,
-    train,
-    trained_model,
-)
-from course_lib.storage import checkpoints
+import torch
+
+from course_lib import CheckpointError, CourseError, MyModel, get_model, open_course, trained_model
+from course_lib.experiment import Course, Stage
+from course_lib.loops import new_optimizer
+from course_lib.run import Run
+from course_lib.settings import STAGES
+from course_lib.storage.checkpoints import digest_of
 
 
-def adopt_model(course, path, history=(), stage_number=2):
-    """Import a `model.pth` from elsewhere as the finished stage 2 or 3, so that the experiment
-    continues from it.
+def adopt_model(
+    course: Course,
+    path: str | Path,
+    history: Sequence[dict[str, Any]] = (),
+    stage_number: int = 2,
+) -> None:
+    """Import a `model.pth` from elsewhere as a finished stage, so that the experiment continues.
 
-    history: its epochs, as `train` returns them, if you have them. A stage 3 must have started from
-    this course's stage 2, which can't be checked. The file's name and digest are kept in
-    `results.json`. Raises CheckpointError if the weights don't fit, if the stage has already begun,
-    or if stage 2 isn't finished before stage 3.
+    history: its epochs, as `train` returns them, if you have them. If the stage starts from another
+    one, as stage 3 does, that must be this course's, which can't be checked. The file's name and
+    digest are kept in `results.json`. Raises CheckpointError if the weights don't fit or aren't
+    finite, if the stage has already begun, or if the one before it isn't finished.
     """
-    stage, path = course.stage(stage_number), Path(path)
-    origin, adopted = (
-        f"{path.name}, SHA-256 {checkpoints.digest_of(path.read_bytes())}…",
-        get_model(MyModel, path),
-    )
+    path = Path(path)
+    stage = course.stage(stage_number)
+    origin = f"{path.name}, SHA-256 {digest_of(path.read_bytes())}…"
+    adopted = get_model(MyModel, path).state_dict()
     if stage.state:
-        advice = f"To replace it, run course.stage({stage_number}).start_over() first."
-        raise CheckpointError(f"Stage {stage_number} has already begun. {advice}")
-    if stage_number == 3 and course.stage(2).state != "finished":
         raise CheckpointError(
-            "Stage 2 isn't finished. First import the stage 2 that this stage 3 started from."
+            f"Stage {stage_number} has already begun. To replace it, run "
+            f"course.stage({stage_number}).start_over() first."
         )
-    model = (
-        trained_model(course, 2)
-        if stage_number == 3
-        else get_model(MyModel, seed=course.settings.seed)
-    )
-    # A stage of no epochs leaves the checkpoint that training would start from; it becomes the one
-    # that ends it.
-    train(model, course.data.train, replace(stage, epochs=0), augmented=stage_number == 3)
-    state = checkpoints.load(checkpoints.newest_good(stage.folder)) | {
-        "model": adopted.state_dict()
-    }
-    state["position"] |= {"epoch": stage.epochs, "history": list(history), "origin": origin}
-    checkpoints.write_model(stage.model_path, adopted)
-    checkpoints.save(stage.folder, state, stage.epochs, 0)
+    model = _model_at_its_start(stage)
+    model.to(course.device)
+    optimizer = new_optimizer(model, course.settings)
+    scaler = course.precision.scaler()
+    with Run(stage, model, optimizer, scaler, stage.images, stage.spec.augmented) as run:
+        model.load_state_dict(adopted)
+        run.position.epoch = stage.epochs
+        run.position.history = list(history)
+        run.position.origin = origin
+        run.finish()
 
 
-def main(arguments):
+def _model_at_its_start(stage: Stage) -> torch.nn.Module:
+    """The model that a stage starts from, on the CPU: its digest belongs to the stage's identity.
+
+    Raises CheckpointError if that's another stage's, and that stage isn't finished.
+    """
+    course = stage.course
+    before = stage.spec.starts_from
+    if before is None:
+        return get_model(MyModel, seed=course.settings.seed)
+    if not course.stage(before).finished:
+        raise CheckpointError(
+            f"Stage {before} isn't finished. First import the stage {before} that this stage "
+            f"{stage.number} started from."
+        )
+    return trained_model(course, before)
+
+
+def main(arguments: Sequence[str]) -> None:
     """Parse the command line and adopt the model; an error is one sentence and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m tools.adopt", description=__doc__)
     parser.add_argument("model", help="a file that the report's code could have written")
-    parser.add_argument("--stage", type=int, choices=(2, 3), default=2)
+    parser.add_argument("--stage", type=int, choices=list(STAGES), default=2)
     chosen = parser.parse_args(arguments)
     try:
         adopt_model(open_course(), chosen.model, stage_number=chosen.stage)
