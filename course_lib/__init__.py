@@ -1,5 +1,4 @@
-"""One student's three-stage experiment with a ResNet-like classifier for 80 classes, step by step
-(see README.md)."""
+"""One student's three-stage experiment with a ResNet-like classifier, step by step (README.md)."""
 
 from .augment import (
     augment_batch,
@@ -10,6 +9,7 @@ from .augment import (
     training_batches,
 )
 from .datasets import MyDataset, MyDatasett
+from .diagrams import draw_block, draw_model
 from .errors import (
     CheckpointError,
     CourseError,
@@ -24,14 +24,12 @@ from .explore import (
     browse_augmentation,
     browse_classes,
     browse_predictions,
-    draw_block,
-    draw_model,
     live_curve,
 )
 from .loops import evaluate, few_heldout, predict, test, train, trained_model
 from .model import ConstantWidth, MyModel, get_model, plain_block, res_block, two_conv_block
+from .pictures import keep
 from .plots import (
-    keep,
     plot_classes,
     plot_confusion,
     plot_history,
@@ -39,4 +37,5 @@ from .plots import (
     plot_predictions,
     plot_runs,
 )
-from .results import measure, read_results, record, stored, table, trial
+from .results import measure, read_results, record, stored, table
+from .trials import trial

@@ -1,129 +1,164 @@
-"""Several processes that train one model, each with its share of every batch, started by `torchrun`
-(one per GPU).
+"""Several processes that train one model, each with its share of every batch (one per GPU).
 
-PyTorch's DistributedDataParallel averages their gradients. The first process (rank 0) alone writes
-files and shows progress. Without torchrun, there is one process, and nothing here does anything.
+`torchrun` starts them, and PyTorch's DistributedDataParallel averages their gradients. The first
+process (rank 0) alone writes files and shows progress. Without torchrun, there is one process, and
+nothing here does anything.
 """
+
+from __future__ import annotations
 
 import atexit
 import os
 import sys
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import TracebackType
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.nn import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from .errors import CourseError, SettingsError
+from .errors import SettingsError
 from .storage import files
+from .storage.identity import differing
+
+PATIENCE = timedelta(hours=1)  # of processes that wait for rank 0, which may have to decode images
 
 
-def join(batch_size):
-    """Join the other processes, if torchrun started any. Raises SettingsError if their number
-    doesn't fit."""
+def init_process_group(batch_size: int) -> None:
+    """Join the other processes, if torchrun started any.
+
+    Raises SettingsError if their number doesn't fit the GPUs or the batch size.
+    """
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         return
-    sys.excepthook = _show_once
-    if cuda := torch.cuda.is_available():
-        if int(os.environ["LOCAL_WORLD_SIZE"]) > torch.cuda.device_count():
-            raise SettingsError(
-                f"Each process needs its own GPU: use --nproc-per-node={torch.cuda.device_count()}."
-            )
+    store, number, count = next(dist.rendezvous("env://"))
+    sys.excepthook = _Telling(store)
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "nccl"
+        gpus = torch.cuda.device_count()
+        if int(os.environ["LOCAL_WORLD_SIZE"]) > gpus:
+            raise SettingsError(f"Each process needs its own GPU: use --nproc-per-node={gpus}.")
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group(
-        "nccl" if cuda else "gloo", timeout=timedelta(hours=1)
-    )  # rank 0 may have to decode images
+    dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
     atexit.register(dist.destroy_process_group)
-    if rank():
-        sys.stdout = sys.stderr = open(os.devnull, "w")
+    if rank() > 0:
+        silence = open(os.devnull, "w")
+        sys.stdout = silence
+        sys.stderr = silence
         files.writes_files = False
     if batch_size % ranks():
         raise SettingsError(
-            f"{ranks()} processes can't share batches of {batch_size}: use a number that divides it."
+            f"{ranks()} processes can't share batches of {batch_size}: use a number of processes "
+            "that divides it."
         )
 
 
-def rank():
+def rank() -> int:
     """This process's number, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def ranks():
+def ranks() -> int:
     """How many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def share(indices):
-    """This process's share of some indices."""
+def share(indices: Any) -> Any:
+    """This process's share of some indices (a tensor, an array or a list)."""
     return indices[rank() :: ranks()]
 
 
-def batch_end(first, size, count):
-    """The end of the batch that begins at `first`; it includes the rest of `count` images if that's
-    too small."""
+def batch_end(first: int, size: int, count: int) -> int:
+    """The end of the batch of `size` that begins at image `first` of `count`.
+
+    If what would be left is too small for a batch of its own (two images per process), it's
+    included.
+    """
     end = first + size
-    return count if count - end < 2 * ranks() else end
+    if count - end < 2 * ranks():
+        return count
+    return end
 
 
-def add_up(tensor):
+def all_reduce(tensor: torch.Tensor) -> torch.Tensor:
     """The sum of a tensor over all processes."""
     if ranks() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
-def require_agreement(value, device):
-    """Raise SettingsError unless all processes have the same `value`."""
-    digest = zlib.crc32(repr(value).encode())
-    if add_up(torch.tensor(digest, device=device)) != ranks() * digest:
-        raise SettingsError(
-            "The processes disagree about the data, the settings, or how far the stage has got. Give all computers the "
-            "same COURSE_ variables, with a COURSE_HOME on a shared disk."
-        )
+def all_gather(rows: torch.Tensor, count: int) -> torch.Tensor:
+    """Put together what each process computed for its `share` of `count` images.
 
-
-def gather(rows, count):
-    """Put together what each process computed for its `share` of `count` images: (count, …), in
-    order."""
+    rows: (this process's images, …). Returns (count, …), in order, on all processes.
+    """
     everyone = rows.new_zeros(count, *rows.shape[1:])
     everyone[rank() :: ranks()] = rows
-    return add_up(everyone)
+    return all_reduce(everyone)
 
 
-def parallel(model, sync_batch_norm):
-    """What to call instead of `model`, so that `backward` averages the gradients of all
-    processes."""
+def data_parallel(model: nn.Module, sync_batch_norm: bool) -> nn.Module:
+    """What to call instead of `model`, so that `backward` averages all processes' gradients."""
     if ranks() == 1:
         return model
-    return DistributedDataParallel(
-        SyncBatchNorm.convert_sync_batchnorm(model) if sync_batch_norm else model
-    )
+    if sync_batch_norm:
+        model = SyncBatchNorm.convert_sync_batchnorm(model)
+    return DistributedDataParallel(model)
 
 
-def agree(model):
+def broadcast_buffers(model: nn.Module) -> None:
     """Give all processes rank 0's buffers: each process's BatchNorm has seen other images."""
-    for buffer in model.buffers() if ranks() > 1 else ():
-        dist.broadcast(buffer, 0)
+    if ranks() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def require_agreement(record: dict[str, Any]) -> None:
+    """Raise SettingsError, naming the differences, unless all processes have the same record."""
+    if ranks() == 1:
+        return
+    records: list[dict[str, Any]] = [{} for _ in range(ranks())]
+    dist.all_gather_object(records, record)
+    for number, other in enumerate(records):
+        differences = "; ".join(differing(other, records[0]))
+        if differences:
+            raise SettingsError(
+                f"Process {number} (“there”) differs from process 0 (“here”): {differences}. Give "
+                "all processes the same code and the same COURSE_ variables, and all computers a "
+                "COURSE_HOME on a shared disk."
+            )
 
 
 @contextmanager
-def rank_0_first():
+def rank_0_first() -> Iterator[None]:
     """Let rank 0 run a block first; the others then find what it has left."""
-    if rank():
+    if rank() > 0:
         dist.barrier()
     yield
-    if ranks() > 1 and not rank():
+    if ranks() > 1 and rank() == 0:
         dist.barrier()
 
 
-def _show_once(kind, error, traceback):
-    """Show what ends a process, but not a lost connection, and once per computer what ends all of
-    them."""
-    if "gloo/transport" not in str(error) and not (
-        int(os.environ["LOCAL_RANK"]) and isinstance(error, CourseError)
-    ):
+class _Telling:
+    """Shows the error that ends a process; if it ends several, only the first one shows it."""
+
+    def __init__(self, store: dist.Store):
+        self.store = store  # it lives in torchrun, so it outlives the processes
+
+    def __call__(
+        self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        if "gloo/transport" in str(error):  # a lost connection: another process tells why
+            return
+        message = f"{kind.__name__}: {error}"
+        if self.store.add(f"told {zlib.crc32(message.encode()):08x}", 1) > 1:
+            return
         sys.stderr = sys.__stderr__
         sys.__excepthook__(kind, error, traceback)

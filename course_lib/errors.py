@@ -2,9 +2,14 @@
 
 import reprlib
 
+_TEXT = reprlib.Repr()
+_TEXT.maxstring = 120  # characters: enough to find a file by its path
+
 
 def brief(value: object) -> str:
     """A value from somebody else's file, shortened, and with its control characters escaped."""
+    if isinstance(value, str):
+        return _TEXT.repr(value)
     return reprlib.repr(value)
 
 

@@ -1,194 +1,252 @@
-"""Training, evaluation and prediction: explicit loops that you can read in one sitting (report 1.E,
-1.F)."""
+"""Training, evaluation and prediction: loops that you can read in one sitting (report 1.E, 1.F)."""
+
+from __future__ import annotations
 
 import csv
 import math
-from collections import namedtuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 
 from .augment import evaluation_batches, training_batches
 from .data.answers import natural_order
-from .distributed import agree, gather, parallel, rank_0_first
+from .distributed import all_gather, broadcast_buffers, data_parallel, rank_0_first
 from .errors import DataError, SettingsError
+from .fingerprints import measured_on
 from .model import MyModel, get_model
 from .run import Run
+from .settings import STAGES, Settings
+from .storage.checkpoints import load, newest_good
 from .storage.files import replacing
+from .storage.identity import weights_digest
+
+if TYPE_CHECKING:
+    from .data.bank import Images
+    from .experiment import Course, Stage
 
 
-def train(model, images, stage, *, augmented, heldout=None, live=None):
+def train(
+    model: nn.Module,
+    images: Images,
+    stage: Stage,
+    *,
+    augmented: bool,
+    heldout: Images | None = None,
+    live: Any = None,
+) -> list[dict[str, Any]]:
     """Train `model` on `images` for a stage; returns the history, one dict per epoch (report 1.E).
 
-    images: Images with labels, two or more. augmented: with the settings' augmentation, or resize
-    only. heldout: Images that are never trained on; accuracy on them is measured after each epoch,
-    plain, in eval mode. live: a `live_curve` that shows the progress; by default, each epoch is a
-    line of text.
+    images: with labels, two or more. augmented: with the settings' augmentation, or resize only.
+    heldout: images that are never trained on; accuracy on them is measured after each epoch, plain,
+    in eval mode. live: a `live_curve` that shows the progress; by default, each epoch is a line of
+    text.
 
     Every two minutes, and when you press ■, all that the next step depends on is saved: weights,
     momentum, how many images of the epoch are done, and its sums so far. After ■ (which raises
     Stopped) or a kill, call `train` again to continue with the next image after the newest
     checkpoint; a finished stage is loaded. History: epoch (from 1), loss (nats) and train_accuracy
-    (while the epoch was running, in train mode), heldout_accuracy, seconds, images_per_second;
-    accuracies are shares in [0, 1]. Raises DataError, CheckpointError, DivergedError, DiskError.
+    (while the epoch was running, in train mode), heldout_accuracy, seconds, images_per_second,
+    threads; accuracies are shares in [0, 1]. Raises DataError, SettingsError, CheckpointError,
+    DivergedError, DiskError.
     """
-    _require_labels(images, at_least=2)
-    course, settings = stage.course, stage.course.settings
+    course = stage.course
+    settings = course.settings
+    _require_trainable(model, images, settings)
     images = images.resident(course.device)  # all on the GPU, if they fit
     model.to(course.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
+    optimizer = new_optimizer(model, settings)
+    scaler = course.precision.scaler()  # does nothing unless the precision is fp16
+    # A run resumes from the newest checkpoint.
+    with Run(stage, model, optimizer, scaler, images, augmented, live) as run:
+        network = data_parallel(
+            model, settings.sync_batch_norm
+        )  # the model, unless on several GPUs
+        for epoch in run.epochs():
+            model.train()
+            batches = training_batches(images, stage, epoch, augmented, first=run.position.seen)
+            for batch in run.steps(batches):  # saves every two minutes; ■ stops between two steps
+                optimizer.param_groups[0]["lr"] = learning_rate(settings, run.progress)
+                with course.precision.autocast():
+                    logits = network(batch.images)  # (B, classes)
+                    loss = F.cross_entropy(
+                        logits, batch.labels, label_smoothing=settings.label_smoothing
+                    )
+                optimizer.zero_grad()
+                scaler.scale(loss * batch.weight).backward()  # weight: 1, unless on several GPUs
+                scaler.step(optimizer)
+                scaler.update()
+                run.count(loss, logits, batch.labels)
+            run.end_epoch(evaluate(model, heldout, course).accuracy if heldout else None)
+        return run.finish()
+
+
+def new_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with the settings' momentum and weight decay (report 1.E)."""
+    return torch.optim.SGD(
         model.parameters(),
         settings.lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    scaler = course.precision.scaler()  # does nothing unless the precision is fp16
-    with Run(
-        stage, model, optimizer, scaler, images, augmented, live
-    ) as run:  # resumes from the newest checkpoint
-        network = parallel(
-            model, settings.sync_batch_norm
-        )  # the model; of several processes, each takes its share
-        for epoch in run.epochs():
-            model.train()
-            batches = training_batches(images, stage, epoch, augmented, first=run.seen)
-            for batch, labels in run.steps(
-                batches
-            ):  # saves every two minutes; ■ stops it between two steps
-                optimizer.param_groups[0]["lr"] = learning_rate(settings, run.progress)
-                with course.precision.autocast():
-                    logits = network(batch)  # (B, 80)
-                    loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-                optimizer.zero_grad()
-                scaler.scale(
-                    loss * run.weight
-                ).backward()  # weight: 1, unless the shares are uneven
-                scaler.step(optimizer)
-                scaler.update()
-                run.count(loss, logits, labels)
-            run.end_epoch(evaluate(model, heldout, course).accuracy if heldout else None)
-        return run.finish()
 
 
-def learning_rate(settings, progress):
-    """The next step's rate: `lr`; or for "one-cycle", a rise to it in the first quarter, then half
-    a cosine down to 0.
+def learning_rate(settings: Settings, progress: float) -> float:
+    """The next step's rate: `lr`, or for "one-cycle", one that rises and falls.
 
-    progress: the share of the stage that is done, in [0, 1]. Raises SettingsError for another
-    schedule.
+    It rises to `lr` in the first quarter of the stage, then falls along half a cosine to 0.
+    progress: the share of the stage that is done, in [0, 1].
     """
     if settings.schedule == "constant":
         return settings.lr
-    if settings.schedule != "one-cycle":
-        raise SettingsError(
-            f'The schedule is {settings.schedule!r}; use "constant" or "one-cycle".'
-        )
     if progress < 0.25:
         return settings.lr * max(progress / 0.25, 0.01)
     return settings.lr * (1 + math.cos(math.pi * (progress - 0.25) / 0.75)) / 2
 
 
-def trained_model(course, stage_number):
-    """The finished model of stage 2, or of stage 3, which starts from it; trained first if need be
-    (report 3)."""
-    before = course.stage(2).model_path
-    if stage_number == 2 and course.stage(3).state and before.exists():
-        return get_model(
-            MyModel, before
-        )  # however many epochs are asked for now: stage 3 continues from this one
-    model = (
-        trained_model(course, 2)
-        if stage_number == 3
-        else get_model(MyModel, seed=course.settings.seed)
-    )
-    stage, few = course.stage(stage_number), few_heldout(course)
-    train(model, course.data.train, stage, augmented=stage_number == 3, heldout=few)
+def trained_model(course: Course, stage_number: int) -> nn.Module:
+    """The finished model of a stage; it, and what it starts from, is trained first if need be.
+
+    Raises what `train` raises.
+    """
+    model = get_model(MyModel, seed=course.settings.seed)
+    weights = _weights_in_use(course, stage_number)
+    if weights is not None:
+        model.load_state_dict(weights)
+        return model
+    stage = course.stage(stage_number)
+    if stage.spec.starts_from is not None:
+        model = trained_model(course, stage.spec.starts_from)
+    few = few_heldout(course)
+    train(model, stage.images, stage, augmented=stage.spec.augmented, heldout=few)
     return model
 
 
-def few_heldout(course):
+def _weights_in_use(course: Course, number: int) -> dict[str, torch.Tensor] | None:
+    """The weights of a stage that a later one has started from; None if none has.
+
+    However many epochs are asked for now: the later stage continues from these weights.
+    """
+    stage = course.stage(number)
+    for later in course.epochs:
+        checkpoint = newest_good(course.stage(later).folder)
+        if STAGES[later].starts_from != number or checkpoint is None:
+            continue
+        wanted = load(checkpoint)["identity"]["starts from"]
+        finished = newest_good(stage.folder)
+        if finished is not None:
+            weights = load(finished)["model"]
+            if weights_digest(weights) == wanted:
+                return weights
+        if stage.model_path.exists():  # the stage may have been trained further since
+            weights = get_model(MyModel, stage.model_path).state_dict()
+            if weights_digest(weights) == wanted:
+                return weights
+    return None
+
+
+def few_heldout(course: Course) -> Images:
     """Some held-out images to measure after every epoch: equally many of each class, if possible.
 
     About 320 in all, or one for every eight training images if that's more.
     """
     heldout = course.data.heldout
-    each = max(1, max(320, len(course.data.train) // 8) // len(heldout.labels.unique()))
+    wanted = max(320, len(course.data.train) // 8)
+    each = max(1, wanted // len(heldout.labels.unique()))
     return heldout.of_each_class(0, each, course.settings.seed)
 
 
-# The result of an evaluation: mean loss in nats, accuracy as a share in [0, 1], number of images.
-Measured = namedtuple("Measured", "loss accuracy images")
+class Measured(NamedTuple):
+    """The result of an evaluation."""
+
+    loss: float  # mean, in nats
+    accuracy: float  # a share, in [0, 1]
+    images: int  # how many
+    measured_on: str  # a digest of the model and the course, so that figures can't be mixed up
 
 
-def evaluate(model, images, course, augmented=False):
-    """Loss and accuracy in eval mode, without gradients; returns Measured. The model's own mode is
-    restored.
+def evaluate(model: nn.Module, images: Images, course: Course, augmented: bool = False) -> Measured:
+    """Loss and accuracy in eval mode, without gradients. The model's own mode is restored.
 
     augmented: on augmented images, always with the same draws for a seed. Raises DataError if
     labels are missing.
     """
     _require_labels(images)
-    logits = _logits(model, images, course, augmented)  # (n, 80)
+    logits = _logits(model, images, course, augmented)  # (n, classes)
     labels = images.labels.to(logits.device)  # (n,)
-    correct = (logits.argmax(1) == labels).sum()
-    return Measured(
-        F.cross_entropy(logits, labels).item(), correct.item() / len(images), len(images)
-    )
+    loss = F.cross_entropy(logits, labels).item()
+    correct = (logits.argmax(1) == labels).sum().item()
+    return Measured(loss, correct / len(images), len(images), measured_on(model, course))
 
 
-def predict(model, images, course):
-    """Class probabilities of each image (plain, eval mode), in order: float32 (n, 80) on the CPU
-    (report 1.F)."""
+def predict(model: nn.Module, images: Images, course: Course) -> torch.Tensor:
+    """Class probabilities of each image, in order: float32 (n, classes) on the CPU (report 1.F).
+
+    The images are plain, and the model is in eval mode.
+    """
     return _logits(model, images, course).softmax(1).cpu()
 
 
-def test(model, images, course, result_path):
-    """Write `result.csv`: header `filename,class`, rows sorted by the number in the file's name
-    (report 1.F).
+def test(model: nn.Module, images: Images, course: Course, result_path: str | Path) -> torch.Tensor:
+    """Write `result.csv`: `filename,class`, sorted by the number in the file's name (report 1.F).
 
     Returns the probabilities of `predict`, in the order of `images`. Raises DiskError.
     """
     probabilities = predict(model, images, course)
-    rows = sorted(
-        zip(images.names, probabilities.argmax(1).tolist()), key=lambda row: natural_order(row[0])
-    )
-    with (
-        rank_0_first(),
-        replacing(result_path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        csv.writer(file).writerows([("filename", "class"), *rows])
+    rows = list(zip(images.names, probabilities.argmax(1).tolist()))
+    rows.sort(key=lambda row: natural_order(row[0]))
+    options = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    with rank_0_first(), replacing(result_path, "w", **options) as file:
+        writer = csv.writer(file)
+        writer.writerow(["filename", "class"])
+        writer.writerows(rows)
     return probabilities
 
 
-def _logits(model, images, course, augmented=False):
-    """Logits of all images in eval mode, in order: float32 (n, 80) on the course's device."""
-    logits, modes = (
-        [],
-        {module: module.training for module in model.modules()},
-    )  # one by one: some may be frozen
+def _logits(
+    model: nn.Module, images: Images, course: Course, augmented: bool = False
+) -> torch.Tensor:
+    """Logits of all images in eval mode: float32 (n, classes) on the course's device, in order."""
+    logits = []
+    modes = {module: module.training for module in model.modules()}  # some may be frozen
     model.eval().to(course.device, memory_format=torch.channels_last)
-    agree(model)
+    broadcast_buffers(model)
+    batches = evaluation_batches(images.resident(course.device), course, augmented)
+    bar = tqdm(total=len(images), unit=" images", desc="evaluating", leave=False, delay=2)
     try:
-        with tqdm(
-            total=len(images), unit=" images", desc="evaluating", leave=False, delay=2
-        ) as bar:
-            for batch, labels in evaluation_batches(
-                images.resident(course.device), course, augmented
-            ):
-                with torch.inference_mode(), course.precision.autocast():
-                    logits.append(model(batch).float())
-                bar.update(len(labels))
+        for batch, labels in batches:
+            with torch.inference_mode(), course.precision.autocast():
+                logits.append(model(batch).float())
+            bar.update(len(labels))
     finally:
+        bar.close()
         for module, training in modes.items():
             module.training = training
-    return gather(torch.cat(logits), len(images))
+    return all_gather(torch.cat(logits), len(images))
 
 
-def _require_labels(images, at_least=1):
-    if len(images) < at_least:
-        raise DataError(f"There are {len(images)} images; at least {at_least} are needed.")
-    if (images.labels < 0).any():
+def _require_trainable(model: nn.Module, images: Images, settings: Settings) -> None:
+    """Raise DataError or SettingsError if these images can't be trained on in these batches."""
+    _require_labels(images)
+    if len(images) == 1:
+        raise DataError("There is one image; training needs at least two.")
+    has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
+    if settings.batch_size == 1 and has_batch_norm:
+        raise SettingsError("batch_size is 1: batch norm needs batches of two images or more.")
+
+
+def _require_labels(images: Images) -> None:
+    """Raise DataError if there are no images, or one of them has no label."""
+    if not len(images):
+        raise DataError("There are no images.")
+    unlabelled = (images.labels < 0).nonzero()
+    if len(unlabelled):
+        name = images.names[int(unlabelled[0])]
         raise DataError(
-            "Training and evaluation need a label for every image, but some of these images have none."
+            f"Training and evaluation need a label for every image; {name!r} has none "
+            f"({len(unlabelled):,} of {len(images):,} images)."
         )

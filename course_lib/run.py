@@ -1,76 +1,115 @@
-"""A stage being trained: what survives a kill, ■ and a lost runtime, behind the plain verbs that
-`loops.train` uses."""
+"""A stage being trained: what survives a kill, ■ and a lost runtime, behind plain verbs.
+
+`loops.train` uses these verbs; the loop itself is there.
+"""
+
+from __future__ import annotations
 
 import signal
+import threading
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import psutil
 import torch
+from torch import nn
 from tqdm.auto import tqdm
 
-from .distributed import add_up, agree, batch_end, rank, rank_0_first, ranks, require_agreement
-from .errors import DivergedError, Stopped
+from .augment import Batch
+from .distributed import (
+    all_reduce,
+    broadcast_buffers,
+    rank,
+    rank_0_first,
+    require_agreement,
+)
+from .errors import CheckpointError, DivergedError, Stopped
+from .fingerprints import answers, decoder, made_on, stage_identity, training_code_digest
+from .progress import EpochLines, ProgressBar
 from .storage import checkpoints
-from .storage.identity import require_same, stage_identity, weights_digest
+from .storage.identity import require_same, weights_digest
+from .threads import MOST, choose_threads
 
-_MOST_THREADS = torch.get_num_threads()
+if TYPE_CHECKING:
+    from .data.bank import Images
+    from .experiment import Stage
+
+
+@dataclass
+class Position:
+    """How far a stage has got: what a checkpoint keeps besides weights and momentum."""
+
+    epoch: int = 0  # whole epochs trained
+    seen: int = 0  # images trained in the next one
+    skipped: int = 0  # steps of that epoch that were skipped because fp16 overflowed
+    seconds: float = 0.0  # spent on that epoch
+    threads: int = 0  # that the epoch is computed with
+    history: list[dict[str, Any]] = field(default_factory=list)  # one dict per finished epoch
+    origin: str | None = None  # of a model that was trained elsewhere: its file
 
 
 class Run:
-    """Trains a stage from its newest good checkpoint, which holds all that the next step depends
-    on, to its last epoch.
+    """Trains a stage from its newest good checkpoint to its last epoch.
 
-    Raises CheckpointError if the checkpoint belongs to another run.
+    A checkpoint holds all that the next step depends on. Raises CheckpointError if it belongs to
+    another run.
     """
 
-    def __init__(self, stage, model, optimizer, scaler, images, augmented, live=None):
-        """images: the Images trained on. augmented: whether they are augmented. live: see
-        EpochLines."""
-        self.stage, self.course, self.model, self.optimizer, self.scaler = (
-            stage,
-            stage.course,
-            model,
-            optimizer,
-            scaler,
-        )
-        self.images, self.live = len(images), live or EpochLines(stage)
+    def __init__(
+        self,
+        stage: Stage,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        images: Images,
+        augmented: bool,
+        live: Any = None,
+    ):
+        """images: trained on. augmented: whether they are augmented. live: see EpochLines."""
+        self.stage = stage
+        self.course = stage.course
+        self.model = model
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.total = len(images)  # images per epoch
+        self.live = live or EpochLines(stage)
+        self.position = Position()
+        self.sums = torch.zeros(2, device=self.course.device)  # of the epoch: losses, right answers
+        self.interrupted = False
+        self.saved: tuple[int, int] | None = None  # (epoch, seen) of the last checkpoint
+        self.saved_at = time.perf_counter()
         self.identity = stage_identity(stage, model, optimizer, images, augmented)
-        self.epoch, self.seen, self.skipped, self.seconds, self.history, self.origin = (
-            0,
-            0,
-            0,
-            0.0,
-            [],
-            None,
-        )
-        self.sums = torch.zeros(
-            2, device=self.course.device
-        )  # of the epoch so far: losses (nats), right answers
-        self.saved, self.saved_at, self.interrupted = None, time.perf_counter(), False
+        self._resumed_in_mid_epoch = False
         with rank_0_first():  # whatever it has written until now is there
             self._resume()
         # An epoch that has begun is finished, even if fewer epochs are asked for now.
-        self.last_epoch = max(stage.epochs, self.epoch + (self.seen > 0))
+        self.last_epoch = max(stage.epochs, self.position.epoch + (self.position.seen > 0))
         require_agreement(
-            (self.course.identity, self.epoch, self.seen, self.last_epoch), self.course.device
+            self.identity
+            | {
+                "precision": self.course.precision.name,
+                "course_lib": training_code_digest(),
+                "position": [self.position.epoch, self.position.seen, self.last_epoch],
+            }
         )
         self._scale = scaler.get_scale()
-        self._statistics = [
-            buffer for buffer in model.buffers() if buffer.is_floating_point()
-        ]  # BatchNorm's
+        # BatchNorm's running averages, as they are now and as they were before the last step.
+        buffers = list(model.buffers())
+        self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
         self._last_statistics = [buffer.clone() for buffer in self._statistics]
 
-    def __enter__(self):
-        done, total = self.epoch * self.images + self.seen, self.last_epoch * self.images
-        self.bar = tqdm(initial=done, total=total, unit=" images", leave=False)
-        self._handler = signal.signal(
-            signal.SIGINT, lambda *_: setattr(self, "interrupted", rank() == 0)
-        )
+    def __enter__(self) -> Run:
+        done = self.position.epoch * self.total + self.position.seen
+        self.bar = ProgressBar(self.stage.number, self.last_epoch, self.total, done)
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
+        if self._in_main_thread:  # only there does Python handle signals, such as that of ■
+            self._handler = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
-    def __exit__(self, kind, error, traceback):
-        signal.signal(signal.SIGINT, self._handler)
-        self.bar.total = self.bar.n  # a notebook's bar turns red if it closes early
+    def __exit__(self, kind, error, traceback) -> None:
+        if self._in_main_thread:
+            signal.signal(signal.SIGINT, self._handler)
         self.bar.close()
         if error is None:
             if self.course.drive:
@@ -78,222 +117,261 @@ class Run:
             self._stop_if_interrupted()
 
     @property
-    def progress(self):
+    def progress(self) -> float:
         """The share of the stage that is done, in [0, 1]."""
-        return (self.epoch + self.seen / self.images) / self.last_epoch
+        return (self.position.epoch + self.position.seen / self.total) / self.last_epoch
 
-    def epochs(self):
-        """The numbers of the epochs still to be trained, from 1; the first may be one that was
-        interrupted."""
-        while self.epoch < self.last_epoch:
+    def epochs(self) -> Iterator[int]:
+        """The numbers of the epochs still to be trained, from 1."""
+        while self.position.epoch < self.last_epoch:
             self._stop_if_interrupted()
-            self.bar.set_description(
-                f"stage {self.stage.number}, epoch {self.epoch + 1} of {self.last_epoch}"
-            )
-            yield self.epoch + 1
+            number = self.position.epoch + 1
+            self.bar.begin_epoch(number)
+            self._choose_threads()
+            yield number
 
-    def steps(self, batches):
-        """Yield `batches`. After each step, stop if you pressed ■, and save if two minutes have
-        passed."""
+    def steps(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield `batches`. After each step, stop if you pressed ■, and save every two minutes."""
         start = time.perf_counter()
-        for images, labels in batches:
-            batch = batch_end(self.seen, self.course.settings.batch_size, self.images) - self.seen
-            self.weight = (
-                len(labels) * ranks() / batch
-            )  # gradients are averaged over processes: 1, if shares are equal
-            yield images, labels
-            self.seen += batch
-            self.seconds += time.perf_counter() - start
-            self.bar.update(batch)
-            self.live.show(self.history, self._entry)
+        for batch in batches:
+            yield batch
+            self.position.seen += batch.total
+            self.position.seconds += time.perf_counter() - start
+            self.bar.update(batch.total)
+            self.live.show(self.position.history, self._entry)
             self._stop_if_interrupted()
             self._save_after(checkpoints.EVERY_SECONDS)
             start = time.perf_counter()
         self.sums.tolist()  # waits for the device, once per epoch, so that the seconds are true
-        self.seconds += time.perf_counter() - start
+        self.position.seconds += time.perf_counter() - start
 
-    def count(self, loss, logits, labels):
-        """Add a batch to the epoch's sums, on the device. loss: its mean, (); logits: (B, 80);
-        labels: int64 (B,)."""
+    def count(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Add a batch to the epoch's sums, on the device.
+
+        loss: its mean, (). logits: (B, classes). labels: int64 (B,).
+        """
         loss = loss.detach().float()
-        if self.scaler.is_enabled():
-            loss = self._forget_overflow(loss)
-        self.sums += add_up(torch.stack([loss * len(labels), (logits.argmax(1) == labels).sum()]))
+        if self.scaler.is_enabled() and self._overflowed():
+            loss = loss.nan_to_num(0, 0, 0)
+        right = (logits.argmax(1) == labels).sum()
+        self.sums += all_reduce(torch.stack([loss * len(labels), right]))
 
-    def end_epoch(self, heldout=None):
-        """Close the epoch: add it to the history, show it, start new sums. heldout: an accuracy in
-        [0, 1]."""
+    def end_epoch(self, heldout: float | None = None) -> None:
+        """Close the epoch: add it to the history, show it, start new sums.
+
+        heldout: an accuracy in [0, 1].
+        """
         self._require_finite()
-        self.history.append(self._entry(heldout))
-        self.live.show(self.history)
-        if self.skipped:
-            tqdm.write(f"fp16 overflowed: {self.skipped} steps of this epoch were skipped.")
+        position = self.position
+        position.history.append(self._entry(heldout))
+        self.live.show(position.history)
+        if position.skipped:
+            tqdm.write(f"fp16 overflowed: {position.skipped} steps of this epoch were skipped.")
         self.sums.zero_()
-        self.epoch, self.seen, self.skipped, self.seconds = self.epoch + 1, 0, 0, 0.0
-        self._save_after(
-            checkpoints.EVERY_SECONDS / 2
-        )  # between two epochs rather than in the middle of the next
+        position.epoch += 1
+        position.seen = 0
+        position.skipped = 0
+        position.seconds = 0.0
+        # Rather between two epochs than in the middle of the next.
+        self._save_after(checkpoints.EVERY_SECONDS / 2)
 
-    def finish(self):
+    def finish(self) -> list[dict[str, Any]]:
         """Leave a checkpoint and `model.pth`; returns the history, one dict per epoch."""
         self._save()
         checkpoints.write_model(self.stage.model_path, self.model)
-        agree(self.model)
-        if self.history:  # a model from elsewhere may have come without one
-            self.live.show(self.history, finished=True)
-        return self.history
+        broadcast_buffers(self.model)
+        if self.position.history:  # a model from elsewhere may have come without one
+            self.live.show(self.position.history, finished=True)
+        return self.position.history
 
-    def _entry(self, heldout=None):
-        """The epoch in progress as it appears in the history; its number is a fraction until it is
-        finished."""
+    def _interrupt(self, number: int, frame: Any) -> None:
+        """Called by Python when you press ■."""
+        self.interrupted = rank() == 0
+
+    def _choose_threads(self) -> None:
+        """Choose how many threads compute an epoch; one that was interrupted keeps its number."""
+        if not self._resumed_in_mid_epoch:
+            self.position.threads = choose_threads(self.course.device)
+            return
+        self._resumed_in_mid_epoch = False
+        if self.position.threads > MOST:
+            print(
+                f"This computer has {MOST} threads instead of {self.position.threads}: results are "
+                "equally valid, but won't be bit-identical."
+            )
+            self.position.threads = MOST
+        torch.set_num_threads(self.position.threads)
+
+    def _entry(self, heldout: float | None = None) -> dict[str, Any]:
+        """The epoch in progress, as in the history; its number is a fraction until it ends."""
+        position = self.position
         loss, right = self.sums.tolist()
+        done = position.seen / self.total if position.seen < self.total else 1
         return {
-            "epoch": self.epoch + (self.seen / self.images if self.seen < self.images else 1),
-            "loss": loss / self.seen,
-            "train_accuracy": right / self.seen,
+            "epoch": position.epoch + done,
+            "loss": loss / position.seen,
+            "train_accuracy": right / position.seen,
             "heldout_accuracy": heldout,
-            "seconds": round(self.seconds, 3),
-            "images_per_second": round(self.seen / self.seconds, 1),
+            "seconds": round(position.seconds, 3),
+            "images_per_second": round(position.seen / position.seconds, 1),
+            "threads": position.threads,
         }
 
-    def _save_after(self, seconds):
+    def _save_after(self, seconds: float) -> None:
         if time.perf_counter() - self.saved_at > seconds:
             self._save()
 
-    def _save(self):
-        """Save a checkpoint, unless there is one already; only between two steps. Raises
-        DivergedError, DiskError."""
-        if rank() or self.saved == (self.epoch, self.seen):
+    def _save(self) -> None:
+        """Save a checkpoint, unless there is one; only between two steps.
+
+        Raises DivergedError, DiskError.
+        """
+        here = (self.position.epoch, self.position.seen)
+        if rank() or self.saved == here:
             return
         self._require_finite()
-        kept = ("epoch", "seen", "skipped", "seconds", "history", "origin")
         state = {
             "identity": self.identity,
             "made_on": made_on(self.course),
+            "position": asdict(self.position),
             "sums": self.sums.cpu(),
+            "answers": answers(self.model, self.course),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
         }
-        state |= {"position": {name: getattr(self, name) for name in kept}}
-        state |= {
-            name: getattr(self, name).state_dict() for name in ("model", "optimizer", "scaler")
-        }
-        checkpoints.save(self.stage.folder, state, self.epoch, self.seen)
-        self.saved, self.saved_at = (self.epoch, self.seen), time.perf_counter()
+        checkpoints.save(self.stage.folder, state, *here)
+        self.saved = here
+        self.saved_at = time.perf_counter()
 
-    def _resume(self):
-        course, number = self.course, self.stage.number
-        if (
-            course.drive and not (course.folder / "run.json").exists()
-        ):  # deleted while the kernel lives
+    def _resume(self) -> None:
+        """Continue from the newest good checkpoint, if there is one."""
+        course = self.course
+        if course.drive and not (course.folder / "run.json").exists():  # deleted by somebody
             course.drive.restore()
         course.claim()
         path = checkpoints.newest_good(self.stage.folder)
         if path is None:
-            return choose_threads(course.device, _MOST_THREADS)
+            self._report_trained_model()
+            return
         state = checkpoints.load(path)
-        if self.identity["starts from"] == weights_digest(
-            state["model"]
-        ):  # `train` again, with the model it left
-            self.identity["starts from"] = state["identity"]["starts from"]
-        advice = f"To train this stage from scratch, run course.stage({number}).start_over()."
-        require_same(state["identity"], self.identity, path, advice)
+        self._require_same_stage(state, str(path))
         self.model.load_state_dict(state["model"])
+        self._require_same_answers(state, str(path))
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:  # empty if the checkpoint wasn't made in fp16
             self.scaler.load_state_dict(state["scaler"])
         self.sums.copy_(state["sums"])
-        vars(self).update(state["position"])
-        self.saved = (self.epoch, self.seen)
-        before = state["made_on"]
-        choose_threads(course.device, min(_MOST_THREADS, before["threads"]))
-        if self.epoch >= self.stage.epochs and not self.seen:
-            print(f"Stage {number}: all {self.epoch} epochs are done; loaded from the checkpoint.")
-            return
-        self.live.show(self.history)
-        print(
-            f"Resuming stage {number} in epoch {self.epoch + 1}, after {self.seen:,} of its images."
+        self.position = Position(**state["position"])
+        self.saved = (self.position.epoch, self.position.seen)
+        self._resumed_in_mid_epoch = self.position.seen > 0
+        self._report_resumption(state["made_on"])
+
+    def _require_same_stage(self, state: dict[str, Any], where: str) -> None:
+        """Raise CheckpointError if a checkpoint belongs to another run, images or network."""
+        found = state["identity"]
+        expected = dict(self.identity)
+        if self.stage.spec.starts_from is None:
+            # What the stage began with is on record. What it continues with comes from the file.
+            expected["starts from"] = found["starts from"]
+        elif expected["starts from"] == weights_digest(state["model"]):
+            # `train` was called again, with the model that it left.
+            expected["starts from"] = found["starts from"]
+        if state["made_on"]["decoder"] != decoder():  # pixels may differ a little: that's reported
+            expected["pixels"] = found["pixels"]
+        advice = (
+            f"To train this stage from scratch, run course.stage({self.stage.number}).start_over()."
         )
-        now = made_on(course)
-        if changed := [
-            f"{name} {now[name]} instead of {before[name]}"
-            for name in now
-            if now[name] != before[name]
-        ]:
-            print(f"Results are equally valid, but won't be bit-identical: {', '.join(changed)}.")
+        require_same(found, expected, where, advice)
+        self.identity = found
 
-    def _forget_overflow(self, loss):
-        """If fp16 overflowed and the scaler skipped the step, undo its effects; returns the loss, 0
-        if not finite."""
+    def _require_same_answers(self, state: dict[str, Any], where: str) -> None:
+        """Raise CheckpointError if the network, with the same weights, computes something else.
+
+        That's how an edited `forward`, attribute or function gives itself away.
+        """
+        before = state["answers"]
+        now = answers(self.model, self.course)
+        tolerance = 0.01 * before.abs().max().item()  # devices round differently
+        if now.shape != before.shape or (now - before).abs().max() > tolerance:
+            raise CheckpointError(
+                f"{where} was made with another network: with the same weights, it answers "
+                "differently. Nothing was changed. Undo your edit of the network, or run "
+                f"course.stage({self.stage.number}).start_over()."
+            )
+
+    def _report_trained_model(self) -> None:
+        """Say so if a stage that's meant to begin with a new model begins with a trained one."""
+        if self.stage.spec.starts_from is not None:
+            return
+        for name, value in self.model.state_dict().items():
+            if name.endswith("num_batches_tracked") and value > 0:  # BatchNorm counts them
+                print(
+                    f"Stage {self.stage.number} begins with a model that has been trained on "
+                    f"{value:,} batches before. For a new one, use get_model(MyModel, seed=…)."
+                )
+                return
+
+    def _report_resumption(self, before: dict[str, Any]) -> None:
+        """Say where the stage continues, and what isn't as it was."""
+        position = self.position
+        number = self.stage.number
+        if position.epoch >= self.stage.epochs and not position.seen:
+            print(
+                f"Stage {number}: all {position.epoch} epochs are done; loaded from the checkpoint."
+            )
+            return
+        self.live.show(position.history)
+        print(
+            f"Resuming stage {number} in epoch {position.epoch + 1}, after {position.seen:,} of "
+            "its images."
+        )
+        changed = []
+        for name, value in made_on(self.course).items():
+            if value != before.get(name):
+                changed.append(f"{name} {value} instead of {before.get(name)}")
+        if changed:
+            print(
+                "Results are equally valid, but won't be bit-identical: " + ", ".join(changed) + "."
+            )
+
+    def _overflowed(self) -> bool:
+        """Whether fp16 overflowed, so that the scaler skipped the step; if so, undo its effects."""
         scale = self.scaler.get_scale()
-        skipped, self._scale = scale < self._scale, scale
-        self.skipped += skipped
-        kept = self._last_statistics if skipped else self._statistics
-        if kept:  # a model may have no BatchNorm
-            torch._foreach_copy_(self._statistics if skipped else self._last_statistics, kept)
-        return loss.nan_to_num(0, 0, 0) if skipped else loss
+        overflowed = scale < self._scale
+        self._scale = scale
+        if overflowed:
+            self.position.skipped += 1
+            _copy(self._last_statistics, self._statistics)
+        else:
+            _copy(self._statistics, self._last_statistics)
+        return overflowed
 
-    def _stop_if_interrupted(self):
+    def _stop_if_interrupted(self) -> None:
         if self.interrupted:
             self._save()
             raise Stopped(
-                f"stage {self.stage.number} is saved: {self.stage.state}. Run the cell again to continue."
+                f"stage {self.stage.number} is saved: {self.stage.state}. Run the cell again to "
+                "continue."
             )
 
-    def _require_finite(self):
-        """Raise DivergedError if the loss or a weight isn't finite, or if fp16 overflows even
-        without scaling."""
-        weights_finite = all(value.isfinite().all() for value in self.model.state_dict().values())
-        if not self.sums.isfinite().all() or not weights_finite or self._scale < 1:
+    def _require_finite(self) -> None:
+        """Raise DivergedError if the loss or a weight isn't finite.
+
+        Also if fp16 overflows even without scaling.
+        """
+        finite = bool(self.sums.isfinite().all())
+        for value in self.model.state_dict().values():
+            finite = finite and bool(value.isfinite().all())
+        if not finite or self._scale < 1:
             raise DivergedError(
-                f"The loss is no longer a finite number (stage {self.stage.number}, epoch {self.epoch + 1}): lower the "
-                'learning rate, as in course.experiment("lr-0.001", lr=0.001). The last good checkpoint is still there.'
+                f"The loss is no longer a finite number (stage {self.stage.number}, epoch "
+                f"{self.position.epoch + 1}): lower the learning rate, as in "
+                'course.experiment("lr-0.001", lr=0.001). The last good checkpoint is still there.'
             )
 
 
-class EpochLines:
-    """Shows a stage's progress in text, a line per epoch; `explore.LiveCurve` draws it instead."""
-
-    def __init__(self, stage):
-        self.stage, self.printed = stage, 0
-
-    def show(self, history, running=None, finished=False):
-        """Print the epochs of `history` that are new, unless the stage is `finished`. running: not
-        used here."""
-        for entry in [] if finished else history[self.printed :]:
-            heldout = entry["heldout_accuracy"]
-            tqdm.write(
-                f"stage {self.stage.number}, epoch {entry['epoch']:2}/{self.stage.epochs}: loss {entry['loss']:.3f}, "
-                f"accuracy {entry['train_accuracy']:.1%} (training, running)"
-                + ("" if heldout is None else f", {heldout:.1%} (held-out)")
-                + f", {entry['images_per_second']:.0f} images/s"
-            )
-        self.printed = len(history)
-
-
-def made_on(course):
-    """What must agree for a resumed run to be bit-identical on a CPU; a GPU adds up in another
-    order each time."""
-    return {
-        "device": course.device.type,
-        "precision": course.precision.name,
-        "torch": torch.__version__.split("+")[0],
-        "threads": torch.get_num_threads(),
-        "processes": ranks(),
-    }
-
-
-def choose_threads(device, wanted):
-    """On a CPU, compute with `wanted` threads, or with fewer if the processor has fewer idle cores;
-    reports that.
-
-    Two threads that share one free core are up to seventy times slower than one: they wait for each
-    other thousands of times per second. Idle cores are counted for a quarter of a second.
-    """
-    if device.type == "cpu" and wanted > 1:
-        idle = psutil.cpu_count() * (1 - psutil.cpu_percent(interval=0.25) / 100)
-        free = max(1, min(wanted, round(idle)))
-        if free < wanted:
-            print(
-                f"Other programs are using this computer's processor: computing with {free} of {wanted} threads."
-            )
-        wanted = free
-    torch.set_num_threads(wanted)
+def _copy(source: list[torch.Tensor], target: list[torch.Tensor]) -> None:
+    """Copy tensors, in one operation."""
+    if source:  # a model may have no BatchNorm
+        torch._foreach_copy_(target, source)

@@ -1,1 +1,1 @@
-"""Run the notebooks and keep their pairs in step; not part of the library."""
+"""What fills `results/`: repeated trainings and comparisons that take hours; not in the library."""

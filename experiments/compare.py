@@ -1,16 +1,20 @@
-"""Measure the report's claims and the ingredients of a better recipe, one change at a time (`make
-compare`).
+"""Measure the report's claims, and the ingredients of a better recipe, one at a time.
 
-Every variant trains a new model on the same images, for the same number of epochs. On the lecture's
-generated images, it does that with three seeds, at 32 × 32 pixels to save time. On a larger data
-set, it trains on 100 training images of each class and measures on 25 others; the held-out images
-stay untouched, so you can use this to choose a recipe. Last come the controls of `make seeds`, for
-ten epochs of all training images; they are measured on the held-out ones.
+`make compare` runs it. Every variant trains a new model on the same images, for the same number of
+epochs. On the lecture's generated images, it does that with three seeds, at 32 × 32 pixels to save
+time. On a larger data set, it trains on 100 training images of each class and measures on 25
+others; the held-out images stay untouched, so you can use this to choose a recipe. Last come the
+controls of `make seeds`, for ten epochs of all training images; they are measured on the held-out
+ones.
 """
 
+from __future__ import annotations
+
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from statistics import mean
+from typing import Any
 
 from course_lib import (
     ConstantWidth,
@@ -27,44 +31,68 @@ from course_lib import (
     two_conv_block,
 )
 from course_lib.data.answers import CLASSES
+from course_lib.data.bank import Images
+from course_lib.experiment import Course
 
-from . import seeds
-from .stored import keep, spread
+from .seeds import CONTROLS, seeds_table, train_control
+from .stored import spread, write_stored
 
-PLAN = {
-    "smoke": (1, 1, {}),
-    "lecture": (3, 20, {"size": 32}),
-    "full": (1, 12, {}),
-}  # seeds, epochs, changes
-TRAINED, MEASURED = 100, 25  # images of each class of a larger data set
+
+@dataclass(frozen=True)
+class Plan:
+    """How thoroughly a preset's variants are compared."""
+
+    seeds: int
+    epochs: int
+    control_epochs: int | None  # None: the controls are those of `make seeds`
+    size: int | None = None  # side of the images, in pixels; None: the course's
+
+
+PLANS = {
+    "smoke": Plan(seeds=1, epochs=1, control_epochs=1),
+    "lecture": Plan(seeds=3, epochs=20, control_epochs=None, size=32),
+    "full": Plan(seeds=1, epochs=12, control_epochs=10),
+}
+TRAINED = 100  # images of each class of a larger data set
+MEASURED = 25
 EVALUATED = 8000  # training images on which stage 2 is measured
-CONTROL_EPOCHS = {"smoke": 1, "full": 10}  # the lecture's controls are those of `make seeds`
 
-WHOLE = {
-    "augmented": True,
-    "crop": 1.0,
-    "flips": (0.0, 0.0),
-    "degrees": 0.0,
-}  # no crop, no flips, no rotation
-MILD = {"augmented": True, "crop": 0.35, "flips": (0.5, 0.0), "degrees": 0.0}
-VARIANTS = {  # what differs from the baseline
-    "baseline": {},  # the report's network, trained on plain images
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from the baseline: the report's network, trained on plain images."""
+
+    network: type[MyModel] = MyModel
+    block: type[res_block] = res_block
+    augmented: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)  # fields of Settings
+
+
+NO_CROP = {"crop": 1.0}
+NO_FLIPS = {"flips": (0.0, 0.0)}
+NO_ROTATION = {"degrees": 0.0}
+MILD = {"crop": 0.35, "flips": (0.5, 0.0), "degrees": 0.0}
+ONE_CYCLE = {"schedule": "one-cycle", "lr": 0.02}
+WEIGHT_DECAY = {"weight_decay": 5e-4}
+LABEL_SMOOTHING = {"label_smoothing": 0.1}
+
+VARIANTS = {
+    "baseline": Variant(),
     # Claims A to D of the report
-    "augmented": {"augmented": True},
-    "crop alone": WHOLE | {"crop": 0.08},
-    "flips alone": WHOLE | {"flips": (0.5, 0.5)},
-    "rotation alone": WHOLE | {"degrees": 90.0},
-    "half plain, half augmented": {"augmented": True, "plain": 0.5},
-    "without short-cut": {"block": plain_block},
-    "two 3×3 convolutions": {"block": two_conv_block},
-    "constant width": {"model_class": ConstantWidth},
+    "augmented": Variant(augmented=True),
+    "crop alone": Variant(augmented=True, settings=NO_FLIPS | NO_ROTATION),
+    "flips alone": Variant(augmented=True, settings=NO_CROP | NO_ROTATION),
+    "rotation alone": Variant(augmented=True, settings=NO_CROP | NO_FLIPS),
+    "half plain, half augmented": Variant(augmented=True, settings={"plain": 0.5}),
+    "without short-cut": Variant(block=plain_block),
+    "two 3×3 convolutions": Variant(block=two_conv_block),
+    "constant width": Variant(network=ConstantWidth),
     # Ingredients of a better recipe, each alone in place of "augmented"
-    "milder augmentation": MILD,
-    "one-cycle": {"augmented": True, "schedule": "one-cycle", "lr": 0.02},
-    "weight decay": {"augmented": True, "weight_decay": 5e-4},
-    "label smoothing": {"augmented": True, "label_smoothing": 0.1},
-    "all four": MILD
-    | {"schedule": "one-cycle", "lr": 0.02, "weight_decay": 5e-4, "label_smoothing": 0.1},
+    "milder augmentation": Variant(augmented=True, settings=MILD),
+    "one-cycle": Variant(augmented=True, settings=ONE_CYCLE),
+    "weight decay": Variant(augmented=True, settings=WEIGHT_DECAY),
+    "label smoothing": Variant(augmented=True, settings=LABEL_SMOOTHING),
+    "all four": Variant(augmented=True, settings=MILD | ONE_CYCLE | WEIGHT_DECAY | LABEL_SMOOTHING),
 }
 RECIPES = (
     "augmented",
@@ -76,100 +104,115 @@ RECIPES = (
 )
 
 
-def parts(course):
-    """The images that every variant is trained on, and those it's measured on."""
-    train, seed = course.data.train, course.settings.seed
+def images_for(course: Course) -> tuple[Images, Images]:
+    """The images that every variant is trained on, and those that it's measured on."""
+    train = course.data.train
+    seed = course.settings.seed
     if len(train) < CLASSES * (TRAINED + MEASURED):
         return train, few_heldout(course)
-    return train.of_each_class(0, TRAINED, seed), train.of_each_class(
-        TRAINED, TRAINED + MEASURED, seed
-    )
+    trained = train.of_each_class(0, TRAINED, seed)
+    measured = train.of_each_class(TRAINED, TRAINED + MEASURED, seed)
+    return trained, measured
 
 
-def measure(course, name, seed):
-    """The history of a variant trained with this seed, read from disk if it has been measured
-    before."""
-    _, epochs, plan = PLAN[course.preset]
-    changes = {"model_class": MyModel, "block": res_block} | plan | VARIANTS[name]
-    model = get_model(changes.pop("model_class"), seed=seed, block=changes.pop("block"))
-    trained, measured = parts(course)
+def train_variant(course: Course, name: str, seed: int) -> list[dict[str, Any]]:
+    """The history of a variant trained with this seed, read from disk if it was trained before."""
+    plan = PLANS[course.preset]
+    variant = VARIANTS[name]
+    trained, measured = images_for(course)
     return trial(
-        course, trained, epochs=epochs, model=model, heldout=measured, seed=seed, **changes
+        course,
+        trained,
+        epochs=plan.epochs,
+        model=get_model(variant.network, seed=seed, block=variant.block),
+        augmented=variant.augmented,
+        heldout=measured,
+        seed=seed,
+        size=plan.size or course.settings.size,
+        **variant.settings,
     )
 
 
-def late(history):
-    """Held-out accuracy, averaged over the last three epochs: at a constant rate, it jumps from
-    epoch to epoch."""
+def late(history: list[dict[str, Any]]) -> float:
+    """Held-out accuracy, averaged over the last three epochs.
+
+    At a constant rate, it jumps from epoch to epoch.
+    """
     return mean(entry["heldout_accuracy"] for entry in history[-3:])
 
 
-def stage_2_on_transforms(course):
-    """Accuracy of stage 2's model, which never saw an augmented image, on training images under
-    each transform."""
-    model, images = (
-        trained_model(course, 2),
-        course.data.train.take(EVALUATED, course.settings.seed),
-    )
+def stage_2_on_transforms(course: Course) -> dict[str, float]:
+    """Accuracy of stage 2's model on training images under each transform.
+
+    That model never saw an augmented image.
+    """
+    model = trained_model(course, 2)
+    images = course.data.train.take(EVALUATED, course.settings.seed)
     accuracies = {"plain": evaluate(model, images, course).accuracy}
     for name in ("flips alone", "rotation alone", "crop alone", "augmented"):
-        changes = {key: value for key, value in VARIANTS[name].items() if key != "augmented"}
-        changed = replace(course, settings=replace(course.settings, **changes))
-        accuracies[name] = evaluate(model, images, changed, augmented=True).accuracy
+        settings = course.settings.with_changes(**VARIANTS[name].settings)
+        other = replace(course, settings=settings)
+        accuracies[name] = evaluate(model, images, other, augmented=True).accuracy
     return accuracies
 
 
-def measure_all(course, after_each=lambda found: None):
+def compare_variants(
+    course: Course, after_each: Callable[[dict[str, Any]], None] = lambda found: None
+) -> dict[str, Any]:
     """Train all variants, or load those that were trained before; returns a dict.
 
     stage_2: {transform: accuracy}. trained, measured: how many images. size: their side, in pixels.
     runs: {variant: [history of each seed]}. after_each: called with what was found so far.
     """
-    repeats, _, plan = PLAN[course.preset]
-    trained, measured = map(len, parts(course))
+    plan = PLANS[course.preset]
+    trained, measured = images_for(course)
     found = {
-        "trained": trained,
-        "measured": measured,
-        "size": plan.get("size", course.settings.size),
+        "trained": len(trained),
+        "measured": len(measured),
+        "size": plan.size or course.settings.size,
         "runs": {},
+        "stage_2": stage_2_on_transforms(course),
     }
-    found["stage_2"] = stage_2_on_transforms(course)
     after_each(found)
-    for seed in range(repeats):
+    for seed in range(plan.seeds):
         for name in VARIANTS:
-            history = measure(course, name, seed)
+            history = train_variant(course, name, seed)
             found["runs"].setdefault(name, []).append(history)
-            print(
-                f"seed {seed}, {name}: {late(history):.1%} held out, loss {history[-1]['loss']:.3f}",
-                flush=True,
-            )
+            loss = history[-1]["loss"]
+            print(f"seed {seed}, {name}: {late(history):.1%} held out, loss {loss:.3f}", flush=True)
             after_each(found)
     return found
 
 
-def table(found):
-    """Held-out accuracy of each variant as a Markdown table: mean and standard deviation over the
-    seeds; controls."""
+def variants_table(found: dict[str, Any]) -> str:
+    """Held-out accuracy of each variant, and of the controls, as Markdown tables.
+
+    Mean and standard deviation over the seeds.
+    """
     lines = ["| variant | seeds | held-out, plain |", "|---|---|---|"]
     for name, histories in found["runs"].items():
-        lines.append(f"| {name} | {len(histories)} | {spread([*map(late, histories)])} |")
-    return "\n".join(
-        [*lines, "", seeds.table({"0": found["controls"]})] if "controls" in found else lines
-    )
+        shares = [late(history) for history in histories]
+        lines.append(f"| {name} | {len(histories)} | {spread(shares)} |")
+    if "controls" in found:
+        lines.append("")
+        lines.append(seeds_table({"0": found["controls"]}))
+    return "\n".join(lines)
 
 
-def main():
-    """Measure all variants and the controls, keep what is there in `results/` after each, and print
-    the tables."""
+def main() -> None:
+    """Compare all variants and the controls, store what there is after each, print the tables."""
     try:
         course = open_course()
-        found = measure_all(course, lambda found: keep(course, "compare.json", found))
-        if epochs := CONTROL_EPOCHS.get(course.preset):
+        found = compare_variants(
+            course, lambda so_far: write_stored(course, "compare.json", so_far)
+        )
+        epochs = PLANS[course.preset].control_epochs
+        if epochs is not None:
             found["controls"] = {}
-            for name in seeds.CONTROLS:
-                found["controls"][name] = seeds.control(course, name, epochs)
-                keep(course, "compare.json", found)
-        print(table(found))
+            for name in CONTROLS:
+                found["controls"][name] = train_control(course, name, epochs)
+                write_stored(course, "compare.json", found)
+        print(variants_table(found))
     except CourseError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

@@ -5,9 +5,12 @@ epochs after stage 2; and augmentation from the first epoch on, for as many epoc
 together.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
+from typing import Any
 
 from course_lib import (
     MyModel,
@@ -19,89 +22,104 @@ from course_lib import (
     read_results,
     record,
     train,
+    trained_model,
 )
-from course_lib.loops import trained_model
+from course_lib.experiment import Course, Stage
+from course_lib.settings import STAGES, StageSpec
 
-from .stored import keep, spread
+from .stored import spread, write_stored
 
+# A control draws the same random numbers as the stage it's compared with.
 CONTROLS = {
-    "more plain epochs": (3, False),
-    "augmented from scratch": (2, True),
-}  # name: stage, whether augmented
+    "more plain epochs": StageSpec(3, "more plain epochs", starts_from=2),
+    "augmented from scratch": StageSpec(2, "augmented from scratch", augmented=True),
+}
+MEASURED = ("train_plain", "train_augmented", "heldout_plain")
 
 
-def one_seed(seed):
+def run_seed(seed: int) -> tuple[dict[str, Any], Course]:
     """Run the stages and the controls: {stage or control: {"epochs", "final"}}, and the course."""
     os.environ["COURSE_SEED"] = str(seed)
     course = open_course()
-    images, few = course.data.train, few_heldout(course)
-    five = images.take(5 * course.settings.batch_size, seed=seed)
-    model = get_model(MyModel, seed=seed)
-    history = train(model, five, course.stage(1), augmented=False)
-    record(course.stage(1), model, history, {"train_plain": evaluate(model, five, course)})
-    for number in (2, 3):
-        model = trained_model(course, number)
-        history = train(model, images, course.stage(number), augmented=number == 3, heldout=few)
-        record(course.stage(number), model, history, measure(model, course))
-    results = read_results(course)
-    outcome = {
-        number: {key: stage[key] for key in ("epochs", "final")}
-        for number, stage in results["stages"].items()
-    }
+    for number in STAGES:
+        run_stage(course.stage(number))
+    outcome = {}
+    for number, stage in read_results(course)["stages"].items():
+        outcome[number] = {"epochs": stage["epochs"], "final": stage["final"]}
     for name in CONTROLS:
-        outcome[name] = control(course, name)
+        outcome[name] = train_control(course, name)
     return outcome, course
 
 
-def control(course, name, epochs=None):
-    """Train a control as an experiment of its own: {"epochs", "final"}. epochs: how many, if not as
-    above."""
-    number, augmented = CONTROLS[name]
-    model = (
-        trained_model(course, 2) if number == 3 else get_model(MyModel, seed=course.settings.seed)
-    )
-    epochs = epochs or (course.epochs[3] if number == 3 else course.epochs[2] + course.epochs[3])
-    stage = course.experiment(name, epochs=epochs).stage(number)
-    history = train(
-        model, course.data.train, stage, augmented=augmented, heldout=few_heldout(course)
-    )
-    return {
-        "epochs": history,
-        "final": {key: figure.accuracy for key, figure in measure(model, course).items()},
-    }
+def run_stage(stage: Stage) -> None:
+    """Train a stage and record what it measures, as its notebook does."""
+    course = stage.course
+    model = first_model(stage)
+    heldout = few_heldout(course) if stage.spec.batches is None else None
+    augmented = stage.spec.augmented
+    history = train(model, stage.images, stage, augmented=augmented, heldout=heldout)
+    if stage.spec.batches is None:
+        final = measure(model, course)
+    else:
+        final = {"train_plain": evaluate(model, stage.images, course)}
+    record(stage, model, history, final)
 
 
-def table(runs):
-    """Means and standard deviations over the seeds as a Markdown table; runs: {seed: outcome of
-    `one_seed`}."""
+def first_model(stage: Stage):
+    """The model that a stage starts from."""
+    if stage.spec.starts_from is None:
+        return get_model(MyModel, seed=stage.course.settings.seed)
+    return trained_model(stage.course, stage.spec.starts_from)
+
+
+def train_control(course: Course, name: str, epochs: int | None = None) -> dict[str, Any]:
+    """Train a control as an experiment of its own: {"epochs", "final"}.
+
+    epochs: how many, if not as above.
+    """
+    spec = CONTROLS[name]
+    if epochs is None:
+        epochs = course.epochs[3]
+        if spec.starts_from is None:
+            epochs += course.epochs[2]
+    model = first_model(Stage(course, spec, course.folder, epochs))
+    control = course.experiment(name, epochs=epochs)
+    stage = Stage(control, spec, control.folder / "control", epochs)
+    few = few_heldout(course)
+    history = train(model, course.data.train, stage, augmented=spec.augmented, heldout=few)
+    final = {key: figure.accuracy for key, figure in measure(model, course).items()}
+    return {"epochs": history, "final": final}
+
+
+def seeds_table(runs: dict[str, Any]) -> str:
+    """Means and standard deviations over the seeds as a Markdown table.
+
+    runs: {seed: outcome of `run_seed`}.
+    """
     lines = [
         "| trained | training, plain | training, augmented | held-out, plain |",
         "|---|---|---|---|",
     ]
     for name in next(iter(runs.values())):
-        cells = [f"stage {name}" if len(name) == 1 else name]
-        for measured in ("train_plain", "train_augmented", "heldout_plain"):
-            shares = [
-                run[name]["final"][measured]
-                for run in runs.values()
-                if measured in run[name]["final"]
-            ]
+        cells = [f"stage {name}" if name.isdecimal() else name]
+        for measured in MEASURED:
+            finals = [run[name]["final"] for run in runs.values()]
+            shares = [final[measured] for final in finals if measured in final]
             cells.append(spread(shares) if shares else "–")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def main(arguments):
-    """Parse the command line, run all seeds and keep what is there in `results/` after each of
-    them."""
+def main(arguments: list[str]) -> None:
+    """Parse the command line, run all seeds and store what there is after each of them."""
     parser = argparse.ArgumentParser(prog="python -m experiments.seeds", description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="how many; they are 0, 1, 2, …")
     chosen = parser.parse_args(arguments)
     runs = {}
     for seed in range(chosen.seeds):
-        runs[str(seed)], course = one_seed(seed)
-        keep(course, "seeds.json", {"seeds": runs})
-    print(table(runs))
+        runs[str(seed)], course = run_seed(seed)
+        write_stored(course, "seeds.json", {"seeds": runs})
+    print(seeds_table(runs))
 
 
 if __name__ == "__main__":

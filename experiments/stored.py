@@ -1,33 +1,59 @@
-"""What the course keeps in `results/`: measurements that take hours, as JSON in a folder for their
-data and preset."""
+"""What the course keeps in `results/`: measurements that take hours, as JSON, a folder per run."""
+
+from __future__ import annotations
 
 import json
+from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
-from course_lib import read_results
-from course_lib.experiment import CHECKOUT
+from course_lib import SettingsError, read_results
+from course_lib.experiment import CHECKOUT, Course, folder_name
+from course_lib.settings import PRESETS
 from course_lib.storage.files import write_json
 
 
-def keep(course, name, content):
-    """Write `content`, a dict, to `results/<run>/<name>`, with the data, settings, device and
-    commit it belongs to."""
-    about = {
-        key: value for key, value in read_results(course).items() if key not in ("seed", "stages")
-    }
-    del about["settings"]["seed"]  # the content may have several
-    run = course.data.name if course.preset == "full" else f"{course.data.name}-{course.preset}"
-    write_json(CHECKOUT / "results" / run / name, about | content)
+def stored_path(course: Course, name: str) -> Path:
+    """Where a file of results belongs: in a folder named after data, preset and size."""
+    settings = course.settings
+    usual_seed = PRESETS[course.preset].settings.seed  # the content may have several
+    folder = folder_name(course.data.name, course.preset, settings.with_changes(seed=usual_seed))
+    return CHECKOUT / "results" / folder / name
 
 
-def kept(name):
+def write_stored(course: Course, name: str, content: dict[str, Any]) -> None:
+    """Write `content` to `results/<run>/<name>`, with the data, settings and commit it belongs to.
+
+    Raises SettingsError if the file was measured with other settings.
+    """
+    about = read_results(course)
+    del about["seed"]
+    del about["stages"]
+    del about["settings"]["seed"]
+    path = stored_path(course, name)
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8")).get("settings", {})
+        for setting, value in before.items():
+            now = json.loads(json.dumps(about["settings"].get(setting)))
+            if setting != "seed" and value != now:
+                raise SettingsError(
+                    f"{path} was measured with {setting} {value}, not {now}. Nothing was "
+                    "overwritten. Move it away first."
+                )
+    write_json(path, about | content)
+
+
+def read_stored(name: str) -> dict[str, Any]:
     """What lies in `results/` under this name: {run: content}."""
-    paths = sorted((CHECKOUT / "results").glob(f"*/{name}"))
-    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    found = {}
+    for path in sorted((CHECKOUT / "results").glob(f"*/{name}")):
+        found[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
-def spread(shares):
-    """Mean and standard deviation of shares in [0, 1], in percent: "48.8 ± 7.1%"; of a single one,
-    only itself."""
-    deviation = f" ± {100 * stdev(shares):.1f}" if len(shares) > 1 else ""
+def spread(shares: list[float]) -> str:
+    """Mean and standard deviation of shares in [0, 1]: "48.8 ± 7.1%"; of one, only itself."""
+    deviation = ""
+    if len(shares) > 1:
+        deviation = f" ± {100 * stdev(shares):.1f}"
     return f"{100 * mean(shares):.1f}{deviation}%"

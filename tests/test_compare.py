@@ -1,4 +1,4 @@
-"""tools/compare.py: variants that differ in what they name, and in nothing else. And what is kept
+"""experiments/: variants that differ in what they name, and in nothing else. And what is kept
 in `results/`."""
 
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tiny import linear_model, noise_images
 
-from course_lib import MyModel, open_course, res_block, results
+from course_lib import MyModel, SettingsError, open_course, res_block, results
 from course_lib import stored as stored_for
 from course_lib.experiment import CHECKOUT
 from course_lib.loops import Measured
@@ -27,20 +27,22 @@ def asked(monkeypatch):
     monkeypatch.setattr(compare, "get_model", lambda model_class, seed, block: (model_class, block))
     monkeypatch.setattr(compare, "trained_model", lambda course, stage: linear_model())
     monkeypatch.setattr(
-        seeds, "control", lambda course, name, epochs: {"epochs": [{}] * epochs, "final": {}}
+        compare,
+        "train_control",
+        lambda course, name, epochs: {"epochs": [{}] * epochs, "final": {}},
     )
     return calls
 
 
 def test_the_variants_are_trained_at_equal_budget(course, asked):
     lecture = replace(course, preset="lecture")
-    found = compare.measure_all(lecture)
-    repeats, epochs, _ = compare.PLAN["lecture"]
+    found = compare.compare_variants(lecture)
+    plan = compare.PLANS["lecture"]
     assert {name: len(runs) for name, runs in found["runs"].items()} == dict.fromkeys(
-        compare.VARIANTS, repeats
+        compare.VARIANTS, plan.seeds
     )
-    assert {options["epochs"] for _, _, options in asked} == {epochs}
-    assert {options["seed"] for _, _, options in asked} == set(range(repeats))
+    assert {options["epochs"] for _, _, options in asked} == {plan.epochs}
+    assert {options["seed"] for _, _, options in asked} == set(range(plan.seeds))
     images, (heldout, *_) = asked[0][0], (options["heldout"] for _, _, options in asked)
     assert all(images.names == others.names for others, _, _ in asked)
     assert all(heldout.names == options["heldout"].names for _, _, options in asked)
@@ -53,7 +55,7 @@ def test_the_variants_are_trained_at_equal_budget(course, asked):
 
 
 def test_two_variants_never_ask_for_the_same_training(course, asked):
-    compare.measure_all(course)
+    compare.compare_variants(course)
     differences = [(model, options | {"heldout": None}) for _, model, options in asked]
     assert all(one != other for i, one in enumerate(differences) for other in differences[:i])
 
@@ -61,7 +63,7 @@ def test_two_variants_never_ask_for_the_same_training(course, asked):
 def test_held_out_images_of_a_large_data_set_stay_untouched(course, asked, monkeypatch):
     monkeypatch.setattr(compare, "TRAINED", 3)
     monkeypatch.setattr(compare, "MEASURED", 2)
-    found = compare.measure_all(
+    found = compare.compare_variants(
         replace(course, data=replace(course.data, train=noise_images(400), heldout=None))
     )
     images, _, options = asked[0]
@@ -78,21 +80,31 @@ def test_what_is_measured_is_kept_after_each_variant_and_found_by_its_data_prese
     for module in (stored, results):
         monkeypatch.setattr(module, "CHECKOUT", tmp_path)
     monkeypatch.setattr(
-        compare, "VARIANTS", {"baseline": {}, "weight decay": {"weight_decay": 0.1}}
+        compare,
+        "VARIANTS",
+        {
+            "baseline": compare.Variant(),
+            "weight decay": compare.Variant(settings={"weight_decay": 0.1}),
+        },
     )
     monkeypatch.setattr(compare, "stage_2_on_transforms", lambda course: {"plain": 1.0})
-    variants, measure = [], compare.measure
-    monkeypatch.setattr(
-        compare, "measure", lambda *what: variants.append(kept_variants()) or measure(*what)
-    )
+    before_each = []
+    train_variant = compare.train_variant
+
+    def watched(*what):
+        before_each.append(stored_variants())
+        return train_variant(*what)
+
+    monkeypatch.setattr(compare, "train_variant", watched)
     compare.main()
-    assert variants == [[], ["baseline"]] and kept_variants() == ["baseline", "weight decay"]
-    [found] = stored.kept("compare.json").values()
+    assert before_each == [[], ["baseline"]]
+    assert stored_variants() == ["baseline", "weight decay"]
+    [found] = stored.read_stored("compare.json").values()
     assert list(found["controls"]) == list(seeds.CONTROLS) and all(
-        name in compare.table(found) for name in seeds.CONTROLS
+        name in compare.variants_table(found) for name in seeds.CONTROLS
     )
     course = open_course()
-    assert stored_for(course, "compare.json") == stored.kept("compare.json")["shapes-smoke"]
+    assert stored_for(course, "compare.json") == stored.read_stored("compare.json")["shapes-smoke"]
     assert (
         stored_for(replace(course, settings=replace(course.settings, size=64)), "compare.json")
         is None
@@ -103,8 +115,8 @@ def test_what_is_measured_is_kept_after_each_variant_and_found_by_its_data_prese
     assert stored_for(replace(course, data=fewer), "compare.json") is None
 
 
-def kept_variants():
-    [found] = stored.kept("compare.json").values()
+def stored_variants():
+    [found] = stored.read_stored("compare.json").values()
     return list(found["runs"])
 
 
@@ -113,7 +125,7 @@ def test_each_transform_is_measured_alone(course, asked, monkeypatch):
 
     def evaluate(model, images, course, augmented=False):
         seen.append((course.settings, augmented))
-        return Measured(0, 0.5, 1)
+        return Measured(0, 0.5, 1, "")
 
     monkeypatch.setattr(compare, "evaluate", evaluate)
     found = compare.stage_2_on_transforms(course)
@@ -137,8 +149,8 @@ def test_controls_start_where_their_names_say(course, monkeypatch):
     monkeypatch.setattr(seeds, "measure", lambda model, course: {})
     course = replace(course, epochs={1: 1, 2: 3, 3: 4})
     for name in seeds.CONTROLS:
-        seeds.control(course, name)
-        seeds.control(course, name, epochs=2)
+        seeds.train_control(course, name)
+        seeds.train_control(course, name, epochs=2)
     assert [(model, stage.epochs, how["augmented"]) for model, stage, how in trained] == [
         ("of stage 2", 4, False),
         ("of stage 2", 2, False),
@@ -146,6 +158,20 @@ def test_controls_start_where_their_names_say(course, monkeypatch):
         ("new", 2, True),
     ]
     assert len({stage.course.folder for _, stage, _ in trained} - {course.folder}) == 2
+
+
+def test_results_of_other_settings_are_not_overwritten(course, tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "CHECKOUT", tmp_path)
+    stored.write_stored(course, "seeds.json", {"seeds": {"0": 1}})
+    larger = course.experiment("larger", size=48)
+    stored.write_stored(larger, "seeds.json", {"seeds": {"0": 2}})
+    found = [content["seeds"]["0"] for content in stored.read_stored("seeds.json").values()]
+    assert sorted(found) == [1, 2]
+    path = stored.stored_path(course, "seeds.json")
+    path.write_text(path.read_text().replace('"lr": 0.01', '"lr": 0.02'))
+    with pytest.raises(SettingsError, match="lr 0.02"):
+        stored.write_stored(course, "seeds.json", {"seeds": {"0": 3}})
+    assert '"0": 1' in path.read_text()
 
 
 def test_a_spread_needs_two_seeds():
@@ -157,14 +183,14 @@ def test_a_spread_needs_two_seeds():
     ("readme", "name", "table"),
     [
         ("README.md", "results.json", results.table),
-        ("README.md", "seeds.json", lambda found: seeds.table(found["seeds"])),
-        ("results/README.md", "compare.json", compare.table),
+        ("README.md", "seeds.json", lambda found: seeds.seeds_table(found["seeds"])),
+        ("results/README.md", "compare.json", compare.variants_table),
     ],
 )
 def test_the_tables_in_the_readmes_are_those_of_the_stored_results(readme, name, table):
     written = rows((CHECKOUT / readme).read_text(encoding="utf-8"))
-    assert stored.kept(name)
-    for found in stored.kept(name).values():
+    assert stored.read_stored(name)
+    for found in stored.read_stored(name).values():
         assert rows(table(found)) <= written
 
 

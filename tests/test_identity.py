@@ -133,7 +133,7 @@ def test_a_folders_name_shows_what_differs_from_the_preset(monkeypatch, opened, 
     names = set()
     for name, value in OTHER.items():
         changed = replace(PRESETS["smoke"][0], **{name: value})
-        names.add(folder := experiment._folder_name("birds", "smoke", changed))
+        names.add(folder := experiment.folder_name("birds", "smoke", changed))
         assert folder.startswith("birds-smoke-") and folder != "birds-smoke"
     assert len(names) == len(OTHER) and "birds-smoke-lr0.1" in names
 

@@ -81,6 +81,7 @@ def test_training_counts_every_image_once(course, count, batch):
         "heldout_accuracy",
         "seconds",
         "images_per_second",
+        "threads",
     ]
     assert entry["epoch"] == 1 and entry["heldout_accuracy"] is None
     assert entry["seconds"] >= 0 and entry["images_per_second"] > 0
@@ -121,9 +122,9 @@ def test_training_is_sgd_with_momentum_on_the_mean_cross_entropy(short, augmente
     velocity = [torch.zeros_like(weight) for weight in model.parameters()]
     for epoch in range(1, EPOCHS + 1):
         loss_sum = 0.0
-        for batch, labels in training_batches(images, short.stage(3), epoch, augmented):
-            loss = F.cross_entropy(model(batch), labels)
-            loss_sum += loss.item() * len(labels)
+        for batch in training_batches(images, short.stage(3), epoch, augmented):
+            loss = F.cross_entropy(model(batch.images), batch.labels)
+            loss_sum += loss.item() * len(batch.labels)
             gradients = torch.autograd.grad(loss, list(model.parameters()))
             for i, (weight, gradient) in enumerate(zip(model.parameters(), gradients)):
                 velocity[i] = 0.9 * velocity[i] + gradient
@@ -140,23 +141,21 @@ def test_a_recipe_is_pytorchs_weight_decay_label_smoothing_and_schedule(short):
     train(ours, images, stage, augmented=False)
     optimizer, seen = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.01), 0
     for epoch in range(1, EPOCHS + 1):
-        for batch, labels in training_batches(images, stage, epoch, False):
+        for batch in training_batches(images, stage, epoch, False):
             optimizer.param_groups[0]["lr"] = learning_rate(
                 stage.course.settings, seen / (EPOCHS * IMAGES)
             )
-            loss = torch.nn.CrossEntropyLoss(label_smoothing=0.2)(model(batch), labels)
+            loss = torch.nn.CrossEntropyLoss(label_smoothing=0.2)(model(batch.images), batch.labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            seen += len(labels)
+            seen += len(batch.labels)
     assert same_weights(ours, model)
 
 
 def test_an_unknown_schedule_is_refused_before_anything_is_trained(short):
-    stage, model = elsewhere(short, schedule="cosine").stage(2), linear_model()
     with pytest.raises(SettingsError, match="cosine"):
-        train(model, noise_images(), stage, augmented=False)
-    assert stage.state is None and same_weights(model, linear_model())
+        short.experiment("cosine", schedule="cosine")
 
 
 @given(progress=st.floats(0, 1))
@@ -288,10 +287,14 @@ def test_an_evaluation_changes_neither_the_model_nor_its_modes(course, measure):
 
 
 def test_training_is_in_train_mode_and_measuring_in_eval_mode_without_gradients(course):
-    model, modes = conv_model().eval(), []
-    model.register_forward_pre_hook(
-        lambda module, inputs: modes.append((module.training, torch.is_grad_enabled()))
-    )
+    model = conv_model().eval()
+    modes = []
+
+    def before_forward(module, inputs):
+        if len(inputs[0]) == 5:  # a checkpoint's two pictures aren't of interest here
+            modes.append((module.training, torch.is_grad_enabled()))
+
+    model.register_forward_pre_hook(before_forward)
     train(model, noise_images(5), course.stage(2), augmented=False, heldout=noise_images(5))
     predict(model, noise_images(5), course)
     assert modes == [(True, True), (False, False), (False, False)]

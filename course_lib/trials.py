@@ -1,0 +1,73 @@
+"""Short trainings with other settings: the comparisons of the notebooks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from .data.bank import Images
+from .device import choose_precision
+from .distributed import rank_0_first
+from .errors import CheckpointError
+from .experiment import Course, Stage
+from .fingerprints import digest_of_json, model_identity, training_code_digest
+from .loops import train
+from .model import MyModel, get_model
+from .progress import NoDisplay
+from .settings import StageSpec, require_epochs
+from .storage.files import read_sealed, write_sealed
+from .storage.identity import weights_digest
+
+
+def trial(
+    course: Course,
+    images: Images,
+    *,
+    epochs: int,
+    model: nn.Module | None = None,
+    augmented: bool = False,
+    heldout: Images | None = None,
+    **changes: Any,
+) -> list[dict[str, Any]]:
+    """Train a new model briefly with other settings, as in `trial(course, five, epochs=4, lr=0.1)`.
+
+    model: a new model to use instead of the report's. augmented, heldout: as in `train`. changes:
+    fields of Settings. Returns the history. It's kept in `trials/`, in a file whose name depends on
+    everything that could change it (the code that trains, too), and is reused the next time. After
+    ■ or a kill, the same call continues, as `train` does. Raises SettingsError, and what `train`
+    raises.
+    """
+    settings = course.settings.with_changes(**changes)
+    precision = choose_precision(course.device, changes.get("precision", course.precision.name))
+    epochs = require_epochs(epochs)
+    attempt = replace(course, settings=settings, precision=precision, drive=None)
+    if model is None:
+        model = get_model(MyModel, seed=settings.seed)
+    name = digest_of_json(
+        {
+            "course": attempt.identity,
+            "precision": precision.name,
+            "epochs": epochs,
+            "augmented": augmented,
+            "images": images.content_digest(),
+            "heldout": heldout.content_digest() if heldout else None,
+            "model": model_identity(model),
+            "weights": weights_digest(model.state_dict()),
+            "code": training_code_digest(),
+        }
+    )
+    path = course.folder / "trials" / f"{name}.json"
+    if path.exists():
+        try:
+            return read_sealed(path)
+        except CheckpointError as error:
+            print(f"{error} This trial is trained again.")
+    unfinished = replace(attempt, folder=course.unfinished_trials / name)
+    stage = Stage(unfinished, StageSpec(1, "a trial"), unfinished.folder / "stage", epochs)
+    history = train(model, images, stage, augmented=augmented, heldout=heldout, live=NoDisplay())
+    with rank_0_first():  # or the others wouldn't find it the next time
+        write_sealed(path, history)
+    attempt.forget(unfinished.folder)
+    return history

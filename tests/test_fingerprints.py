@@ -1,0 +1,281 @@
+"""Fingerprints: any edit of a network or of the code that trains is noticed, and nothing else."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import at_step, conv_model, linear_model, noise_images, press_stop, same_weights
+from torch import nn
+
+from course_lib import CheckpointError, Stopped, evaluate, fingerprints, measure, record, train
+from course_lib.fingerprints import TRAINING_CODE, model_identity, without_comments
+from course_lib.settings import STAGES
+
+
+def network(activation=nn.ReLU, **members):
+    """`conv_model` as a class of one's own."""
+    kind = type("Net", (nn.Sequential,), members)
+    layers = list(conv_model())
+    layers[2] = activation()
+    return kind(*layers)
+
+
+def with_default(scale):
+    def forward(self, x, scale=scale):
+        return nn.Sequential.forward(self, x) * scale
+
+    return forward
+
+
+def with_closure(scale):
+    def forward(self, x):
+        return nn.Sequential.forward(self, x) * scale
+
+    return forward
+
+
+def with_attribute(scale):
+    model = network(forward=lambda self, x: nn.Sequential.forward(self, x) * self.scale)
+    model.scale = scale
+    return model
+
+
+def with_method(more):
+    return network(forward=lambda self, x: self.more(nn.Sequential.forward(self, x)), more=more)
+
+
+def with_tensor(scale):
+    model = network(forward=lambda self, x: nn.Sequential.forward(self, x) * self.scales[0])
+    model.scales = [torch.tensor(scale)]
+    return model
+
+
+def tripled(x):
+    return 3 * x
+
+
+HELPERS = {"helper": tripled}
+
+
+def with_helper():
+    return network(forward=lambda self, x: HELPERS["helper"](nn.Sequential.forward(self, x)))
+
+
+EDITS = {
+    "an activation": (network, lambda: network(nn.Tanh)),
+    "a default argument": (
+        lambda: network(forward=with_default(1.0)),
+        lambda: network(forward=with_default(0.1)),
+    ),
+    "a closure": (
+        lambda: network(forward=with_closure(1.0)),
+        lambda: network(forward=with_closure(0.1)),
+    ),
+    "an attribute": (lambda: with_attribute(1.0), lambda: with_attribute(0.1)),
+    "a method": (
+        lambda: with_method(lambda self, x: x),
+        lambda: with_method(lambda self, x: x * 0.1),
+    ),
+    "a tensor that's no parameter": (lambda: with_tensor(1.0), lambda: with_tensor(0.1)),
+    "a layer's option": (
+        conv_model,
+        lambda: nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1, bias=False), *list(conv_model())[1:]),
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_stage_does_not_continue_with_an_edited_network(short, edit, stopped):
+    before, after = EDITS[edit]
+    model = before()
+    if stopped:
+        at_step(model, 5, press_stop)
+        with pytest.raises(Stopped):
+            train(model, noise_images(), short.stage(2), augmented=False)
+    else:
+        train(model, noise_images(), short.stage(2), augmented=False)
+    files = {path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match="stage-2"):
+        train(after(), noise_images(), short.stage(2), augmented=False)
+    for path, data in files.items():
+        assert path.read_bytes() == data
+    train(before(), noise_images(), short.stage(2), augmented=False)  # the edit undone
+
+
+def test_a_function_that_the_network_calls_is_part_of_it(short, monkeypatch):
+    train(with_helper(), noise_images(), short.stage(2), augmented=False)
+    monkeypatch.setitem(HELPERS, "helper", torch.sigmoid)
+    with pytest.raises(CheckpointError, match="another network"):
+        train(with_helper(), noise_images(), short.stage(2), augmented=False)
+
+
+SOURCE = '''
+class Net(nn.Module):
+    """What it does."""
+
+    def forward(self, x):
+        """And how."""
+        y = self.body(x)  # a comment
+        return y * 0.5
+'''
+
+
+@pytest.mark.parametrize(
+    "edited, same",
+    [
+        (SOURCE.replace("What it does", "What it's for"), True),
+        (SOURCE.replace('        """And how."""\n', ""), True),
+        (SOURCE.replace("  # a comment", ""), True),
+        (SOURCE.replace("y * 0.5", "(y\n            * 0.5\n        )").replace("(", "("), False),
+        (SOURCE.replace("0.5", "0.25"), False),
+        (
+            SOURCE.replace(
+                "        return", "        if x is None:\n            y = 1\n        return"
+            ),
+            False,
+        ),
+        (SOURCE.replace("    return y * 0.5", "    if y:\n            return y * 0.5"), False),
+        (SOURCE.replace("self.body", "self.head"), False),
+    ],
+)
+def test_comments_docstrings_and_layout_do_not_count(edited, same):
+    assert edited != SOURCE
+    assert (without_comments(edited) == without_comments(SOURCE)) == same
+
+
+def test_a_line_moved_into_a_block_counts():
+    inside = "if a:\n    b()\n    c()\n"
+    outside = "if a:\n    b()\nc()\n"
+    assert without_comments(inside) != without_comments(outside)
+
+
+def test_an_f_string_counts_as_its_text():
+    """Python 3.12 reads f-strings in parts: their text must come out as it's written."""
+    assert "{x:.2f}" in without_comments('print(f"{x:.2f} of  {y}")')
+
+
+def test_a_class_made_in_a_notebook_is_read_too(tmp_path):
+    """IPython keeps the source of a cell, but before Python 3.13 not where a class begins."""
+    cell = """
+from torch import nn
+
+class Net(nn.Module):
+    def forward(self, x):
+        return x * {factor}
+"""
+    script = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_cell(sys.argv[1])
+shell.run_cell("from course_lib.fingerprints import model_identity; print(model_identity(Net()))")
+"""
+    printed = []
+    for factor in ("0.5", "0.5  # half", "0.1"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, cell.replace("{factor}", factor)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed.append(done.stdout.splitlines()[-1])
+    half, commented, tenth = printed
+    assert half.startswith("Net") and half == commented != tenth
+
+
+@pytest.mark.parametrize("name", TRAINING_CODE)
+def test_an_edit_of_the_code_that_trains_is_noticed(tmp_path, monkeypatch, name):
+    library = tmp_path / "course_lib"
+    shutil.copytree(fingerprints.LIBRARY, library)
+    monkeypatch.setattr(fingerprints, "LIBRARY", library)
+
+    def digest():
+        fingerprints.training_code_digest.cache_clear()
+        return fingerprints.training_code_digest()
+
+    try:
+        before = digest()
+        path = library / name
+        source = path.read_text(encoding="utf-8")
+        path.write_text(f"# a comment\n{source}", encoding="utf-8")
+        assert digest() == before
+        path.write_text(f"{source}\nx = 1\n", encoding="utf-8")
+        assert digest() != before
+    finally:
+        fingerprints.training_code_digest.cache_clear()
+
+
+def test_a_stage_that_resumes_reports_other_code_of_the_course(short, monkeypatch, capsys):
+    with pytest.raises(Stopped):
+        train(at_step(conv_model(), 5, press_stop), noise_images(), short.stage(2), augmented=False)
+    monkeypatch.setattr(fingerprints, "training_code_digest", lambda: "of another day")
+    train(conv_model(), noise_images(), short.stage(2), augmented=False)
+    assert re.search("bit-identical.*of another day", capsys.readouterr().out)
+
+
+def test_a_stage_does_not_continue_on_other_pixels(short):
+    images = noise_images()
+    train(conv_model(), images, short.stage(2), augmented=False)
+    images.pixels[3, 5, 7, 1] ^= 1
+    with pytest.raises(CheckpointError, match="pixels"):
+        train(conv_model(), images, short.stage(2), augmented=False)
+
+
+def test_pixels_of_another_decoder_are_reported_not_refused(short, monkeypatch, capsys):
+    images = noise_images()
+    with pytest.raises(Stopped):
+        train(at_step(conv_model(), 5, press_stop), images, short.stage(2), augmented=False)
+    images.pixels[3, 5, 7, 1] ^= 1
+    for module in ("run", "fingerprints"):
+        monkeypatch.setattr(f"course_lib.{module}.decoder", lambda: "another decoder")
+    train(conv_model(), images, short.stage(2), augmented=False)
+    assert re.search("bit-identical.*another decoder", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_stage_says_if_it_begins_with_a_trained_model(short, capsys, number):
+    model = conv_model()
+    train(model, noise_images(), short.stage(number), augmented=False)
+    assert "trained on" not in capsys.readouterr().out
+    train(model, noise_images(), short.stage(3 - number), augmented=False)
+    assert "trained on" in capsys.readouterr().out
+
+
+def measured(stage, model):
+    history = train(model, noise_images(), stage, augmented=False)
+    return history, measure(model, stage.course)
+
+
+def test_figures_of_another_model_or_other_data_are_not_recorded(short):
+    stage = short.stage(2)
+    model = conv_model()
+    history, final = measured(stage, model)
+    results = record(stage, model, history, final)
+    for other in (linear_model(), conv_model(seed=5)):
+        wrong = final | {"train_plain": evaluate(other, noise_images(), short)}
+        with pytest.raises(CheckpointError, match="stage 2"):
+            record(stage, model, history, wrong)
+    course = short.experiment("other", lr=0.02)
+    with pytest.raises(CheckpointError, match="stage 2"):
+        record(stage, model, history, measure(model, course))
+    assert record(stage, model, history, final)["stages"] == results["stages"]
+
+
+def test_each_stage_is_described_once():
+    assert [spec.number for spec in STAGES.values()] == list(STAGES)
+    assert len({spec.title for spec in STAGES.values()}) == len(STAGES)
+
+
+def test_looking_at_the_answers_changes_neither_weights_nor_modes(short):
+    model = conv_model()
+    model[1].eval()
+    fingerprints.answers(model, short)
+    assert same_weights(model, conv_model())
+    assert model.training and not model[1].training
+    assert Path(fingerprints.LIBRARY, "model.py").exists()
+    assert model_identity(model) == model_identity(conv_model(seed=5))
