@@ -9,9 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-SETTINGS = SimpleNamespace(
-    size=32, seed=0, images_per_class=(2, 1)
-)  # what `open_data` reads of a course's settings
+# What `open_data` reads of a course's settings
+SETTINGS = SimpleNamespace(size=32, seed=0, images_per_class=(2, 1))
+
+
+# What operating systems and programs leave beside people's files
+HIDDEN = [
+    *(".git", ".DS_Store", "._0.png", ".ipynb_checkpoints", ".directory", ".fuse_hidden01"),
+    *("@eaDir", "#recycle", "__MACOSX", "Icon\r", "Thumbs.db", "THUMBS.DB", "ehthumbs.db"),
+    *("desktop.ini", "lost+found", "~$answer.json", "System Volume Information", "$RECYCLE.BIN"),
+]
 
 
 def stored(image, kind="PNG", **options):

@@ -6,13 +6,13 @@ import unicodedata
 import numpy as np
 import pytest
 import torch
-from data_sets import answers, png, report_files, write_folder
+from data_sets import HIDDEN, answers, png, report_files, write_folder
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from course_lib import DataError, MyDataset, MyDatasett
-from course_lib.data.answers import is_safe, read_answer
+from course_lib.data.answers import is_hidden, leads_out, parse_json, path_problem, read_answer
 
 
 @pytest.fixture
@@ -77,7 +77,6 @@ def test_what_is_missing_is_named(folder):
 
 
 # --- answer.json
-# ----------------------------------------------------------------------------------------------------
 
 
 def row(**changes):
@@ -169,4 +168,63 @@ def test_whatever_the_answers_hold_it_is_read_or_a_data_error(text):
         return
     assert answer and len(dict(answer)) == len(answer)
     for name, category in answer:
-        assert isinstance(name, str) and is_safe(name) and 0 <= category < 80
+        assert isinstance(name, str) and not path_problem(name) and 0 <= category < 80
+
+
+def test_a_name_listed_twice_is_named_with_both_rows():
+    rows = [("a.png", 1), ("b.png", 1), ("c.png", 1), ("b.png", 2)]
+    with pytest.raises(DataError, match=r"row 3: .*b\.png.* row 1"):
+        read_answer(answers(rows))
+
+
+def test_each_message_names_one_cause():
+    """No two of these faults can be told apart by one message for both."""
+    faults = [
+        *({"file_name": name, "category": 1} for name in ("", 7, "a\\b", "a:b", "/a", "a\0b")),
+        *({"file_name": "0.jpg", "category": category} for category in ("3", 80)),
+        *({"file_name": "0.jpg"}, {"category": 1}, "0.jpg"),
+    ]
+    messages = set()
+    for fault in faults:
+        with pytest.raises(DataError, match="row 0") as failure:
+            read_answer(json.dumps({"annotations": [fault]}))
+        messages.add(str(failure.value).replace(repr(fault), ""))
+    assert len(messages) == len(faults)
+
+
+def test_a_key_held_twice_outside_of_what_is_read_does_no_harm():
+    text = '{"info": {"a": 1, "a": 2}, "annotations": [{"file_name": "0.jpg", "category": 1}]}'
+    assert read_answer(text) == [("0.jpg", 1)]
+
+
+def test_a_text_that_would_fill_the_memory_is_not_parsed(monkeypatch):
+    monkeypatch.setattr("course_lib.data.answers.MAX_JSON", 1000)
+    assert parse_json(b"[]" + b" " * 998, "answer.json", "") == []
+    with pytest.raises(DataError, match="answer.json"):
+        read_answer(b" " * 1001)
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/a", "../a", "a/../b", "a/..", "..", "C:/a", "C:\\a", "a\\..\\b"],
+)
+def test_paths_that_lead_out_of_their_folder(name):
+    assert leads_out(name)
+
+
+@pytest.mark.parametrize("name", ["a", "a/b", "..a", "a..", "...", "12:30", "a/C:/b"])
+def test_paths_that_stay_in_their_folder(name):
+    assert not leads_out(name)
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_programs_leave_is_hidden_wherever_it_lies(name):
+    assert is_hidden(name) and is_hidden(f"a/{name}") and is_hidden(f"{name}/b.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "@a.png", "#1.png", "____.png", "a~$.png", "icon.png"])
+def test_peoples_own_files_are_not_hidden(name):
+    assert not is_hidden(name) and not is_hidden(f"train_data/{name}")

@@ -33,7 +33,7 @@ def test_all_that_is_wrong_is_counted_and_named_and_nothing_written(tmp_path, ki
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
     text = describe_data(path)
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
-    assert re.search(r"^mine.*: 8 .*\b4 classes.*\b4 test images", text)
+    assert re.search(r"^'mine.*: 8 .*\b4 classes.*\b4 test images", text)
     assert "9 × 7 (10)" in text and "30 × 20 (1)" in text
     for count, *named in (
         (1, "train_data/3.png"),

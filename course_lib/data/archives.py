@@ -1,138 +1,233 @@
-"""A folder, .zip, .tar or .tar.gz, read as it is: nothing is ever unpacked under a name that an
-archive chooses."""
+"""A folder, .zip, .tar or .tar.gz, read as it is, and only what belongs to the data set.
+
+Nothing is ever unpacked under a name that an archive chooses.
+"""
+
+from __future__ import annotations
 
 import gzip
 import hashlib
-import mmap
-import os
-import shutil
-import tarfile
 import tempfile
-import unicodedata
-import zipfile
 from contextlib import ExitStack
-from functools import partial
-from stat import S_ISDIR, S_ISLNK, S_ISREG
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING, BinaryIO
 
-from ..errors import DataError
-from ..storage.files import drive_root
-from .answers import data_error, is_safe
+from ..errors import DataError, DiskError, brief
+from ..storage.mounts import drive_root
+from .answers import data_error, is_hidden, leads_out, path_problem
+from .entries import (
+    COPY_AGAIN,
+    IS_A_DEVICE,
+    PACK_AGAIN,
+    Entry,
+    at_most,
+    enclosing_folder,
+)
+from .folders import folder_entries, home_of, visible, walk
+from .tars import tar_entries
+from .zips import zip_entries
 
-# What operating systems leave in folders and archives. Besides, for any file, a Mac's tar adds a
-# `._file`, and Windows gives WSL a `file:Zone.Identifier`.
-CLUTTER = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
 MAX_FILE = 200_000_000  # bytes; a bigger file in a data set counts as a decompression bomb
 
+# A .tar.gz may unpack to this many times its size, or to a gigabyte; photographs don't.
+GZIP_RATIO = 100
+GZIP_BYTES = 1_000_000_000
 
-class Files(ExitStack):
-    """The files of a folder or archive: `names` (with `/`, in NFC, without an enclosing folder) and
-    `read(name)`.
+# The first bytes of files that are no zip and no tar, and what they are
+OTHER_ARCHIVES = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a rar archive",
+    b"ALZ\x01": "an alz archive",
+    b"EGGA": "an egg archive",
+    b"\xfd7zXZ\x00": "packed by xz",
+    b"BZh": "packed by bzip2",
+    b"\x28\xb5\x2f\xfd": "packed by Zstandard",
+    b"PK\x07\x08": "the first part of a zip in several parts",
+    b"PK00PK": "the first part of a zip in several parts",
+}
+NO_ARCHIVES = {
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"version https://git-lfs": "what Git LFS keeps in place of a file",
+}
+GZIP = b"\x1f\x8b"
 
-    An archive stays open until the end of the `with` block. Raises DataError if it's damaged.
+
+class Files:
+    """The files of a data set in a folder or archive. It's open until the end of the `with` block.
+
+    path: of the folder or archive. belongs: the names at its top that make up the data set, such as
+    `train_data`. Every such data set has the first one, which also tells whether an enclosing
+    folder holds it. Nothing else is looked at, and what's hidden (see `is_hidden`) is ignored.
+    Raises DataError if an archive is damaged, or if something that belongs can't be used.
     """
 
-    def __init__(self, path):
-        super().__init__()
-        self.path, files = path, {}
-        folder = (
-            (name, S_ISREG(stat.st_mode), stat.st_size, (path / name).read_bytes)
-            for name, stat in _walk(path)
-        )
-        advice = "Copy it here again; if the disk is full, free some space first."
-        with data_error(f"{path.name} can't be used as a folder, .zip, .tar or .tar.gz", advice):
-            for name, ordinary, *file in folder if path.is_dir() else _in_archive(path, self):
-                name = unicodedata.normalize("NFC", name.removeprefix("./"))
-                if name.endswith(":Zone.Identifier") or any(
-                    p in CLUTTER or p[:2] == "._" for p in name.split("/")
-                ):
-                    continue
-                if not ordinary or not is_safe(name) or name in files:
-                    raise ValueError(
-                        f"its {name!r} is a link, leads out of the data folder, or is there twice"
-                    )
-                files[name] = file
-        top = next(iter(files), "").partition("/")[0] + "/"
-        enclosed = all(name.startswith(top) for name in files)
-        self.names = {
-            name.removeprefix(top) if enclosed else name: file for name, file in files.items()
-        }
+    names: list[str]  # paths with `/`, in NFC, without the enclosing folder
+    top: list[str]  # the names beside them, whether they belong or not
 
-    def read(self, name):
-        """The bytes of a file; for any thread. Raises DataError if it's missing, damaged or larger
-        than MAX_FILE."""
-        if name not in self.names:
-            raise DataError(
-                f"{self.path.name} has no {name}; it has {', '.join([*self.names][:9]) or 'no files'}."
-            )
-        size, read = self.names[name]
-        with data_error(f"{self.path.name}: {name} can't be read", "Copy the data here again."):
-            if size > MAX_FILE:
-                raise ValueError(f"at {size / 1e6:,.0f} MB, it's too large for an image")
-            return read()
+    def __init__(self, path: Path, belongs: tuple[str, ...]) -> None:
+        self._where = brief(path.name)
+        self._entries: dict[str, Entry] = {}
+        require_file_or_folder(path)
+        with ExitStack() as opened:
+            if path.is_dir():
+                home = home_of(path, belongs)
+                self.top = visible(home)
+                entries = folder_entries(home, belongs)
+            else:
+                every = list(at_most(_archive_entries(path, self._where, opened), self._where))
+                inside = _without_enclosing_folder(every, belongs[0], self._where)
+                self.top = list(dict.fromkeys(_first(entry.name) for entry in inside))
+                entries = [entry for entry in inside if _first(entry.name) in belongs]
+            for entry in at_most(entries, self._where):
+                self._add(entry)
+            self._opened = opened.pop_all()
+        self.names = list(self._entries)
+
+    def __enter__(self) -> Files:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._opened.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def _add(self, entry):
+        problem = entry.refusal or path_problem(entry.name)
+        if problem:
+            raise DataError(f"{self._where}: {brief(entry.stored)} {problem}.")
+        if entry.name in self._entries:
+            first, second = self._entries[entry.name].stored, entry.stored
+            # Two spellings of 가 look the same unless they're written as numbers.
+            names = f"{brief(first)} twice" if first == second else f"{first!a} and {second!a}"
+            raise DataError(f"{self._where} has {names}: one file name for two files. Rename one.")
+        self._entries[entry.name] = entry
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file; for any thread. Raises DataError, also if it's over MAX_FILE."""
+        if name not in self._entries:
+            there = ", ".join(brief(name) for name in self.top[:9]) or "no files"
+            raise DataError(f"{self._where} has no {name}; it has {there}.")
+        entry = self._entries[name]
+        what = f"{self._where}: {brief(name)}"
+        if entry.size > MAX_FILE:
+            size = f"{entry.size / 1e6:,.0f} MB"
+            raise DataError(f"{what} is too large ({size}; at most {MAX_FILE / 1e6:,.0f} MB).")
+        with data_error(f"{what} can't be read", COPY_AGAIN):
+            return entry.read()
 
 
-def fingerprint(path):
-    """A digest that changes when a source does: of the size and times of an archive, or of every
-    file of a folder."""
+def fingerprint(path: Path, belongs: tuple[str, ...]) -> str:
+    """A digest that changes when a data set does, made without reading it. Arguments: as in Files.
+
+    It's that of the size and times of an archive, or of every file of a folder. Raises DataError.
+    """
+    require_file_or_folder(path)
+    if path.is_dir():
+        files = walk(home_of(path, belongs), belongs)
+    else:
+        files = [("", path.stat())]
     digest = hashlib.sha256()
-    for name, stat in _walk(path) if path.is_dir() else [("", path.stat())]:
-        digest.update(
-            repr((name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)).encode()
-        )  # a copy may keep mtime
+    for name, status in files:
+        # Also the time of the last change of anything (ctime): a copy may keep its mtime.
+        known = (name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        digest.update(repr(known).encode())
     return digest.hexdigest()
 
 
-def _walk(folder, below=""):
-    """Yield (relative name, os.stat_result) of every file in a folder; links are neither followed
-    nor left out."""
-    for name in sorted(os.listdir(folder / below)):
-        stat = os.lstat(f"{folder}/{below}{name}")
-        if S_ISDIR(stat.st_mode):
-            yield from _walk(folder, f"{below}{name}/")
-        else:
-            yield f"{below}{name}", stat
+def require_file_or_folder(path: Path) -> None:
+    """Raise DataError unless `path` is a file or a folder: opening a pipe would wait for ever."""
+    with data_error(f"{brief(str(path))} can't be used", "Check the path and its permissions."):
+        mode = path.stat().st_mode
+    if not S_ISREG(mode) and not S_ISDIR(mode):
+        raise DataError(f"{brief(str(path))} {IS_A_DEVICE}.")
 
 
-def _in_archive(path, stack):
-    """Yield (name, whether it's an ordinary file, bytes, a function that reads it) for each file of
-    an archive."""
-    file = stack.enter_context(open(path, "rb"))
-    start = file.peek(2)[:2]
-    if start == b"\x1f\x8b" or drive_root(path):  # neither gzip nor Drive can be read at random
-        packed, file = (
-            gzip.open(file) if start == b"\x1f\x8b" else file,
-            stack.enter_context(tempfile.TemporaryFile()),
-        )
-        shutil.copyfileobj(packed, file, 1 << 20)
+def _archive_entries(path: Path, where: str, opened: ExitStack) -> Iterator[Entry]:
+    """Yield an Entry for each file of an archive. opened: what closes the archive in the end."""
+    with data_error(f"{where} can't be read", COPY_AGAIN):
+        file: BinaryIO = opened.enter_context(open(path, "rb"))
+        start = file.read(32)
         file.seek(0)
-    if start == b"PK":
-        try:
-            archive = zipfile.ZipFile(
-                file, metadata_encoding="utf-8"
-            )  # of names that don't tell theirs: a Mac's
-        except UnicodeDecodeError:
-            archive = zipfile.ZipFile(file, metadata_encoding="cp949")  # a Korean Windows'
-        for info in archive.infolist():
-            name = info.orig_filename.replace("\\", "/")
-            if not name.endswith("/"):
-                yield (
-                    name,
-                    not S_ISLNK(info.external_attr >> 16),
-                    info.file_size,
-                    partial(archive.read, info),
-                )
-        return
-    archive = tarfile.open(fileobj=file, mode="r:")
-    memory = stack.enter_context(
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    )  # any thread may read from it
-    for member in archive:
-        if not member.isdir():
-            content = slice(member.offset_data, member.offset_data + member.size)
-            ordinary = member.isreg() and not member.issparse()
-            yield member.name, ordinary, member.size, partial(memory.__getitem__, content)
-    # tarfile stops without a word at a damaged header or a missing end. Only zeros may follow, and
-    # some must.
-    end = memory[archive.offset : archive.offset + MAX_FILE]
-    if len(end) < 512 or end.strip(b"\0"):
-        raise ValueError(f"it's cut short or damaged after {len(archive.members):,} files")
+        _require_known(start, where)
+        if start.startswith(GZIP) or drive_root(path):
+            # Neither gzip nor Drive can be read at random.
+            file = _local_copy(file, start, path, where, opened)
+        entries = zip_entries(file, where) if start.startswith(b"PK") else tar_entries(file)
+        for entry in entries:
+            if leads_out(entry.stored):
+                raise DataError(f"{where}: {brief(entry.stored)} leads out of the data folder.")
+            if not is_hidden(entry.name):
+                yield entry
+
+
+def _require_known(start, where):
+    """Raise DataError if a file that starts like this is known to be no zip, tar or tar.gz."""
+    if not start:
+        raise DataError(f"{where} is empty. {COPY_AGAIN}")
+    for signature, kind in OTHER_ARCHIVES.items():
+        if start.startswith(signature):
+            raise DataError(f"{where} is {kind}, not a .zip, .tar or .tar.gz. {PACK_AGAIN}")
+    for signature, kind in NO_ARCHIVES.items():
+        if start.lower().startswith(signature):
+            raise DataError(f"{where} is {kind}, not a .zip, .tar or .tar.gz. {COPY_AGAIN}")
+
+
+def _local_copy(file, start, path, where, opened):
+    """A temporary file with the content of an archive, unpacked if it's gzip."""
+    packed = path.stat().st_size
+    limit = packed
+    if start.startswith(GZIP):
+        file = gzip.open(file)
+        limit = max(GZIP_BYTES, GZIP_RATIO * packed)
+    copy = opened.enter_context(tempfile.TemporaryFile())
+    while data := file.read(1 << 20):
+        if copy.tell() + len(data) > limit:
+            raise DataError(
+                f"{where} would unpack from {packed:,} bytes to more than {limit:,}; "
+                f"no photographs do. {PACK_AGAIN}"
+            )
+        _write(copy, data, where)
+    copy.seek(0)
+    return copy
+
+
+def _write(copy, data, where):
+    """Append to a temporary file. Raises DiskError if the disk is full."""
+    try:
+        copy.write(data)
+        copy.flush()
+    except OSError as error:
+        raise DiskError(
+            f"A copy of {where} doesn't fit into {tempfile.gettempdir()} "
+            f"({error.strerror}). Free some space there."
+        ) from error
+
+
+def _without_enclosing_folder(entries, key, where):
+    """The entries of an archive, relative to the folder in it that holds the data set.
+
+    key: the name that every data set has at its top. Entries outside of that folder are left out.
+    """
+    candidates = set()
+    for entry in entries:
+        parts = entry.name.split("/", 2)
+        if parts[0] == key:
+            return entries
+        if len(parts) > 1 and parts[1] == key:
+            candidates.add(parts[0])
+    folder = enclosing_folder(candidates, where)
+    if not folder:
+        return entries
+    inside = [entry for entry in entries if _first(entry.name) == folder]
+    return [entry._replace(name=entry.name.removeprefix(f"{folder}/")) for entry in inside]
+
+
+def _first(name):
+    """The first part of a path."""
+    return name.partition("/")[0]

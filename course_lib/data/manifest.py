@@ -1,77 +1,149 @@
 """`data_manifest.json`: which data sets there are, and how to get each one onto this machine."""
 
+from __future__ import annotations
+
+import hashlib
 import json
 import re
+import time
 import unicodedata
 from http.client import HTTPException
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.request import Request, urlopen
 
-from torchvision.datasets.utils import download_url
+from tqdm.auto import tqdm
 
-from ..errors import DataError
-from ..storage.files import require_mounted
+from ..errors import DataError, brief
+from ..storage.files import replacing
+from ..storage.mounts import require_mounted
 from . import shapes
+from .answers import data_error
 
-_IN_WHEEL, _IN_CHECKOUT = (
-    folder / "data_manifest.json" for folder in Path(__file__).resolve().parents[1:3]
-)
-MANIFEST = (
-    _IN_WHEEL if _IN_WHEEL.exists() else _IN_CHECKOUT
-)  # tests/manifest_schema.json says what it may hold
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..settings import Settings
+
+IN_CHECKOUT = Path(__file__).parents[2] / "data_manifest.json"
+IN_PACKAGE = Path(__file__).parents[1] / "data_manifest.json"  # if the course was installed by pip
+MANIFEST = IN_PACKAGE if IN_PACKAGE.exists() else IN_CHECKOUT  # see tests/manifest_schema.json
+
+# A mirror that is silent for so long, or slower than a modem, gives way to the next one.
+PATIENCE_SECONDS = 20
+BYTES_PER_SECOND = 5_000
 
 
-def locate(data, settings, home):
-    """Find a data set, generated or downloaded first if need be: (absolute path, short name for
-    folders, layout).
+class Located(NamedTuple):
+    """Where a data set is."""
+
+    path: Path  # absolute, of a folder or an archive
+    name: str  # short, and safe in the names of folders
+    layout: str  # one of layouts.LAYOUTS
+
+
+def locate(data: str, settings: Settings, home: str | Path) -> Located:
+    """Find a data set; it's generated or downloaded first if need be.
 
     data: a name in the manifest, or the path of a folder or archive. settings: size, seed and
     images_per_class of generated data. home: a local folder. Raises DataError if there is no such
     data set, or no mirror has it.
     """
-    manifest, folder = json.loads(MANIFEST.read_bytes()), Path(home).resolve() / "data"
+    manifest = json.loads(MANIFEST.read_bytes())
+    folder = Path(home).resolve() / "data"
     entry = manifest.get(data, {})
     if entry.get("layout") == "generated":
-        return (
-            shapes.generate(folder, settings.size, *settings.images_per_class, settings.seed),
-            data,
-            "report",
-        )
+        train, test = settings.images_per_class
+        path = shapes.generate(folder, settings.size, train, test, settings.seed)
+        return Located(path, data, "report")
     if "archive" in entry:
-        return _fetch(entry, folder), data, entry["layout"]
-    path = Path(data).expanduser()
-    require_mounted(path)
-    path = path.resolve()
-    if not path.exists():
+        return Located(_fetch(entry, folder), data, entry["layout"])
+    path = _own(data, manifest)
+    return Located(path, _safe_name(path), "report")
+
+
+def _own(data, manifest):
+    """The absolute path of your own data set."""
+    with data_error(f"The path {brief(data)} can't be used", "Check its spelling."):
+        path = Path(data).expanduser()
+        require_mounted(path)
+        path = path.resolve()
+        exists = path.exists()
+    if not exists:
         names = ", ".join(name for name in manifest if name != "folder")
         raise DataError(
-            f"There is no data set {data!r}. Use {names}, or the path of a folder, .zip, .tar or .tar.gz."
+            f"There is no data set {brief(data)}. "
+            f"Use {names}, or the path of a folder, .zip, .tar or .tar.gz."
         )
-    name = re.sub(
-        r"\.(zip|tar|tar\.gz|tgz)$",
-        "",
-        unicodedata.normalize("NFC", path.name),
-        flags=re.IGNORECASE,
-    )
-    return path, re.sub(r"[^\w.+-]", "_", name)[:60] or "data", "report"
+    return path
 
 
-def _fetch(entry, folder):
-    """The archive of an entry in `folder`, downloaded from the first mirror whose file has the
-    right MD5."""
-    archive, path = entry["archive"], folder / entry["archive"]["file"]
-    if not path.exists():
-        print(
-            f"{entry['title']}: {archive['bytes'] / 1e6:,.0f} MB. Licence: {entry['licence']}; {entry['terms']}."
-        )
+def _safe_name(path):
+    """The name of a folder or archive without its suffix, for use in the names of other folders."""
+    name = unicodedata.normalize("NFC", path.name)
+    name = re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", name, flags=re.IGNORECASE)
+    return re.sub(r"[^\w.+-]", "_", name)[:60] or "data"
+
+
+# --- downloads
+
+
+def _fetch(entry: dict, folder: Path) -> Path:
+    """The archive of an entry in `folder`, from the first mirror whose file has the right MD5."""
+    archive = entry["archive"]
+    path = folder / archive["file"]
+    if path.exists() and _md5(path) == archive["md5"]:
+        return path
+    size = f"{archive['bytes'] / 1e6:,.0f} MB"
+    print(f"{entry['title']}: {size}. Licence: {entry['licence']}; {entry['terms']}.", flush=True)
     for address in archive["mirrors"]:
         try:
-            download_url(
-                address, folder, path.name, archive["md5"]
-            )  # does nothing if the file is right
+            _download(address, path, archive["bytes"], archive["md5"])
             return path
-        except (OSError, RuntimeError, HTTPException) as error:
-            print(f"{address}: {error}", flush=True)
-    advice = f"Download it with a browser (see {entry['source']}) and save it as {path}."
+        except DataError as error:
+            print(error, flush=True)
     raise DataError(
-        f"{path.name} couldn't be downloaded; each mirror's error is printed above. {advice}"
+        f"{path.name} couldn't be downloaded; each mirror's error is printed above. "
+        f"Download it with a browser (see {entry['source']}) and save it as {path}."
     )
+
+
+def _download(address, path, size, md5):
+    """Write a mirror's file to `path`. Raises DataError unless it has this size and MD5."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with (
+        replacing(path) as file,
+        tqdm(desc=path.name, total=size, unit="B", unit_scale=True, leave=False) as progress,
+    ):
+        for data in _received(address, size):
+            file.write(data)
+            digest.update(data)
+            progress.update(len(data))
+        if digest.hexdigest() != md5:
+            raise DataError(f"{address}: the file has another MD5, so it's damaged or changed.")
+
+
+def _received(address: str, size: int) -> Iterator[bytes]:
+    """Yield what a mirror sends, exactly `size` bytes in all. Raises DataError."""
+    started = time.monotonic()
+    received = 0
+    request = Request(address, headers={"User-Agent": "course_lib"})
+    try:
+        with urlopen(request, timeout=PATIENCE_SECONDS) as response:
+            while data := response.read1(1 << 16):  # what is there, without waiting for more
+                received += len(data)
+                if received > size:
+                    raise DataError(f"{address} sends more than the {size:,} bytes expected.")
+                waited = time.monotonic() - started
+                if waited > PATIENCE_SECONDS + received / BYTES_PER_SECOND:
+                    raise DataError(f"{address} is too slow: {received:,} bytes in {waited:.0f} s.")
+                yield data
+    except (OSError, HTTPException) as error:
+        raise DataError(f"{address}: {brief(str(error))}.") from error
+    if received < size:
+        raise DataError(f"{address} ended after {received:,} of {size:,} bytes.")
+
+
+def _md5(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

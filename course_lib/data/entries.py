@@ -1,0 +1,60 @@
+"""What folders, zips and tars have in common: a list of entries, each a file that can be read."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import DataError, brief
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+MAX_FILES = 1_000_000  # a data set has thousands; a million take a gigabyte of memory to list
+
+# What helps against files that are damaged, and against archives that Python can't read
+COPY_AGAIN = "Copy the data here again."
+PACK_AGAIN = "Unpack it and use the folder, or pack that again: zip -r new.zip folder"
+
+# Why an entry is refused
+IS_A_LINK = (
+    "is a link, and what it leads to may be missing elsewhere; "
+    "put the file itself there (cp -rL copies a folder without links)"
+)
+IS_A_DEVICE = "is neither a file nor a folder, but a pipe or a device; remove it"
+
+
+class Entry(NamedTuple):
+    """One file of a folder or archive."""
+
+    name: str  # its path, cleaned by `clean`
+    stored: str  # the same path as the folder or archive spells it
+    size: int  # in bytes
+    read: Callable[[], bytes]  # in any thread
+    refusal: str = ""  # why it can't be used, after "its name": "is a link"; "" if it can
+
+
+def clean(stored: str) -> str:
+    """A path in NFC, without `./` and doubled slashes: one spelling for what one file is."""
+    parts = [part for part in stored.split("/") if part not in ("", ".")]
+    return unicodedata.normalize("NFC", "/".join(parts))
+
+
+def at_most(entries: Iterable[Entry], where: str) -> Iterator[Entry]:
+    """The entries one by one. Raises DataError if there are more than MAX_FILES."""
+    for number, entry in enumerate(entries):
+        if number == MAX_FILES:
+            raise DataError(f"{where} has more than {MAX_FILES:,} files, too many for this course.")
+        yield entry
+
+
+def enclosing_folder(candidates: Iterable[str], where: str) -> str:
+    """The one folder that holds the data set, or "". Raises DataError if several do.
+
+    candidates: the folders at the top that have the file every such data set has.
+    """
+    found = sorted(candidates)
+    if len(found) > 1:
+        names = ", ".join(brief(name) for name in found[:9])
+        raise DataError(f"{where} holds {len(found)} data sets: {names}. Choose one of them.")
+    return found[0] if found else ""
