@@ -40,7 +40,7 @@
 # |---|---|---|---|
 # | 1 | five batches, over and over | it **overfits** them: it learns them by heart | 02 |
 # | 2 | all training images, unchanged | 100% right; 50% on augmented images | 03 |
-# | 3 | all training images, augmented differently in every **epoch** (pass over all images) | 85% right | 04 |
+# | 3 | all training images, augmented anew in every **epoch** (pass over them) | 85% right | 04 |
 #
 # All of the report's figures were measured on *training* images. We'll repeat the experiment and
 # add what's missing: images that the network has never seen.
@@ -58,7 +58,8 @@ repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
         sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
         )
 sys.path += ["course", "drive/MyDrive/course"]
 

@@ -40,7 +40,8 @@ repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
         sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
         )
 sys.path += ["course", "drive/MyDrive/course"]
 
@@ -136,11 +137,17 @@ class my_res_block(nn.Module):
 # class my_res_block(nn.Module):
 #     def __init__(self, in_, out_, stride=1):
 #         super().__init__()
-#         self.conv1 = nn.Sequential(nn.Conv2d(in_, out_, 1, bias=False), nn.BatchNorm2d(out_), nn.ReLU())
-#         self.conv2 = nn.Sequential(
-#             nn.Conv2d(out_, out_, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out_), nn.ReLU()
+#         self.conv1 = nn.Sequential(
+#             nn.Conv2d(in_, out_, 1, bias=False), nn.BatchNorm2d(out_), nn.ReLU()
 #         )
-#         self.conv3 = nn.Sequential(nn.Conv2d(out_, 2 * out_, 1, bias=False), nn.BatchNorm2d(2 * out_))
+#         self.conv2 = nn.Sequential(
+#             nn.Conv2d(out_, out_, 3, stride=stride, padding=1, bias=False),
+#             nn.BatchNorm2d(out_),
+#             nn.ReLU(),
+#         )
+#         self.conv3 = nn.Sequential(
+#             nn.Conv2d(out_, 2 * out_, 1, bias=False), nn.BatchNorm2d(2 * out_)
+#         )
 #         self.shortway = nn.Sequential()  # the identity
 #         if stride != 1 or in_ != 2 * out_:
 #             self.shortway = nn.Sequential(
@@ -200,7 +207,8 @@ with torch.inference_mode():  # we only look; nothing is learned
     for name, part in model.named_children():
         x = part(x.flatten(1) if name == "fc" else x)  # the linear layer takes vectors
         print(
-            f"{name:6} {tuple(x.shape)}   {sum(p.numel() for p in part.parameters()):>12,} parameters"
+            f"{name:6} {tuple(x.shape)}   {sum(p.numel() for p in part.parameters()):>12,}"
+            " parameters"
         )
 print(f"{sum(p.numel() for p in model.parameters()):,} parameters in all")
 
@@ -260,18 +268,22 @@ with torch.inference_mode():
         fresh().eval()(batch)[0],
     )  # the logits of the first image
     print(
-        f"Same image, training or eval mode: logits differ by {(training - evaluation).abs().max():.2f}"
+        "Same image, training or eval mode: logits differ by"
+        f" {(training - evaluation).abs().max():.2f}"
     )
     print(
-        f"Training mode, batch of 2 or of 32: by {(fresh()(batch[:2])[0] - training).abs().max():.2f}"
+        "Training mode, batch of 2 or of 32: by"
+        f" {(fresh()(batch[:2])[0] - training).abs().max():.2f}"
     )
     print(
-        f"Eval mode, alone or in a batch: by {(fresh().eval()(batch[:1])[0] - evaluation).abs().max():.1e}"
+        "Eval mode, alone or in a batch: by"
+        f" {(fresh().eval()(batch[:1])[0] - evaluation).abs().max():.1e}"
     )
     after = fresh().conv1[:2](batch)  # the first convolution and its batch norm, in training mode
     means, deviations = after.mean((0, 2, 3)), after.std((0, 2, 3))  # (64,), one per channel
     print(
-        f"After the first batch norm, in each of {len(means)} channels: mean 0, to within {means.abs().max():.0e};"
+        f"After the first batch norm, in each of {len(means)} channels: mean 0, to within"
+        f" {means.abs().max():.0e};"
     )
     print(f"standard deviation {deviations.min():.3f} to {deviations.max():.3f}")
 
@@ -296,7 +308,8 @@ logits = fresh()(batch)
 p = logits.exp() / logits.exp().sum(1, keepdim=True)  # softmax: (32, 80)
 by_hand = -p[range(32), labels].log().mean()
 print(
-    f"by hand {by_hand:.4f}, F.cross_entropy {F.cross_entropy(logits, labels):.4f}; ln 80 = {math.log(80):.4f}"
+    f"by hand {by_hand:.4f}, F.cross_entropy {F.cross_entropy(logits, labels):.4f}; ln 80 ="
+    f" {math.log(80):.4f}"
 )
 print(f"in eval mode: {F.cross_entropy(fresh().eval()(batch), labels):.4f}")
 

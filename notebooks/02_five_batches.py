@@ -43,7 +43,8 @@ repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
         sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
         )
 sys.path += ["course", "drive/MyDrive/course"]
 
@@ -83,7 +84,8 @@ keep(plot_history({1: history}), course.folder / "stage-1.png")
 first = next((entry["epoch"] for entry in history if entry["train_accuracy"] >= 0.95), None)
 print(f"First pass with 95% right: {first or 'none so far'}. How close was your prediction?")
 print(
-    f"In the end, in eval mode, the network gets {final.accuracy:.1%} of the {final.images} images right."
+    f"In the end, in eval mode, the network gets {final.accuracy:.1%} of the {final.images} images"
+    " right."
 )
 
 # %% [markdown]
@@ -125,7 +127,8 @@ keep(plot_runs(runs, "loss", title), course.folder / "sweep-lr.png")
 for label, run in runs.items():
     right = mean(entry["train_accuracy"] for entry in run[-3:])
     print(
-        f"{label}: loss {late(run):.2f} and {right:.0%} right while training, in the last three of {passes} passes"
+        f"{label}: loss {late(run):.2f} and {right:.0%} right while training, in the last three of"
+        f" {passes} passes"
     )
 
 # %% [markdown]
@@ -159,7 +162,8 @@ keep(plot_runs(runs, "loss", "Equal numbers of steps", x="step"), course.folder 
 for label, run in runs.items():
     images = len(run) * len(five)
     print(
-        f"{label}: loss {late(run):.2f} in the last three passes; {run[-1]['step']} steps on {images:,} images in all"
+        f"{label}: loss {late(run):.2f} in the last three passes; {run[-1]['step']} steps on"
+        f" {images:,} images in all"
     )
 
 # %% [markdown]

@@ -42,7 +42,8 @@ repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
         sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
         )
 sys.path += ["course", "drive/MyDrive/course"]
 
@@ -133,17 +134,20 @@ print("                 plain   augmented")
 print(f"training images  {known[0]:5.1%}  {known[1]:6.1%}")
 print(f"held-out images  {new[0]:5.1%}  {new[1]:6.1%}")
 print(
-    f"Known minus new images, plain: {100 * (known[0] - new[0]):+.0f} points. Overfitting would explain it."
+    f"Known minus new images, plain: {100 * (known[0] - new[0]):+.0f} points. Overfitting would"
+    " explain it."
 )
 print(
-    f"Plain minus augmented, new images: {100 * (new[0] - new[1]):+.0f} points. Distribution shift would explain it,"
+    f"Plain minus augmented, new images: {100 * (new[0] - new[1]):+.0f} points. Distribution shift"
+    " would explain it,"
 )
 print("and so would crops that show too little.")
 luck = 200 * sqrt(
     (new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / len(course.data.heldout)
 )  # notebook 07 explains it
 print(
-    f"With {len(course.data.heldout):,} held-out images, differences of up to {luck:.0f} points may be luck."
+    f"With {len(course.data.heldout):,} held-out images, differences of up to {luck:.0f} points may"
+    " be luck."
 )
 
 # %% [markdown]
@@ -174,7 +178,10 @@ with torch.inference_mode(), course.precision.autocast():
     probabilities = model(both.to(course.device)).float().softmax(1).cpu()
 labels = torch.cat([six.labels] * 2)
 right = probabilities.argmax(1) == labels
-title = f"The same six training images: {right[:6].sum()} right when plain, {right[6:].sum()} when augmented"
+title = (
+    f"The same six training images: {right[:6].sum()} right when plain, {right[6:].sum()} when"
+    " augmented"
+)
 figure = plot_predictions(both, labels, probabilities, course.data.classes, title=title)
 keep(figure, course.folder / "stage-2-plain-and-augmented.png")
 

@@ -42,7 +42,8 @@ repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
         sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
         )
 sys.path += ["course", "drive/MyDrive/course"]
 
@@ -80,11 +81,13 @@ history = train(
 if history:  # a model from elsewhere comes without
     first, last = history[0], history[-1]
     print(
-        f"The first augmented epoch: {first['train_accuracy']:.0%} right while training. Chance: {1 / 80:.2%}"
+        f"The first augmented epoch: {first['train_accuracy']:.0%} right while training. Chance:"
+        f" {1 / 80:.2%}"
     )
     began, ended = (f"{entry['heldout_accuracy']:.0%}" for entry in (first, last))
     print(
-        f"Held-out images: {at_first:.0%} right after stage 2, {began} after that epoch, {ended} at the end."
+        f"Held-out images: {at_first:.0%} right after stage 2, {began} after that epoch, {ended} at"
+        " the end."
     )
 
 # %%
@@ -136,8 +139,8 @@ for number, measured in results["stages"].items():
         plain, heldout = measured["final"]["train_plain"], measured["final"]["heldout_plain"]
         gap = 100 * (plain - heldout)
         print(
-            f"After stage {number}: {plain:.1%} of training, {heldout:.1%} of held-out images right; "
-            f"a gap of {gap:.0f} points."
+            f"After stage {number}: {plain:.1%} of training, {heldout:.1%} of held-out images"
+            f" right; a gap of {gap:.0f} points."
         )
 
 # %% [markdown]
@@ -202,11 +205,11 @@ if seeds:
     before = len(every[0]["2"]["epochs"])
 
     def after_stage_2(name):
-        """The histories of a stage or control for each seed, with epochs counted from the start of stage 2."""
+        """The histories of each seed, with epochs counted from the start of stage 2."""
         return [[e | {"epoch": e["epoch"] + before} for e in run[name]["epochs"]] for run in every]
 
     def heldout(name):
-        """Accuracy on all held-out images, in percent, of a finished stage or control, for each seed."""
+        """Accuracy of each seed on all held-out images, in percent, at the end."""
         return [100 * run[name]["final"]["heldout_plain"] for run in every]
 
     runs = {
@@ -218,7 +221,10 @@ if seeds:
         ],
     }
     three, plain = mean(heldout("3")), mean(heldout("more plain epochs"))
-    title = f"{three:.0f}% with augmentation, {plain:.0f}% with more plain epochs (mean of {len(every)} seeds)"
+    title = (
+        f"{three:.0f}% with augmentation, {plain:.0f}% with more plain epochs (mean of {len(every)}"
+        " seeds)"
+    )
     figure = plot_runs(runs, "heldout_accuracy", title)
     display(keep(figure, course.folder / "controls.png"))
 else:

@@ -40,7 +40,8 @@ repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
         sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
         )
 sys.path += ["course", "drive/MyDrive/course"]
 
@@ -141,7 +142,8 @@ keep(figure, course.folder / "accuracy-by-class.png")
 # %%
 few = int(images.labels.unique(return_counts=True)[1].min())
 print(
-    f"Each class has at least {few} held-out images, so a single image is worth up to {100 / few:.3g} points."
+    f"Each class has at least {few} held-out images, so a single image is worth up to"
+    f" {100 / few:.3g} points."
 )
 
 # %% [markdown]
@@ -193,7 +195,8 @@ if course.data.name == "shapes" and wrong.any():
     print(f"In {len(off) / wrong.sum():.0%} of the mistakes, the colour is wrong.")
     if len(off):
         print(
-            f"In {((off == 1) | (off == 19)).float().mean():.0%} of those, it's a direct neighbour of the true one."
+            f"In {((off == 1) | (off == 19)).float().mean():.0%} of those, it's a direct neighbour"
+            " of the true one."
         )
 
 # %% [markdown]
@@ -205,10 +208,12 @@ if course.data.name == "shapes" and wrong.any():
 # %%
 if wrong.any() and not wrong.all():
     print(
-        f"Mean confidence: {shares[~wrong].mean():.0%} when it's right, {shares[wrong].mean():.0%} when it's wrong."
+        f"Mean confidence: {shares[~wrong].mean():.0%} when it's right, {shares[wrong].mean():.0%}"
+        " when it's wrong."
     )
     print(
-        f"Of the mistakes, {(shares[wrong] > 0.9).float().mean():.0%} were made with a confidence above 90%."
+        f"Of the mistakes, {(shares[wrong] > 0.9).float().mean():.0%} were made with a confidence"
+        " above 90%."
     )
     sure = shares > 0.9
     if sure.any():

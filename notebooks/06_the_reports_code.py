@@ -48,7 +48,8 @@ repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
         sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
         )
 sys.path += ["course", "drive/MyDrive/course"]
 
@@ -102,7 +103,7 @@ def attempt(function, *arguments):
 
 
 def seconds(function, *arguments):
-    """The fastest of three calls; each ends by reading a number, so that a GPU has finished its work."""
+    """The fastest of three calls; each ends by reading a number, so a GPU is done by then."""
     times = []
     for _ in range(3):
         start = time.perf_counter()
@@ -196,7 +197,8 @@ batches, right = (
 print("70 images:", attempt(loss_and_accuracy, batches))
 print(f"64 of them: {loss_and_accuracy(batches[:2])[1]:.2%}. Correct: {right[:64].mean():.2%}")
 print(
-    f"Mean of the batches: {sum(map(torch.mean, right.split(32))) / 3:.1%}. Correct: {right.mean():.1%}"
+    f"Mean of the batches: {sum(map(torch.mean, right.split(32))) / 3:.1%}. Correct:"
+    f" {right.mean():.1%}"
 )
 
 # %% [markdown]
@@ -263,7 +265,8 @@ slow, fast = (seconds(function, answers) / len(batches) for function in (fixed, 
 costs = {"count what's right": (slow * 1250, fast * 1250)}  # seconds per epoch of 40,000 images
 share = 100 * (slow - fast) / step
 print(
-    f"Ours is {slow / fast:.0f} times as fast. That saves {share:.2g}% of a training step on this {device.type}."
+    f"Ours is {slow / fast:.0f} times as fast. That saves {share:.2g}% of a training step on this"
+    f" {device.type}."
 )
 
 # %% [markdown]
@@ -347,7 +350,8 @@ for name, way in (
     except KeyboardInterrupt:
         found = attempt(get_model, MyModel, path)
         print(
-            f"Killed, {name}: {found if isinstance(found, str) else 'the previous model is still there'}"
+            f"Killed, {name}:"
+            f" {found if isinstance(found, str) else 'the previous model is still there'}"
         )
 
 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
@@ -372,7 +376,8 @@ for name in ("the weights", "our checkpoint"):
         resumed.load_state_dict(kept["model"])
         optimizer.load_state_dict(kept["optimizer"])
     print(
-        f"Resumed from {name}: the next step is {next_step(resumed, optimizer) / uninterrupted:.0%} as large."
+        f"Resumed from {name}: the next step is {next_step(resumed, optimizer) / uninterrupted:.0%}"
+        " as large."
     )
 
 # %% [markdown]
@@ -422,8 +427,9 @@ print(
     f"Is it the trained model? {torch.equal(used, trained)}. A new one? {torch.equal(used, new)}."
 )
 
-# Ours: the report's data set of *names* (with its two t's), one path for both sides, and a missing file is an error
-# (Three training steps aren't enough for good answers; what matters here is which file they come from.)
+# Ours: the report's data set of *names* (with its two t's), one path for both sides, and a missing
+# file is an error. (Three training steps aren't enough for good answers; what matters here is which
+# file they come from.)
 print(
     "Ours:",
     predict_all(MyDatasett(None, folder / "test_data", plain_transform(size)), path)[:3],
@@ -502,7 +508,8 @@ def image_by_image():
 from course_lib import augment_batch, augmentations
 
 
-def batch_by_batch():  # ours: decoded once; whole batches are augmented on the device, each image in its own way
+def batch_by_batch():
+    """Ours: decoded once; whole batches are augmented on the device, each image in its own way."""
     for part in parts:
         images = augment_batch(few.batch(part).to(device), augmentations(few, part, course), size)
     return images.sum().item()
@@ -511,7 +518,8 @@ def batch_by_batch():  # ours: decoded once; whole batches are augmented on the 
 slow, fast = seconds(image_by_image), seconds(batch_by_batch)
 costs["read and augment"] = slow * 40000 / len(few), fast * 40000 / len(few)
 print(
-    f"{len(few) / slow:,.0f} images/s; ours: {len(few) / fast:,.0f} images/s, {slow / fast:.1f} times as fast"
+    f"{len(few) / slow:,.0f} images/s; ours: {len(few) / fast:,.0f} images/s, {slow / fast:.1f}"
+    " times as fast"
 )
 print(f"Training on this {device.type} gets through {32 / step:,.0f} images/s.")
 
@@ -552,7 +560,8 @@ keep(plot_costs(), course.folder / "costs.png")
 
 # %%
 print(
-    f"Fixing {first!r} saves {gains[first]:.1f} s per epoch. The training steps alone take {step * 1250:.0f} s."
+    f"Fixing {first!r} saves {gains[first]:.1f} s per epoch. The training steps alone take"
+    f" {step * 1250:.0f} s."
 )
 print("Ours is slower here:", ", ".join(what for what in gains if gains[what] < 0) or "nowhere")
 scratch.cleanup()
@@ -572,7 +581,7 @@ scratch.cleanup()
 # | 1 | everybody passes a transform | run your own defaults |
 # | 2 | 40,000 images in batches of 32 | count; try a size that doesn't divide evenly |
 # | 3 | reading a number is free | stay on the device, and read once |
-# | 4 | everybody has CUDA; and the reviewer's: without it, `.cuda()` always fails | run it before you report it |
+# | 4 | everybody has CUDA (and the reviewer: `.cuda()` needs it) | run it before you report it |
 # | 5 | the machine stays alive | after each line, ask: what if it dies *here*? |
 # | 6 | somebody will notice that a file is missing | fail early and loudly |
 # | 7 | all files are named like mine | try awkward names |

@@ -48,7 +48,8 @@ repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
         sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
         )
 sys.path += ["course", "drive/MyDrive/course"]
 
@@ -85,10 +86,12 @@ print(course.describe())
 measure_again = False  # @param {type: "boolean"}
 
 from experiments import compare
-from experiments.stored import kept
+from experiments.stored import read_stored
 
 everything = (
-    {course.data.name: compare.measure_all(course)} if measure_again else kept("compare.json")
+    {course.data.name: compare.compare_variants(course)}
+    if measure_again
+    else read_stored("compare.json")
 )
 for name, found in everything.items():
     runs, size = found["runs"], found["size"]
@@ -99,8 +102,9 @@ for name, found in everything.items():
         if len(histories) < seeds
     ]
     print(
-        f"{name}: {found['trained']:,} images of {size} × {size} pixels to train on, {found['measured']:,} to measure; "
-        f"{len(runs)} of {len(compare.VARIANTS)} variants, seeds of each: {seeds}",
+        f"{name}: {found['trained']:,} images of {size} × {size} pixels to train on,"
+        f" {found['measured']:,} to measure; {len(runs)} of {len(compare.VARIANTS)} variants, seeds"
+        f" of each: {seeds}",
         *fewer,
         sep=", ",
     )
@@ -128,7 +132,7 @@ def measured(*names):
 
 
 def compared(found, one, other):
-    """Mean accuracies of both in percent, how many points `one` is ahead in each seed, and the verdict in words."""
+    """Mean accuracies in percent, how far `one` is ahead in each seed, and the verdict."""
     pairs = [
         [compare.late(history) for history in pair]
         for pair in zip(found["runs"][one], found["runs"][other])
@@ -184,10 +188,12 @@ with_norms = len(main_path) + sum(
 )
 verdict = "holds" if len(main_path) > 50 else "doesn't hold"
 print(
-    f"{len(main_path)} layers with weights from input to output, {len(layers)} with those on short-cuts."
+    f"{len(main_path)} layers with weights from input to output, {len(layers)} with those on"
+    " short-cuts."
 )
 print(
-    f"“Over 50 layers” {verdict}, unless you count batch normalisation, too: that makes {with_norms}."
+    f"“Over 50 layers” {verdict}, unless you count batch normalisation, too: that makes"
+    f" {with_norms}."
 )
 
 # %% [markdown]
@@ -225,7 +231,8 @@ for name, found in measured(*transforms):
         final = mean(history[-1]["train_accuracy"] for history in found["runs"][variant])
         late = mean(map(compare.late, found["runs"][variant]))
         print(
-            f"{name}, {variant}: {final:.0%} of training images right (running), {late:.0%} of held-out ones."
+            f"{name}, {variant}: {final:.0%} of training images right (running), {late:.0%} of"
+            " held-out ones."
         )
 
 # %% [markdown]
@@ -239,7 +246,7 @@ for name, found in measured(*transforms):
 # two things differ from the runs above):
 
 # %%
-seeds = [*kept("seeds.json")["shapes-lecture"]["seeds"].values()]
+seeds = [*read_stored("seeds.json")["shapes-lecture"]["seeds"].values()]
 epochs = len(seeds[0]["augmented from scratch"]["epochs"])
 gains = [
     100
@@ -251,7 +258,8 @@ gains = [
 ]
 verdict = "holds" if min(gains) > 0 else "doesn't hold" if max(gains) < 0 else "depends on the seed"
 print(
-    f"After {epochs} epochs, augmentation gains {', '.join(f'{gain:+.0f}' for gain in gains)} points."
+    f"After {epochs} epochs, augmentation gains {', '.join(f'{gain:+.0f}' for gain in gains)}"
+    " points."
 )
 print(f"With that budget, claim A {verdict}.")
 
@@ -267,12 +275,13 @@ for name, found in everything.items():
         *_, reached = (entry["heldout_accuracy"] for entry in outcome["epochs"])
         stage_3 = [
             entry["heldout_accuracy"]
-            for entry in kept("results.json")[name]["stages"]["3"]["epochs"]
+            for entry in read_stored("results.json")[name]["stages"]["3"]["epochs"]
         ]
         after = len(outcome["epochs"])
         print(
-            f"{name}, {after} epochs: {reached:.1%} held out with {control}, {stage_3[after - 1]:.1%} in stage 3. "
-            f"After {len(stage_3)}, stage 3 has {stage_3[-1]:.1%}."
+            f"{name}, {after} epochs: {reached:.1%} held out with {control},"
+            f" {stage_3[after - 1]:.1%} in stage 3. After {len(stage_3)}, stage 3 has"
+            f" {stage_3[-1]:.1%}."
         )
 
 # %% [markdown]
@@ -303,12 +312,10 @@ from course_lib import training_batches
 
 
 def gradients(block):
-    """The norm of each convolution's gradient, from the first layer to the last, on the first batch."""
+    """The norm of each convolution's gradient on the first batch, from first layer to last."""
     model = get_model(MyModel, seed=course.settings.seed, block=block).to(course.device)
-    images, labels = next(
-        training_batches(course.data.train, course.stage(2), epoch=1, augmented=False)
-    )
-    F.cross_entropy(model(images), labels).backward()
+    batch = next(training_batches(course.data.train, course.stage(2), epoch=1, augmented=False))
+    F.cross_entropy(model(batch.images), batch.labels).backward()
     norms = [
         layer.weight.grad.norm().item()
         for name, layer in model.named_modules()
@@ -323,7 +330,8 @@ norms = {"with the short-cut": gradients(res_block), "without": gradients(plain_
 display(plot_runs(norms, "gradient", "Gradients before training", x="layer"))
 for name, entries in norms.items():
     print(
-        f"{name}: the first layer's gradient is {entries[0]['gradient'] / entries[-1]['gradient']:.0f} × the last's"
+        f"{name}: the first layer's gradient is"
+        f" {entries[0]['gradient'] / entries[-1]['gradient']:.0f} × the last's"
     )
 
 # %% [markdown]
@@ -345,13 +353,16 @@ for name, found in measured("baseline", "without short-cut"):
     )
     verdict = "holds" if without >= 10 * ours else "doesn't hold as stated"
     print(
-        f"{name}: loss {without:.2f} without the short-cut, {ours:.2f} with it: {without / ours:.1f} ×."
+        f"{name}: loss {without:.2f} without the short-cut, {ours:.2f} with it:"
+        f" {without / ours:.1f} ×."
     )
     print(
-        f"“At least ten times as large” {verdict} at this budget. Guessing costs ln 80 = {log(80):.2f}, so a network"
+        f"“At least ten times as large” {verdict} at this budget. Guessing costs ln 80 ="
+        f" {log(80):.2f}, so a network"
     )
     print(
-        f"that learns nothing is ten times worse only than one whose loss is below {log(80) / 10:.2f}."
+        "that learns nothing is ten times worse only than one whose loss is below"
+        f" {log(80) / 10:.2f}."
     )
 report("without short-cut", "baseline")
 
@@ -386,7 +397,8 @@ costs = {
 }
 for name, (weights, multiplications) in costs.items():
     print(
-        f"{weights / 1e6:5.1f} million weights, {multiplications / 1e9:.2f} billion multiplications  {name}"
+        f"{weights / 1e6:5.1f} million weights, {multiplications / 1e9:.2f} billion multiplications"
+        f"  {name}"
     )
 
 # %%
@@ -407,14 +419,12 @@ import time
 def seconds_per_step(block, steps=3):
     """The fastest of some training steps without the optimizer, after one to warm up."""
     model = get_model(MyModel, block=block).to(course.device, memory_format=torch.channels_last)
-    images, labels = next(
-        training_batches(course.data.train, course.stage(2), epoch=1, augmented=False)
-    )
+    batch = next(training_batches(course.data.train, course.stage(2), epoch=1, augmented=False))
     times = []
     for _ in range(steps + 1):
         start = time.perf_counter()
         with course.precision.autocast():
-            loss = F.cross_entropy(model(images), labels)
+            loss = F.cross_entropy(model(batch.images), batch.labels)
         loss.backward()
         model.conv1[0].weight.grad.sum().item()  # waits for a GPU
         times.append(time.perf_counter() - start)
@@ -426,7 +436,8 @@ torch.set_num_threads(1)  # so that other programs don't spoil the timings
 seconds = [seconds_per_step(block) for block in (res_block, two_conv_block)]
 torch.set_num_threads(threads)
 print(
-    f"{seconds[0]:.3f} s with the bottleneck, {seconds[1]:.3f} s without: {seconds[1] / seconds[0]:.1f} × as long."
+    f"{seconds[0]:.3f} s with the bottleneck, {seconds[1]:.3f} s without:"
+    f" {seconds[1] / seconds[0]:.1f} × as long."
 )
 
 # %% [markdown]
@@ -471,7 +482,8 @@ for claim, pair in claims.items():
     for name, found in measured(*pair):
         shares, _, verdict = compared(found, *pair)
         print(
-            f"{claim} ({name}): “{pair[0]}” {shares[0]:.1f}%, “baseline” {shares[1]:.1f}%: {verdict}."
+            f"{claim} ({name}): “{pair[0]}” {shares[0]:.1f}%, “baseline” {shares[1]:.1f}%:"
+            f" {verdict}."
         )
 
 # %% [markdown]

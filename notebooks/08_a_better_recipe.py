@@ -42,7 +42,8 @@ repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
         sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
         )
 sys.path += ["course", "drive/MyDrive/course"]
 
@@ -110,12 +111,12 @@ display(plot_runs(rates, "rate", "The learning rate during training", x))
 from statistics import mean
 
 from experiments import compare
-from experiments.stored import kept
+from experiments.stored import read_stored
 
-comparisons = kept("compare.json").values()
+comparisons = read_stored("compare.json").values()
 found = next((found for found in comparisons if found["data"]["name"] == course.data.name), None)
 if not found or "all four" not in found["runs"]:
-    found = compare.measure_all(course)  # hours on a CPU
+    found = compare.compare_variants(course)  # hours on a CPU
 shares = {
     name: [100 * compare.late(history) for history in histories]
     for name, histories in found["runs"].items()
@@ -124,7 +125,8 @@ shares = {
 for name, seeds in shares.items():
     gain = mean(seeds) - mean(shares["augmented"])
     print(
-        f"{mean(seeds):5.1f}% held out ({gain:+5.1f})  {name}: {', '.join(f'{share:.1f}' for share in seeds)}"
+        f"{mean(seeds):5.1f}% held out ({gain:+5.1f})  {name}:"
+        f" {', '.join(f'{share:.1f}' for share in seeds)}"
     )
 
 # %%
@@ -139,7 +141,8 @@ harmful = [name for name in shares if mean(shares[name]) < mean(shares["augmente
 second = max(set(shares) - {best}, key=lambda name: mean(shares[name]))
 ahead = sum(ours > theirs for ours, theirs in zip(shares[best], shares[second]))
 print(
-    f"The best single ingredient is “{alone}”. The highest mean is that of “{best}”, so that's our choice;"
+    f"The best single ingredient is “{alone}”. The highest mean is that of “{best}”, so that's our"
+    " choice;"
 )
 print(f"it's ahead of “{second}” with {ahead} of {len(shares[best])} seeds.")
 print(f"Lower than the report's augmentation alone (“augmented”): {', '.join(harmful) or 'none'}.")
@@ -156,7 +159,7 @@ print(f"With {found['measured']} images, a few points may be luck.")
 # take together.
 
 # %%
-recipe = {name: value for name, value in compare.VARIANTS[best].items() if name != "augmented"}
+recipe = compare.VARIANTS[best].settings
 epochs = max(1, (course.epochs[2] + course.epochs[3]) // 4)
 better = course.experiment("recipe", epochs=epochs, **recipe)
 print(f"{epochs} epochs instead of {course.epochs[2]} + {course.epochs[3]}, with {recipe}")
@@ -194,7 +197,7 @@ from course_lib import read_results, stored
 
 
 def compared(ours, theirs):
-    """Print how the recipe's result (the content of its `results.json`) compares with the report's recipe."""
+    """Print how the recipe's results compare with those of the report's recipe."""
     ours, theirs = ours["stages"]["3"], theirs["stages"]["3"]
     images = int(ours["measured_on"]["heldout_plain"].split()[0].replace(",", ""))
     new, old = (stage["final"]["heldout_plain"] for stage in (ours, theirs))
@@ -207,8 +210,9 @@ def compared(ours, theirs):
         else "no clear difference"
     )
     print(
-        f"{new:.1%} of {images:,} held-out images after {len(ours['epochs'])} epochs of the new recipe, {old:.1%} "
-        f"after the report's stages 2 and 3: {100 * (new - old):+.1f} points, {verdict}."
+        f"{new:.1%} of {images:,} held-out images after {len(ours['epochs'])} epochs of the new"
+        f" recipe, {old:.1%} after the report's stages 2 and 3: {100 * (new - old):+.1f} points,"
+        f" {verdict}."
     )
 
 
@@ -245,11 +249,11 @@ else:
 # best single ingredient the same as there?
 
 # %%
-photographs = kept("recipe.json")
+photographs = read_stored("recipe.json")
 for name, ours in photographs.items():
     print(name)
-    compared(ours, kept("results.json")[name])
-    for variant, histories in kept("compare.json").get(name, {"runs": {}})["runs"].items():
+    compared(ours, read_stored("results.json")[name])
+    for variant, histories in read_stored("compare.json").get(name, {"runs": {}})["runs"].items():
         if variant in compare.RECIPES:
             print(f"{mean(map(compare.late, histories)):7.1%} after a short training: {variant}")
 if not photographs:

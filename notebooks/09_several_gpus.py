@@ -41,7 +41,8 @@ repository = ""  # `make publish` writes owner/name here
 if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
     if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
         sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run this cell again."
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
         )
 sys.path += ["course", "drive/MyDrive/course"]
 
@@ -70,9 +71,8 @@ import torch.nn.functional as F
 from course_lib import MyModel, get_model, training_batches
 
 model = get_model(MyModel, seed=course.settings.seed).to(course.device)
-images, labels = next(
-    training_batches(course.data.train, course.stage(2), epoch=1, augmented=False)
-)
+batch = next(training_batches(course.data.train, course.stage(2), epoch=1, augmented=False))
+images, labels = batch.images, batch.labels
 
 
 def gradient(parts):
