@@ -1,12 +1,16 @@
-"""The report's training recipe (1.C, 1.E), written anew from its text: what `course_lib` is
-measured against.
+"""The report's training recipe (1.C, 1.E), written anew: what `course_lib` is measured against.
 
 It's slow where the report is slow; the course uses nothing of it. The network is the course's own
 `MyModel`, which is the report's (1.A, 1.B): both sides train the same one.
 """
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -19,57 +23,67 @@ from course_lib import MyModel, get_model
 from course_lib.data import shapes
 
 
-def files(home, size, per_class):
+def files(home: Path, size: int, per_class: int) -> Path:
     """The generated data set, its files rewritten as JPEG, like photographs."""
     folder = shapes.generate(home, size, per_class, 1)
     for path in folder.rglob("*.bmp"):
         Image.open(path).save(path.with_suffix(".jpg"), quality=95)
         path.unlink()
     for path in folder.glob("*answer.json"):
-        path.write_text(path.read_text().replace(".bmp", ".jpg"))
+        names = path.read_text(encoding="utf-8").replace(".bmp", ".jpg")
+        path.write_text(names, encoding="utf-8")
     return folder
 
 
 class ReportDataset(Dataset):
-    """1.C: a file is opened, decoded and transformed each time its image is asked for, every epoch
-    again."""
+    """1.C: a file is opened, decoded and transformed each time its image is asked for."""
 
-    def __init__(self, meta_path, root_dir, transform):
+    def __init__(self, meta_path: str, root_dir: str, transform: Callable[[Any], Any]):
         with open(meta_path, encoding="utf-8") as file:
             self.annotations = json.load(file)["annotations"]
-        self.root_dir, self.transform = root_dir, transform
+        self.root_dir = root_dir
+        self.transform = transform
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.annotations)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, int]:
         row = self.annotations[index]
         image = Image.open(os.path.join(self.root_dir, row["file_name"])).convert("RGB")
         return self.transform(image), row["category"]
 
 
-def transform(size, augmented):
-    """1.E: resize only, or augmented; the flips and the rotation come after Normalize, so they work
-    on floats."""
-    to_tensor = [transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))]
+def transform(size: int, augmented: bool) -> transforms.Compose:
+    """1.E: resize only, or augmented; flips and rotation come after Normalize, on floats."""
+    mean = std = (0.5, 0.5, 0.5)
+    to_tensor = [transforms.ToTensor(), transforms.Normalize(mean, std)]
     if not augmented:
         return transforms.Compose([transforms.Resize((size, size)), *to_tensor])
     flips = [transforms.RandomHorizontalFlip(), transforms.RandomVerticalFlip()]
     rotation = transforms.RandomRotation(90, expand=False)
-    return transforms.Compose(
-        [transforms.RandomResizedCrop((size, size)), *to_tensor, *flips, rotation]
-    )
+    crop = transforms.RandomResizedCrop((size, size))
+    return transforms.Compose([crop, *to_tensor, *flips, rotation])
 
 
-def loader(folder, size, augmented, workers, batch=32):
-    """1.E: shuffled batches of 32, put together from single images. The report sets no
-    `num_workers`: 0."""
-    meta_path, root_dir = os.path.join(folder, "answer.json"), os.path.join(folder, "train_data")
-    dataset = ReportDataset(meta_path, root_dir, transform(size, augmented))
-    return DataLoader(dataset, batch_size=batch, shuffle=True, num_workers=workers)
+def dataset(folder: Path, size: int, augmented: bool) -> ReportDataset:
+    """The training images of a folder that `files` wrote."""
+    meta_path = os.path.join(folder, "answer.json")
+    root_dir = os.path.join(folder, "train_data")
+    return ReportDataset(meta_path, root_dir, transform(size, augmented))
 
 
-def trainer(device, batch=32):
+def loader(folder: Path, size: int, augmented: bool, workers: int, batch: int = 32) -> DataLoader:
+    """1.E: shuffled batches of 32, put together from single images.
+
+    The report sets no `num_workers`: 0.
+    """
+    images = dataset(folder, size, augmented)
+    return DataLoader(images, batch_size=batch, shuffle=True, num_workers=workers)
+
+
+def trainer(
+    device: torch.device, batch: int = 32
+) -> Callable[[Iterable[tuple[torch.Tensor, torch.Tensor]]], tuple[float, float]]:
     """A function that trains a new model on an iterable of batches: float32, contiguous, SGD (1.E).
 
     The report calls `.cuda()`; here everything goes to `device`.
@@ -80,9 +94,11 @@ def trainer(device, batch=32):
 
     def train_epoch(batches):
         model.train()
-        running_loss, correct = 0.0, 0
+        running_loss = 0.0
+        correct = 0
         for images, labels in batches:
-            images, labels = images.to(device), labels.to(device)
+            images = images.to(device)
+            labels = labels.to(device)
             optimizer.zero_grad()
             outputs = model(images)
             loss = criterion(outputs, labels)
@@ -90,25 +106,25 @@ def trainer(device, batch=32):
             optimizer.step()
             running_loss += loss.item()  # waits for the device
             predictions = outputs.argmax(1)
-            for i in range(
-                batch
-            ):  # 1.E: range(32); each comparison waits, and a smaller last batch is an IndexError
+            # 1.E: range(32). Each comparison waits, and a smaller last batch is an IndexError.
+            for i in range(batch):
                 if predictions[i] == labels[i]:
                     correct += 1
-        return (
-            running_loss / 1250,
-            correct / 40000,
-        )  # 1.E: right for 40,000 images in batches of 32 only
+        # 1.E: right for 40,000 images in batches of 32 only
+        return running_loss / 1250, correct / 40000
 
     return train_epoch
 
 
-def training_rate(folder, size, augmented, workers, batch, count, device):
+def training_rate(
+    folder: Path,
+    size: int,
+    augmented: bool,
+    workers: int,
+    batch: int,
+    count: int,
+    device: torch.device,
+) -> float:
     """Images per second of `count` batches."""
-    return rate(
-        trainer(device, batch),
-        loader(folder, size, augmented, workers, batch),
-        count,
-        batch,
-        device,
-    )
+    batches = loader(folder, size, augmented, workers, batch)
+    return rate(trainer(device, batch), batches, count, batch, device)

@@ -1,10 +1,13 @@
 """What the benchmarks share: taking turns, the rows of a table, the machine's name."""
 
+from __future__ import annotations
+
 import itertools
 import os
 import platform
 import re
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -16,43 +19,75 @@ from course_lib.device import best_device
 HEAD = "| what | ours | compared with | ratio: median (range) | bar |\n|---|---|---|---|---|"
 
 
-def interleaved(title, rounds, contestants):
-    """{name: [its figure in each round]}. contestants: {name: function of the round's number that
-    returns a figure}."""
+def interleaved(
+    title: str, rounds: int, contestants: dict[str, Callable[[int], float]]
+) -> dict[str, list[float]]:
+    """Let contestants take turns; returns {name: [its figure in each round]}.
+
+    contestants: {name: function of the round's number that returns a figure}.
+    """
     figures = {name: [] for name in contestants}
-    for number, name in tqdm(
-        [*itertools.product(range(rounds), contestants)], title, unit=" turns", leave=False
-    ):
+    turns = list(itertools.product(range(rounds), contestants))
+    for number, name in tqdm(turns, title, unit=" turns", leave=False):
         figures[name].append(contestants[name](number))
     return figures
 
 
-def row(what, ours, against, theirs, unit, least=None, most=None):
-    """A row of the table. ours, theirs: one figure per round. unit: their format. least, most: the
-    ratio's bar."""
+def row(
+    what: str,
+    ours: list[float],
+    against: str,
+    theirs: list[float],
+    unit: str,
+    least: float | None = None,
+    most: float | None = None,
+) -> str:
+    """A row of the table.
+
+    ours, theirs: one figure per round. unit: their format. least, most: the bar for the ratio.
+    """
     ratios = [mine / other for mine, other in zip(ours, theirs)]
-    ratio, bar = median(ratios), ""
-    if least or most:
-        met = ratio >= least if least else ratio <= most
-        bar = f"{f'≥ {least}' if least else f'≤ {most}'}, {'met' if met else '**missed**'}"
-    shown, low, high = (
-        f"{r:,.0f}" if r >= 100 else f"{r:.3g}" for r in (ratio, min(ratios), max(ratios))
-    )
-    ours, theirs = unit.format(median(ours)), unit.format(median(theirs))
-    return f"| {what} | {ours} | {against}: {theirs} | {shown} ({low}–{high}) | {bar} |"
+    ratio = median(ratios)
+    bar = ""
+    if least is not None:
+        bar = f"≥ {least}, {verdict(ratio >= least)}"
+    elif most is not None:
+        bar = f"≤ {most}, {verdict(ratio <= most)}"
+    our_figure = unit.format(median(ours))
+    their_figure = unit.format(median(theirs))
+    share = f"{rounded(ratio)} ({rounded(min(ratios))}–{rounded(max(ratios))})"
+    return f"| {what} | {our_figure} | {against}: {their_figure} | {share} | {bar} |"
 
 
-def rate(consume, batches, count, size, device):
-    """Images per second of `consume`, which goes through an iterable, from the third of the
-    `batches` of `size` on."""
+def verdict(met: bool) -> str:
+    """A bar that is met, or missed, in words."""
+    return "met" if met else "**missed**"
+
+
+def rounded(ratio: float) -> str:
+    """A ratio with three digits, or as a whole number if it's large."""
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
+def rate(
+    consume: Callable[[Iterable], object],
+    batches: Iterable,
+    count: int,
+    size: int,
+    device: torch.device,
+) -> float:
+    """Images per second of `consume`, which goes through an iterable of batches.
+
+    The first two batches only warm up; `count` batches of `size` images are timed.
+    """
     marks = []
 
-    def now():
+    def now() -> float:
         if device.type != "cpu":  # wait until the device is done
             getattr(torch, device.type).synchronize()
         return time.perf_counter()
 
-    def clocked():
+    def clocked() -> Iterator:
         source = iter(batches)
         yield next(source)
         yield next(source)
@@ -62,21 +97,25 @@ def rate(consume, batches, count, size, device):
         marks.append(now())
 
     consume(clocked())
-    return count * size / (marks[1] - marks[0])
+    start, end = marks
+    return count * size / (end - start)
 
 
-def machine(rounds, batch, precision):
+def machine(rounds: int, batch: int, precision: str) -> str:
     """What the figures were measured on, in one line."""
-    device, info = best_device(), Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    name = (
-        torch.cuda.get_device_name()
-        if device.type == "cuda"
-        else found[1]
-        if found
-        else platform.machine()
-    )
     return (
-        f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; torch {torch.__version__}, ours in "
-        f"{precision}; rounds: {rounds}, batches of {batch}."
+        f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
+        f"torch {torch.__version__}, ours in {precision}; rounds: {rounds}, batches of {batch}."
     )
+
+
+def processor() -> str:
+    """The name of the GPU or, without one, of the processor."""
+    if best_device().type == "cuda":
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        found = re.search(r"model name\s*: (.*)", info.read_text())
+        if found:
+            return found[1]
+    return platform.machine()
