@@ -10,6 +10,7 @@ import shutil
 import sys
 import threading
 import types
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -31,7 +32,7 @@ from tiny import (
 
 from course_lib import CheckpointError, DiskError, Stopped, experiment, open_course, train
 from course_lib.storage import checkpoints, drive, files
-from course_lib.storage.files import write_text
+from course_lib.storage.files import read_sealed, write_sealed, write_text
 
 ENDLESS = 1e6  # seconds
 
@@ -195,6 +196,106 @@ def test_training_goes_on_without_a_drive_that_has_stopped_answering(course, mon
             assert not course.drive.wait()  # and isn't stuck behind the first
         answer.set()
         assert course.drive.wait() and (course.drive.remote / "new.txt").exists()
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """stuck(folder, kinds): a Drive that doesn't answer to these kinds of operations any more."""
+    answers = []
+
+    @contextmanager
+    def hanging(folder, kinds, patience=0.2):
+        answer, asked = threading.Event(), threading.Event()
+        answers.append(answer)
+
+        def hang(kind, path):
+            if kind in kinds:
+                asked.set()
+                answer.wait(timeout=60)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(drive, "PATIENCE", patience)
+            with watched(folder, hang):
+                yield answer
+        assert asked.is_set()
+
+    yield hanging
+    for answer in answers:
+        answer.set()
+
+
+@pytest.mark.parametrize("kinds", [{"open"}, {"read"}, {"unlink", "truncate"}])
+@pytest.mark.parametrize("what", ["stage", "run"])
+def test_nothing_is_deleted_behind_your_back_once_drive_answers_again(course, stuck, kinds, what):
+    """You were told that it didn't work, and have trained on since."""
+    run(course)
+    assert course.drive.wait()
+    before = content(course.folder)
+    with stuck(course.drive.remote, kinds) as answer:
+        with pytest.raises(DiskError):
+            course.stage(2).start_over() if what == "stage" else course.start_over()
+        assert not course.drive.wait()
+        answer.set()
+    assert course.drive.wait()
+    assert content(course.folder) == before
+    assert {path.name for path in content(course.drive.remote)} == {path.name for path in before}
+
+
+@pytest.mark.parametrize("kinds", [{"open"}, {"read"}])
+def test_opening_ends_in_a_sentence_if_drive_does_not_answer(computer, course, stuck, kinds):
+    """And nothing is brought later: the run may have been opened without Drive meanwhile."""
+    run(course)
+    assert course.drive.wait()
+    computer("b", drive=False)
+    with stuck(course.drive.remote, kinds) as answer:
+        with pytest.raises(DiskError):
+            computer("b")
+        alone = computer("b", drive=False)
+        answer.set()
+    stuck_copy = drive.drive_copy(alone.folder, course.drive.remote, json.dumps(alone.identity))
+    assert stuck_copy.wait()  # has its turn after what was given up
+    assert alone.stage(2).state is None
+    assert computer("b").stage(2).state == "finished"
+
+
+def test_the_end_of_training_does_not_hang_with_drive(course, stuck, capsys):
+    assert course.drive.wait()
+    with stuck(course.drive.remote, {"write"}):
+        run(course)
+        assert "Drive" in capsys.readouterr().out
+    assert course.stage(2).state == "finished"
+
+
+def test_a_stage_lost_on_drive_does_not_cost_the_local_one(computer, course):
+    """Drive's checkpoints are further, but torn: ours stays, and is written to Drive."""
+    run(course)
+    assert course.drive.wait()
+    other = computer("b")
+    run(replace(other, epochs=dict.fromkeys((1, 2, 3), 2 * EPOCHS)))
+    assert other.drive.wait()
+    for path in checkpoints.newest_first(remote_stage(course)):
+        path.write_bytes(path.read_bytes()[:1000])
+    drive.drive_copy.cache_clear()
+    again = computer()
+    assert checkpoints.position(checkpoints.newest_good(again.stage(2).folder)) == (EPOCHS, 0)
+    assert again.drive.wait()
+    assert checkpoints.newest_good(remote_stage(again)).name == newest(again.stage(2).folder).name
+
+
+def test_two_kernels_on_one_drive_lose_nothing_of_each_other(computer):
+    """Both were opened before either trained; each trains a stage of its own, and measures it."""
+    first, second = computer("a"), computer("b")
+    for course, number in ((first, 1), (second, 2)):
+        run(course, number=number)
+        write_sealed(course.stage(number).folder / "measured.json", {"stage": number})
+        write_text(course.folder / "results.json", f"[{number}]")
+    for course in (second, first, second):
+        assert course.drive.wait()
+    third = computer("c")
+    for number in (1, 2):
+        assert third.stage(number).state == "finished"
+        measured = read_sealed(third.stage(number).folder / "measured.json")
+        assert measured == {"stage": number}
 
 
 def test_drive_turned_on_later_gets_what_is_there(computer):

@@ -1,0 +1,371 @@
+"""What travels between the local disk and Drive, at random: nothing is lost, the furthest wins."""
+
+import io
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from faults import watched
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_lib import DiskError
+from course_lib.storage import checkpoints, mirror
+from course_lib.storage.files import write_json, write_sealed
+from course_lib.storage.mirror import Mirror
+from course_lib.storage.versions import Newer, newer
+
+STAGE = "stage-2"
+HERE, OTHER, DRIVE = "a", "b", "MyDrive/run"  # two computers and their Drive
+places = st.sampled_from([HERE, OTHER, DRIVE])
+computers = st.sampled_from([HERE, OTHER])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "MyDrive").mkdir()
+    return tmp_path
+
+
+def between(folder, computer=HERE):
+    """The mirror of a computer, as after a restart of its kernel."""
+    return Mirror(folder / computer, folder / DRIVE, lambda: None)
+
+
+def put(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def save(stage, epoch, branch=0):
+    """A checkpoint at a position, and the `model.pth` that belongs to it."""
+    data = f"checkpoint {epoch} {branch}".encode()
+    digest = checkpoints.digest_of(data)
+    put(stage / f"checkpoint-{epoch:05d}-0000000-{digest}.pt", data)
+    put(stage / "model.pth", model_file(f"{epoch} {branch}"))
+    checkpoints.delete_older(stage)
+
+
+def model_file(text):
+    """A zip, as torch.save writes one, that says which checkpoint it belongs to."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("weights"), text)
+    return buffer.getvalue()
+
+
+def furthest(stage):
+    """The content of the furthest good checkpoint, "checkpoint 3 0", or None."""
+    path = checkpoints.newest_good(stage)
+    return path and path.read_text()
+
+
+def order_of(text):
+    return (0, "") if text is None else (int(text.split()[1]), checkpoints.digest_of(text.encode()))
+
+
+# Files that aren't a stage's
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("edit"), places),
+            st.tuples(st.just("open"), computers),
+            st.tuples(st.just("wait"), computers),
+        ),
+        max_size=25,
+    )
+)
+def test_a_version_is_replaced_only_by_one_that_was_made_from_it(steps):
+    """Two people edit a note on two computers and on Drive itself; copies are made in between."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "MyDrive").mkdir()
+        notes = {place: folder / place / "notes.md" for place in (HERE, OTHER, DRIVE)}
+        made_from = {}  # version → all the versions before it
+        for number, (step, place) in enumerate(steps):
+            before = {path: path.read_text() for path in notes.values() if path.exists()}
+            if step == "edit":
+                old = before.get(notes[place])
+                new = f"version {number}."
+                made_from[new] = {old, *made_from.get(old, ())}
+                put(notes[place], new.encode())
+                continue
+            if step == "open":
+                between(folder, place).restore()
+            else:
+                everything = between(folder, place).copy_all()
+                if everything and notes[place] in before:
+                    on_drive = notes[DRIVE].read_text()
+                    assert before[notes[place]] in {on_drive, *made_from[on_drive]}
+            for path, text in before.items():
+                assert text in {path.read_text(), *made_from[path.read_text()]}
+
+
+def test_what_both_sides_have_changed_is_reported_once_and_named(folder, capsys):
+    put(folder / HERE / "notes.md", b"ours")
+    put(folder / DRIVE / "notes.md", b"theirs")
+    put(folder / HERE / "other.md", b"copied all the same")
+    ours = between(folder)
+    ours.restore()
+    for _ in range(3):
+        assert not ours.copy_all()
+    assert capsys.readouterr().out.count("notes.md") == 1
+    assert (folder / HERE / "notes.md").read_text() == "ours"
+    assert (folder / DRIVE / "notes.md").read_text() == "theirs"
+    assert (folder / DRIVE / "other.md").exists()
+    (folder / HERE / "notes.md").rename(folder / HERE / "mine.md")  # as the message advises
+    assert ours.copy_all() and (folder / DRIVE / "mine.md").read_text() == "ours"
+
+
+def test_a_name_that_would_write_to_the_terminal_is_escaped(folder, capsys):
+    name = "\x1b[2Jnotes.md"
+    put(folder / HERE / name, b"ours")
+    put(folder / DRIVE / name, b"theirs")
+    between(folder).restore()
+    assert "notes.md" in (out := capsys.readouterr().out) and "\x1b" not in out
+
+
+def test_exports_that_both_sides_have_changed_are_no_loss(folder):
+    put(folder / HERE / "results.json", b"{}")
+    put(folder / DRIVE / "results.json", b"[]")
+    ours = between(folder)
+    ours.restore()
+    assert ours.copy_all()
+    assert (folder / DRIVE / "results.json").read_text() == "[]"
+
+
+@pytest.mark.parametrize("left", [0, 1, 700])
+@pytest.mark.parametrize("filled_up", [0, 99])
+def test_a_file_that_drive_has_torn_is_written_again(folder, left, filled_up):
+    text = b"an evening's work; " * 50
+    put(folder / HERE / "notes.md", text)
+    assert between(folder).copy_all()
+    put(folder / DRIVE / "notes.md", text[:left] + bytes(filled_up))
+    between(folder).restore()
+    assert between(folder).copy_all()
+    for place in (HERE, DRIVE):
+        assert (folder / place / "notes.md").read_bytes() == text
+
+
+@pytest.mark.parametrize("damaged", [HERE, DRIVE])
+@pytest.mark.parametrize("name", ["model.pth", "stage-2/model.pth", "stage-2/measured.json"])
+def test_a_damaged_file_with_a_checksum_never_replaces_a_good_one(folder, damaged, name):
+    """Whatever happened to it: one bit, in either place; the good one comes back."""
+    save(folder / HERE / STAGE, 3)
+    if name.endswith("json"):
+        write_sealed(folder / HERE / name, {"accuracy": 0.71})
+    else:
+        put(folder / HERE / name, model_file("3 0"))
+    assert between(folder).copy_all()
+    good = (folder / HERE / name).read_bytes()
+    bad = bytearray(good)
+    bad[len(bad) // 2] ^= 1
+    put(folder / damaged / name, bad)
+    between(folder).copy_all()
+    between(folder).restore()
+    assert between(folder).copy_all()
+    for place in (HERE, DRIVE):
+        assert (folder / place / name).read_bytes() == good
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "another Drive's"])
+def test_without_its_record_nothing_is_overwritten(folder, damage, capsys):
+    put(folder / HERE / "notes.md", b"first")
+    assert between(folder).copy_all()
+    put(folder / HERE / "notes.md", b"ours")
+    record = folder / HERE / mirror.RECORD
+    if damage == "missing":
+        record.unlink()
+    elif damage == "torn":
+        record.write_bytes(record.read_bytes()[:50])
+    else:
+        write_sealed(record, {"drive": "/elsewhere", "files": {}})
+    assert not between(folder).copy_all() and "notes.md" in capsys.readouterr().out
+    assert (folder / DRIVE / "notes.md").read_text() == "first"
+    assert (folder / HERE / "notes.md").read_text() == "ours"
+
+
+def test_one_file_that_cannot_be_copied_does_not_hold_up_the_others(folder):
+    save(folder / HERE / STAGE, 3)
+    for name in ("a.txt", "b.txt", "run.json", "z.txt"):
+        put(folder / HERE / name, b"x")
+
+    def fail(kind, path):
+        if kind == "open" and Path(path).name in ("a.txt", "model.pth"):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    with watched(folder / HERE, fail), pytest.raises(PermissionError, match=r"a\.txt"):
+        between(folder).copy_all()
+    for name in ("run.json", "b.txt", "z.txt"):
+        assert (folder / DRIVE / name).exists()
+
+
+def test_what_is_on_drive_is_read_when_it_is_said_to_be_there(folder):
+    """Torn with the same size and time, long after it was checked."""
+    save(folder / HERE / STAGE, 3)
+    put(folder / HERE / "notes.md", b"precious")
+    ours = between(folder)
+    assert ours.copy_all()
+    before = {path: path.read_bytes() for path in (folder / DRIVE).rglob("*") if path.is_file()}
+    for path, data in before.items():
+        found = path.stat()
+        path.write_bytes(bytes(len(data)))
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert ours.copy_all() and len(before) == 3
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_drive_that_keeps_nothing_is_an_error_and_no_endless_loop(folder):
+    put(folder / HERE / "notes.md", b"x")
+
+    def forget(kind, path):
+        if kind == "replace":
+            Path(path).unlink()
+
+    with watched(folder / DRIVE, lambda kind, path: None, forget), pytest.raises(DiskError):
+        between(folder).copy_all()
+
+
+def test_links_pipes_and_hidden_files_stay_where_they_are(folder):
+    put(folder / "precious" / "diary.txt", b"x")
+    put(folder / HERE / ".hidden", b"x")
+    (folder / HERE / "link").symlink_to(folder / "precious")
+    (folder / HERE / "loop").symlink_to(folder / HERE)
+    (folder / HERE / "nowhere").symlink_to(folder / "gone")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / HERE / "pipe")
+    put(folder / HERE / "notes.md", b"x")
+    assert between(folder).copy_all()
+    assert [path.name for path in (folder / DRIVE).rglob("*")] == ["notes.md"]
+
+
+# Stages
+
+
+steps_of_training = st.one_of(
+    st.tuples(st.just("train"), computers, st.integers(1, 9), st.integers(0, 2)),
+    st.tuples(st.just("open"), computers),
+    st.tuples(st.just("wait"), computers),
+)
+accidents = st.tuples(
+    st.just("damage"),
+    places,
+    st.integers(0, 2),  # which file
+    st.sampled_from(["torn", "flipped", "empty", "deleted"]),
+)
+
+
+def damage(path, how):
+    data = bytearray(path.read_bytes())
+    if how == "deleted":
+        path.unlink()
+        return
+    if how == "torn":
+        data = data[: len(data) // 2]
+    elif how == "empty":
+        data = b""
+    elif data:
+        data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@given(steps=st.lists(st.one_of(steps_of_training, accidents), max_size=25))
+def test_the_furthest_good_checkpoint_wins_and_none_is_lost(steps):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "MyDrive").mkdir()
+        for step, place, *more in steps:
+            stage = folder / place / STAGE
+            theirs = folder / DRIVE / STAGE
+            if step == "train":
+                epoch = order_of(furthest(stage))[0] + more[0]  # training goes on from there
+                save(stage, epoch, more[1])
+            elif step == "damage":
+                files = sorted(stage.glob("*"))
+                if files:
+                    damage(files[more[0] % len(files)], more[1])
+            else:
+                before = [furthest(stage), furthest(theirs)]
+                best = max(before, key=order_of)
+                if step == "open":
+                    between(folder, place).restore()
+                    assert furthest(stage) == best and furthest(theirs) == before[1]
+                else:
+                    between(folder, place).copy_all()
+                    assert furthest(theirs) == best and furthest(stage) == before[0]
+
+
+@given(steps=st.lists(steps_of_training, max_size=25))
+def test_model_pth_belongs_to_the_furthest_checkpoint_everywhere(steps):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "MyDrive").mkdir()
+        for step, place, *more in steps:
+            stage = folder / place / STAGE
+            if step == "train":
+                save(stage, order_of(furthest(stage))[0] + more[0], more[1])
+            elif step == "open":
+                between(folder, place).restore()
+            else:
+                assert between(folder, place).copy_all()
+            for place in (HERE, OTHER, DRIVE):
+                stage = folder / place / STAGE
+                if furthest(stage):
+                    expected = model_file(furthest(stage).removeprefix("checkpoint "))
+                    assert (stage / "model.pth").read_bytes() == expected
+                    assert len(checkpoints.newest_first(stage)) <= 4
+
+
+def test_two_checkpoints_are_kept_on_drive_and_older_ones_do_not_come_back(folder):
+    """We have 10 and 4, Drive has 8: 4 isn't copied again and again."""
+    save(folder / HERE / STAGE, 4)
+    save(folder / HERE / STAGE, 10)
+    save(folder / DRIVE / STAGE, 8)
+    assert between(folder).copy_all()
+    names = [path.name[:16] for path in checkpoints.newest_first(folder / DRIVE / STAGE)]
+    assert names == ["checkpoint-00010", "checkpoint-00008"]
+
+
+def test_the_users_own_files_in_a_stages_folder_are_the_users(folder):
+    save(folder / HERE / STAGE, 3)
+    put(folder / HERE / STAGE / "notes.md", b"an evening's work")
+    save(folder / DRIVE / STAGE, 7)
+    put(folder / DRIVE / STAGE / "notes.md", b"something else")
+    ours = between(folder)
+    ours.restore()
+    assert not ours.copy_all()
+    assert furthest(folder / HERE / STAGE) == "checkpoint 7 0"
+    assert (folder / HERE / STAGE / "notes.md").read_bytes() == b"an evening's work"
+    assert (folder / DRIVE / STAGE / "notes.md").read_bytes() == b"something else"
+
+
+@pytest.mark.parametrize("trained", [HERE, DRIVE, "neither", "both"])
+def test_the_side_that_has_trained_says_in_run_json_how_it_began(folder, trained):
+    for place in (HERE, DRIVE):
+        write_json(folder / place / "run.json", f"began {place}")
+        if trained in (place, "both"):
+            save(folder / place / STAGE, 3)
+    ours = between(folder)
+    ours.restore()
+    assert ours.copy_all() == (trained != "both")  # then it's unknown
+    expected = {HERE: [HERE, HERE], "both": [HERE, DRIVE]}.get(trained, [DRIVE, DRIVE])
+    for place, began in zip((HERE, DRIVE), expected):
+        assert (folder / place / "run.json").read_text() == f'"began {began}"\n'
+
+
+# Single decisions
+
+
+@given(ours=st.binary(), theirs=st.binary(), last=st.binary())
+def test_which_version_is_newer(ours, theirs, last):
+    side = newer(ours, theirs, checkpoints.digest_of(last))
+    if ours == theirs:
+        assert side is Newer.NEITHER
+    elif ours.startswith(theirs.rstrip(b"\0")):
+        assert side is Newer.HERE
+    else:
+        assert side is {theirs: Newer.HERE, ours: Newer.DRIVE}.get(last, Newer.UNKNOWN)
