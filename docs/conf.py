@@ -1,11 +1,13 @@
-"""The site (`make site`): the notebooks with their stored outputs, the pages beside them, and the
-library's reference.
+"""The site (`make site`): the notebooks with their stored outputs, other pages, and a reference.
 
 Its source folder is the checkout, so a link leads where it leads on GitHub. Pages ask no other host
 for anything.
 """
 
+from __future__ import annotations
+
 import re
+from operator import attrgetter
 
 from docutils.nodes import SkipNode
 from docutils.utils.math import MathError
@@ -13,10 +15,10 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 
 import course_lib
-from course_lib import checks, experiment
-from course_lib.data import bank
+from course_lib import checks
 
-project = html_title = "Three stages of an image classifier"
+project = "Three stages of an image classifier"
+html_title = project
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/*.md", "notebooks/[0-9][0-9]_*.ipynb", "notebooks/*.md"]
@@ -39,68 +41,85 @@ html_theme_options = {
     "show_toc_level": 2,
     "use_download_button": False,
 }
-html_static_path, html_css_files = ["static"], ["site.css"]
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_extra_path = ["redirect"]  # the root of the site leads to docs/index.html
 html_math_renderer = "mathml"
-html_show_copyright = html_show_sourcelink = html_copy_source = False
+html_show_copyright = False
+html_show_sourcelink = False
+html_copy_source = False
 
 
 def no_other_host(app, page, content):
-    """Show the text of an image that lies elsewhere, such as Colab's badge; in a notebook this is
-    its JSON."""
+    """Show the text of an image that lies elsewhere, such as Colab's badge.
+
+    content: a list of one text, which is changed; of a notebook, its JSON.
+    """
     content[0] = re.sub(r"!\[([^\]]*)\]\(https?:[^)]*\)", r"\1", content[0])
 
 
-def is_public(name, value, module):
-    return name[0] != "_" and getattr(value, "__module__", "") == module.__name__
+def described() -> dict[str, list[str]]:
+    """What the reference describes, {module: names}; both are relative to `course_lib`.
+
+    That's all the library exports, the classes of what it returns, and the checks.
+    """
+    modules = {}
+    for name, thing in vars(course_lib).items():
+        module = getattr(thing, "__module__", "")
+        if module.startswith("course_lib."):
+            modules.setdefault(module.removeprefix("course_lib."), []).append(name)
+    modules["experiment"] += ["experiment.Course", "experiment.Stage"]
+    modules["settings"] = ["settings.Settings"]
+    modules["data.bank"] = ["data.bank.Bank", "data.bank.Images"]
+    modules["checks"] = [f"checks.{name}" for name in checks.__all__]
+    return modules
 
 
 def reference(app, page, content):
-    """Append to docs/api.md what `course_lib` exports, the classes of what that returns, and the
-    checks, by module."""
+    """Append the reference to docs/api.md, by module. content: a list of one text."""
     if page != "docs/api":
         return
-    described, modules = dict(vars(course_lib)), {}
-    described |= {
-        f"experiment.{name}": getattr(experiment, name) for name in ("Course", "Stage", "Settings")
-    }
-    described |= {f"data.bank.{name}": getattr(bank, name) for name in ("Bank", "Images")}
-    described |= {
-        f"checks.{name}": value
-        for name, value in vars(checks).items()
-        if is_public(name, value, checks)
-    }
-    for name, value in described.items():
-        module = getattr(value, "__module__", "")
-        if module.startswith("course_lib."):
-            modules.setdefault(module, []).append(
-                f"{'class' if isinstance(value, type) else 'function'}:: {name}"
-            )
-    for module, names in modules.items():
-        content[0] += (
-            f"\n## {module.removeprefix('course_lib.')}\n\n```{{eval-rst}}\n.. automodule:: {module}\n\n"
-        )
+    for module, names in described().items():
+        lines = [
+            "",
+            f"## {module}",
+            "",
+            "```{eval-rst}",
+            f".. automodule:: course_lib.{module}",
+            "",
+        ]
         for name in names:
-            content[0] += f".. auto{name.replace(':: ', ':: course_lib.')}\n"
-            content[0] += "   :members:\n" if name.startswith("class") else ""
-        content[0] += "```\n"
+            if isinstance(attrgetter(name)(course_lib), type):
+                lines.append(f".. autoclass:: course_lib.{name}")
+                lines.append("   :members:")
+            else:
+                lines.append(f".. autofunction:: course_lib.{name}")
+        lines += ["```", ""]
+        content[0] += "\n".join(lines)
 
 
 def as_plain_text(app, what, name, thing, options, lines):
     """Docstrings are plain text with `code` and *emphasis*: nothing else in them is markup."""
 
     def escaped(found):
-        return found[1] or rf"\{found[2]}"
+        emphasis, markup = found.groups()
+        return emphasis or rf"\{markup}"
 
     for number, line in enumerate(lines):
-        parts = re.split("(`[^`]+`)", line)  # text, code, text, …
-        parts[::2] = [re.sub(r"(\*\w+\*)|([\\*_|`])", escaped, part) for part in parts[::2]]
-        parts[1::2] = [f"`{part}`" for part in parts[1::2]]
-        lines[number] = "".join(parts)
+        plain = ""
+        for part in re.split("(`[^`]+`)", line):
+            if len(part) > 2 and part[0] == part[-1] == "`":
+                plain += f"`{part}`"  # code: reStructuredText has two backquotes
+            else:
+                plain += re.sub(r"(\*\w+\*)|([\\*_|`])", escaped, part)
+        lines[number] = plain
 
 
 def formula(as_block):
-    """A visitor that writes a formula as MathML, which browsers show without a script."""
+    """What Sphinx calls at a formula's beginning and end.
+
+    It's written as MathML, which browsers show without a script.
+    """
 
     def visit(translator, node):
         try:

@@ -1,5 +1,7 @@
-"""Published notebooks in Colab runtimes that share nothing but Drive; Colab's own package is a
-stand-in."""
+"""Published notebooks in Colab runtimes that share nothing but Drive.
+
+Colab's own package is a stand-in.
+"""
 
 import re
 import shutil
@@ -17,7 +19,11 @@ ROOT = FOLDER.parent
 # Colab has nothing of the course installed; here, the checkout may be.
 STARTUP = """
 import os, sys
-sys.path[:] = [folder for folder in sys.path if not os.path.exists(os.path.join(folder, "course_lib/__init__.py"))]
+
+def has_course(folder):
+    return os.path.exists(os.path.join(folder, "course_lib/__init__.py"))
+
+sys.path[:] = [folder for folder in sys.path if not has_course(folder)]
 import google.colab
 """
 # Like the real one: it refuses a mount point that isn't an empty folder, or whose parent is
@@ -31,7 +37,9 @@ def mount(point):
     if _mounted:
         print(f"Drive already mounted at {point}")
         return
-    if " " in point or not os.path.isdir(os.path.dirname(point)) or os.path.lexists(point) and os.listdir(point):
+    if " " in point or not os.path.isdir(os.path.dirname(point)):
+        raise ValueError(point)
+    if os.path.lexists(point) and os.listdir(point):
         raise ValueError(point)
     os.makedirs(point, exist_ok=True)
     os.symlink(os.environ["GOOGLE"], os.path.join(point, "MyDrive"))
@@ -50,13 +58,13 @@ def git(*command, folder):
 
 @pytest.fixture
 def runtime(environment, tmp_path, monkeypatch):
-    """A function that runs a notebook and some more code in a runtime with an empty disk; returns
-    what it prints."""
-    origin, google, profile = (
-        tmp_path / "owner/course",
-        tmp_path / "google",
-        tmp_path / "ipython" / "profile_default",
-    )
+    """A function that runs a notebook and some more code in a runtime with an empty disk.
+
+    It returns what they print.
+    """
+    origin = tmp_path / "owner" / "course"
+    google = tmp_path / "google"
+    profile = tmp_path / "ipython" / "profile_default"
     for part in ("course_lib", "notebooks"):
         shutil.copytree(
             ROOT / part, origin / part, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb")
@@ -68,11 +76,12 @@ def runtime(environment, tmp_path, monkeypatch):
     git("commit", "--quiet", "-m", "the course", folder=origin)
     google.mkdir()
     package = tmp_path / "packages" / "google" / "colab"  # `google` itself is a namespace, as there
-    for path, text in (
-        (package / "__init__.py", "from . import drive"),
-        (package / "drive.py", DRIVE),
-        (profile / "startup" / "00.py", STARTUP),
-    ):
+    texts = {
+        package / "__init__.py": "from . import drive",
+        package / "drive.py": DRIVE,
+        profile / "startup" / "00.py": STARTUP,
+    }
+    for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     environment(PRESET="smoke")
@@ -98,9 +107,8 @@ def runtime(environment, tmp_path, monkeypatch):
         source = "\n\n# %%\n".join([source, *more])
         (content / "notebook.py").write_text(source, encoding="utf-8")
         execute(content / "notebook.py", content / "executed.ipynb")
-        assert (
-            content / "course" / "runs" / "shapes-smoke"
-        ).is_dir()  # the clone's library ran, on the local disk
+        # The clone's library ran, on the local disk:
+        assert (content / "course" / "runs" / "shapes-smoke").is_dir()
         notebook = nbformat.read(content / "executed.ipynb", 4)
         return "".join(
             output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
@@ -113,13 +121,13 @@ def runtime(environment, tmp_path, monkeypatch):
 def test_a_run_resumes_from_drive_in_another_runtime(runtime, tmp_path):
     leave = 'course.leave_drive()\nimport os\nassert not os.path.exists("drive/MyDrive")'
     first = runtime("03_without_augmentation", leave, drive=True)
-    assert "| 2, 1 epochs" in first and "Drive is unmounted" in first
+    assert "| 2, 1 epochs" in first
+    assert "Drive is unmounted" in first
     model = (runtime.google / "stage-2" / "model.pth").read_bytes()
     second = runtime("04_with_augmentation", leave, drive=True)
     assert "stage 2, epoch" not in second  # it isn't trained again
-    assert (
-        "| 2, 1 epochs" in second and "| 3, 1 epochs" in second
-    )  # stage 2's results came from Drive, too
+    assert "| 2, 1 epochs" in second  # its results came from Drive, too
+    assert "| 3, 1 epochs" in second
     for name in ("run.json", "stage-3/model.pth", "results.json"):
         assert (runtime.google / name).stat().st_size > 0
     assert (runtime.google / "stage-2" / "model.pth").read_bytes() == model
@@ -141,9 +149,8 @@ print("drawn again:", picture.value != before)
 
 
 def test_the_explorers_work_with_colabs_ipywidgets(runtime, tmp_path, monkeypatch):
-    packages = (
-        tmp_path / "packages"
-    )  # Colab's stand-in is there, too; both come before this environment's
+    # Colab's stand-in is there, too; both come before this environment's.
+    packages = tmp_path / "packages"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", packages]
     subprocess.run([*command, "ipywidgets==7.7.1", "ipython_genutils==0.2.0"], check=True)
     printed = runtime("00_data", EXPLORE)
@@ -156,7 +163,7 @@ def test_a_clone_that_fails_is_a_sentence_and_nothing_runs_after_it(runtime, tmp
         NotebookFailed, match="github.com/owner/missing can't be cloned. Check that it's public"
     ):
         runtime("00_data", repository="owner/missing")
-    first, *later = [
-        cell for cell in nbformat.read("executed.ipynb", 4).cells if cell.cell_type == "code"
-    ]
-    assert first.outputs and not any(cell.outputs for cell in later)
+    executed = nbformat.read("executed.ipynb", 4)
+    first, *later = [cell for cell in executed.cells if cell.cell_type == "code"]
+    assert first.outputs
+    assert not any(cell.outputs for cell in later)

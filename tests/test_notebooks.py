@@ -14,7 +14,6 @@ import pytest
 from data_sets import answers, png, write_zip
 
 import course_lib
-from course_lib import checks
 from course_lib.explore import EPOCH_DATA
 from tools import publish
 from tools.exercises import solution_of
@@ -22,13 +21,17 @@ from tools.notebooks import as_notebook, files_agree, from_source, has_tag, sour
 
 ROOT = Path(__file__).resolve().parent.parent
 EACH = pytest.mark.parametrize("source", sources(), ids=lambda source: source.stem)
-EXERCISES = [
-    pytest.param(cells, number, id=f"{source.stem}-{number}")
-    for source in sources()
-    for cells in [from_source(source).cells]
-    for number, cell in enumerate(cells)
-    if has_tag(cell, "exercise")
-]
+
+
+def exercises():
+    """A parameter for each exercise: the cells of its notebook, and its number among them."""
+    found = []
+    for source in sources():
+        cells = from_source(source).cells
+        for number, cell in enumerate(cells):
+            if has_tag(cell, "exercise"):
+                found.append(pytest.param(cells, number, id=f"{source.stem}-{number}"))
+    return found
 
 
 def run(*command, home, **variables):
@@ -48,9 +51,9 @@ def run(*command, home, **variables):
 
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory):
-    """The home of a finished `make reproduce`, what it printed, and the code page of the console it
-    printed to."""
-    home, console = tmp_path_factory.mktemp("home"), "cp949"
+    """The home of a finished `make reproduce` on a Korean console, and what it printed."""
+    home = tmp_path_factory.mktemp("home")
+    console = "cp949"
     done = run("-m", "tools.reproduce", home=home, PYTHONIOENCODING=console)
     assert done.returncode == 0, done.stderr.decode(console)
     return home, done.stdout.decode(console)
@@ -70,18 +73,20 @@ def test_a_stored_notebook_is_a_clean_run_of_the_lecture(source):
         f"{source.stem} holds leftovers of a session. Run `make pair`."
     )
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert outputs and not [output for output in outputs if output.output_type == "error"]
+    assert outputs
+    assert not [output for output in outputs if output.output_type == "error"]
     printed = "".join(output.get("text", "") for output in outputs)
     assert not re.search(r"(^|[^\w.])/(home|root|tmp|work|Users|mnt)/", printed)
 
 
 def test_there_are_ten_and_each_has_the_same_setup():
     assert [source.name[:2] for source in sources()] == [f"{number:02}" for number in range(10)]
-    setups = {
-        tuple(cell.source for cell in from_source(source).cells if cell.cell_type == "code")[:2]
-        for source in sources()
-    }
-    assert len(setups) == 1 and all("# @title" in cell for cell in setups.pop())
+    setups = set()
+    for source in sources():
+        code = [cell.source for cell in from_source(source).cells if cell.cell_type == "code"]
+        assert all("# @title" in cell for cell in code[:2])
+        setups.add(tuple(code[:2]))
+    assert len(setups) == 1
 
 
 @EACH
@@ -96,11 +101,11 @@ def test_publish_finds_its_places(source):
     assert paragraph in cells[0].source and cells[0].cell_type == "markdown"
 
 
-@pytest.mark.parametrize("cells, number", EXERCISES)
+@pytest.mark.parametrize("cells, number", exercises())
 def test_a_stub_is_not_done_yet_and_its_solution_is_right(
     cells, number, course, monkeypatch, capsys
 ):
-    monkeypatch.setattr(checks, "PASSES", 1)  # of no_shortcut, which trains
+    monkeypatch.setattr("course_lib.checks.block.PASSES", 1)  # of no_shortcut, which trains
     check = next(cell.source for cell in cells[number:] if has_tag(cell, "check"))
     for answer, verdict in ((cells[number].source, "…"), (solution_of(cells, number), "✓")):
         names = {"course": course}
@@ -127,26 +132,24 @@ def test_reproduce_leaves_an_executed_notebook(source, reproduced):
 
 
 def test_the_notebooks_run_as_scripts(reproduced):
-    """In one process, which imports torch once; an error's traceback names the file. What was
-    trained before isn't trained again.
+    """In one process, which imports torch once; what was trained before isn't trained again.
 
-    In an empty home, the tests in JupyterLab and in Colab run some of them. 09 trains with two
-    processes.
+    An error's traceback names the file. In an empty home, the tests in JupyterLab and in Colab run
+    some of them. 09 trains with two processes.
     """
     folder = reproduced[0] / "shapes-smoke"
-    figures, trained = (
-        {path: path.stat().st_mtime_ns for path in folder.glob(p)}
-        for p in ("*.png", "stage-*/*.pt")
-    )
+    figures = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
+    trained = {path: path.stat().st_mtime_ns for path in folder.glob("stage-*/*.pt")}
     each = "import runpy, sys\nfor path in sys.argv[1:]:\n    runpy.run_path(path)"
     done = run("-c", each, *sources(), home=folder.parent, PYTHONIOENCODING="cp1252")
     assert done.returncode == 0, done.stderr.decode("cp1252")
-    assert figures and all(path.stat().st_mtime_ns > then for path, then in figures.items())
-    assert trained and all(path.stat().st_mtime_ns == then for path, then in trained.items())
+    assert figures
+    assert all(path.stat().st_mtime_ns > then for path, then in figures.items())
+    assert trained
+    assert all(path.stat().st_mtime_ns == then for path, then in trained.items())
     printed = done.stdout.decode("cp1252")
-    assert (
-        "2 processes: mean loss" in printed and printed.count("stage 2, epoch  1/4") == 1
-    )  # only rank 0 tells
+    assert "2 processes: mean loss" in printed
+    assert printed.count("stage 2, epoch  1/4") == 1  # only rank 0 tells
 
 
 def test_each_picture_of_a_data_set_with_few_classes_has_its_own_caption(
@@ -154,14 +157,17 @@ def test_each_picture_of_a_data_set_with_few_classes_has_its_own_caption(
 ):
     """Without class 23, the first picture of class 46 was captioned "class 23"."""
     rows = [(f"{i}.png", (0, 5, 46, 69, 70)[i % 5]) for i in range(100)]
-    contents = {"answer.json": answers(rows)} | {
-        f"train_data/{name}": png(i) for i, (name, _) in enumerate(rows)
-    }
+    contents = {f"train_data/{name}": png(i) for i, (name, _) in enumerate(rows)}
+    contents["answer.json"] = answers(rows)
     environment(DATA=write_zip(tmp_path / "mine.zip", contents), PRESET="smoke")
-    plotted, plot = [], course_lib.plot_images
-    monkeypatch.setattr(
-        course_lib, "plot_images", lambda *args, **kw: plotted.append(args) or plot(*args, **kw)
-    )
+    plotted = []
+    plot = course_lib.plot_images
+
+    def plot_and_note(*arguments, **options):
+        plotted.append(arguments)
+        return plot(*arguments, **options)
+
+    monkeypatch.setattr(course_lib, "plot_images", plot_and_note)
     train = runpy.run_path(ROOT / "notebooks" / "00_data.py")["images"]
     pictures, captions = plotted[0]
     assert len(pictures) == len(captions) == 32
