@@ -1,41 +1,251 @@
-"""One image file as upright RGB pixels, whatever its format and mode."""
+"""One image file as upright RGB pixels, whatever its format, mode and metadata."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
+from ..errors import DataError
 from .answers import data_error
 
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "BMP",
-    "GIF",
-    "WEBP",
-    "TIFF",
-    "PPM",
-)  # others, such as PostScript, would start programs
-MAX_PIXELS = (
-    80_000_000  # more counts as a decompression bomb (Pillow itself only warns from 89 million on)
-)
+# Other formats, such as PostScript, would start programs.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+
+# More counts as a decompression bomb; Pillow itself only warns, from 89 million on.
+MAX_PIXELS = 80_000_000
+
 _ADVICE = f"Replace it with an image ({', '.join(FORMATS)}), or remove it and its row."
+_RESCALE = (
+    "Convert all images of the data set to 8 bits with the same scale, so that black becomes 0 and "
+    "white 255."
+)
+
+# The values that can mean white where Pillow keeps more than 8 bits per channel.
+WHITES = {
+    "I;16": (65535,),  # PNG and TIFF: white is the largest value of 16 bits, by their standards
+    "I": (1, 255, 65535),  # 32 bits: what programs put into them are masks, or 8 or 16 bits
+    "F": (1, 255, 65535),  # floats: from 0 to 1 by convention, or whole numbers as above
+}
+OVERSHOOT = 2  # sharpened images have some values beyond white: up to so many times white
+UNDERSHOOT = 0.1  # and some below black, down to this part of white
+
+# A picture of more than 8 bits whose brightest value is at most this part of white is nearly
+# black: probably, only 10, 12 or 14 of its 16 bits are used.
+NEARLY_BLACK = 1 / 4
+
+# A transparent picture with less contrast than this on white is a white one: an icon, for example.
+FAINT = 32
+
+# How to turn a picture upright, by its EXIF orientation (EXIF 2.3, tag 0x0112); 1 is upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # the chunks that make the picture
+
+JPEG_SIGNATURE = b"\xff\xd8"
+JPEG_SCAN = 0xDA  # the marker after which the pixels follow
+# Application segments and comments, but for JFIF (0xE0) and Adobe (0xEE), which say how colours
+# are stored, and EXIF (0xE1), which says how the picture is turned.
+JPEG_METADATA = (*range(0xE2, 0xEE), 0xEF, 0xFE)
 
 
-def upright_rgb(file, name):
-    """A file (or its path) as a PIL image in RGB, upright as its EXIF says. Raises DataError,
-    calling it `name`."""
-    with data_error(f"{name} can't be read", _ADVICE), Image.open(file, formats=FORMATS) as image:
+class Picture(NamedTuple):
+    """An image file's content as it's trained on."""
+
+    image: Image.Image  # RGB, upright
+    was_transparent: bool  # parts of it were, and are on white now
+    # The brightest value of a picture of more than 8 bits, as a part of white; None for others.
+    peak: float | None
+
+    @property
+    def is_nearly_black(self) -> bool:
+        """Whether a picture of more than 8 bits isn't black, but nearly so."""
+        return self.peak is not None and 0 < self.peak <= NEARLY_BLACK
+
+
+def upright_rgb(file: str | Path | BinaryIO, name: str) -> Image.Image:
+    """A file (or its path) as a PIL image in RGB, upright as its EXIF says, and on white.
+
+    name: what the file is called in messages. Raises DataError, also if a picture of more than 8
+    bits is nearly black.
+    """
+    with data_error(f"{name} can't be read", _ADVICE):
+        data = Path(file).read_bytes() if isinstance(file, (str, Path)) else file.read()
+    picture = read_picture(data, name)
+    if picture.is_nearly_black:
+        raise nearly_black(name)
+    return picture.image
+
+
+def nearly_black(name: str) -> DataError:
+    """The error about a picture of more than 8 bits that is nearly black."""
+    return DataError(
+        f"{name} would be nearly black: its brightest value is less than a quarter of its format's "
+        f"white, as if 10, 12 or 14 bits were stored in 16. {_RESCALE}"
+    )
+
+
+def read_picture(data: bytes, name: str) -> Picture:
+    """The Picture in an image file's bytes.
+
+    Metadata never costs a picture: if it's damaged, the picture is read without it, and at worst
+    isn't turned. name: what the file is called in messages. Raises DataError if its pixels are
+    damaged, or if nobody can tell which of its values are black and white.
+    """
+    with data_error(f"{name} can't be read", _ADVICE):
+        try:
+            image, peak = _decoded(data, name)
+        except DataError:
+            raise
+        except Exception:  # Pillow raises all kinds, and doesn't say whether pixels are damaged
+            image, peak = _decoded(without_metadata(data), name)
+        if image.mode.startswith(("I", "F")):
+            image, peak = _eight_bits(image, name)
+        image, was_transparent = _on_white(image)
+        return Picture(image, was_transparent, peak)
+
+
+def without_metadata(data: bytes) -> bytes:
+    """A PNG or JPEG without the metadata that Pillow may stumble over; other files as they are."""
+    if data.startswith(PNG_SIGNATURE):
+        return _png_without_metadata(data)
+    if data.startswith(JPEG_SIGNATURE):
+        return _jpeg_without_metadata(data)
+    return data
+
+
+def _png_without_metadata(data):
+    """A PNG of the chunks that make its picture, and its EXIF unless that's damaged."""
+    kept = [PNG_SIGNATURE]
+    start = len(PNG_SIGNATURE)
+    while start + 12 <= len(data):  # each chunk: length, kind, content, checksum
+        content_end = start + 8 + int.from_bytes(data[start : start + 4], "big")
+        kind = data[start + 4 : start + 8]
+        checksum = int.from_bytes(data[content_end : content_end + 4], "big")
+        intact = zlib.crc32(data[start + 4 : content_end]) == checksum
+        if kind in PNG_PIXELS or (kind == b"eXIf" and intact):
+            kept.append(data[start : content_end + 4])
+        start = content_end + 4
+    return b"".join(kept)
+
+
+def _jpeg_without_metadata(data):
+    """A JPEG without comments and most application segments."""
+    kept = [JPEG_SIGNATURE]
+    start = len(JPEG_SIGNATURE)
+    while start + 4 <= len(data):  # each segment: 0xFF, marker, length, content
+        marker = data[start + 1]
+        if data[start] != 0xFF or marker == JPEG_SCAN:
+            break
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        if marker not in JPEG_METADATA:
+            kept.append(data[start:end])
+        start = end
+    return b"".join([*kept, data[start:]])
+
+
+def _decoded(data, name):
+    """The first picture in a file, upright, in the file's own mode; and its peak, if it's known."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} × {image.height} pixels are more than {MAX_PIXELS:,}")
-        image = ImageOps.exif_transpose(image)
-        if (
-            image.mode[0] in "IF"
-        ):  # 16 or 32 bits, or floats: convert() would clip them, not scale them
-            values = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
-            top = (
-                65535 if image.mode.startswith("I;16") else values.max() / 2
-            )  # sharpened images overshoot a bit
-            peak = 1 if top <= 1 else 255 if top <= 255 else 65535
-            image = Image.fromarray((values * (65535 / 256 / peak)).clip(0, 255).astype(np.uint8))
-        return image.convert("RGBA" if image.mode == "P" else "RGB").convert(
-            "RGB"
-        )  # or transparent palettes warn
+            raise DataError(
+                f"{name} has {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}. "
+                "Make it smaller, or remove it and its row."
+            )
+        # Of 16 bits per colour, Pillow keeps the upper 8; only its name for the raw data says so.
+        keeps_upper_half = image.mode[0] != "I" and ";16" in str(image.tile)
+        image.load()
+        peak = None
+        if keeps_upper_half:
+            peak = float(np.asarray(image.convert("RGB")).max() / 255)
+            if "transparency" in image.info:  # the colour that is transparent
+                image.info["transparency"] = tuple(v >> 8 for v in image.info["transparency"])
+        turn = TURNS.get(_orientation(image))
+        upright = image.copy() if turn is None else image.transpose(turn)
+        return upright, peak
+
+
+def _orientation(image):
+    """A picture's EXIF orientation, 1 to 8; 1 if its EXIF is damaged."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged EXIF raises all kinds, and the picture is good without it
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _eight_bits(image, name):
+    """A grey picture of 16 or 32 bits or floats as 8 bits (convert() would clip it), and its peak.
+
+    NaN and infinite values become black. Raises DataError if its scale can't be told.
+    """
+    values = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
+    brightest = float(values.max())
+    white = _white(image.mode, float(values.min()), brightest, name)
+    # Slightly less than 256 for white, so that 16 bits lose exactly their lower 8.
+    scaled = values * (65535 / 256 / white)
+    grey = Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
+    transparent_value = image.info.get("transparency")
+    if isinstance(transparent_value, int):
+        opaque = values != transparent_value
+        grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
+    return grey, brightest / white
+
+
+def _white(mode, darkest, brightest, name):
+    """The value that means white in a picture of `mode`, if 0 means black. Raises DataError."""
+    kind = "I;16" if mode.startswith("I;16") else mode  # I;16B and I;16L differ in byte order
+    possible = [white for white in WHITES[kind] if brightest <= white * OVERSHOOT]
+    if not possible:
+        raise DataError(
+            f"{name} has values up to {brightest:,g}, which is more than 16 bits. {_RESCALE}"
+        )
+    white = possible[0]
+    if darkest < -UNDERSHOOT * white:
+        raise DataError(
+            f"{name} has values down to {darkest:,g}, and all below 0 would be black. {_RESCALE}"
+        )
+    return white
+
+
+def _on_white(image):
+    """A picture as RGB, and whether it was transparent.
+
+    It's put on white where it is, or on black if it would vanish on white.
+    """
+    if not image.has_transparency_data:
+        return image.convert("RGB"), False
+    image = image.convert("RGBA")
+    least, most = image.getchannel("A").getextrema()
+    is_opaque = least == 255
+    is_invisible = most == 0  # then the transparency is a mistake: its colours are what was meant
+    if is_opaque or is_invisible:
+        return image.convert("RGB"), False
+    picture = _on_ground(image, "white")
+    if _contrast(picture) < FAINT:
+        picture = _on_ground(image, "black")
+    return picture, True
+
+
+def _on_ground(image, colour):
+    """An RGBA picture on a ground of one colour, as RGB."""
+    ground = Image.new("RGBA", image.size, colour)
+    return Image.alpha_composite(ground, image).convert("RGB")
+
+
+def _contrast(image):
+    """The largest difference between two pixels of an RGB picture in any channel: 0 to 255."""
+    return max(highest - lowest for lowest, highest in image.getextrema())
