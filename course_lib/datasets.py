@@ -1,56 +1,84 @@
 """The report's two data sets, image by image (report 1.C, 1.D)."""
 
+from __future__ import annotations
+
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch.utils.data import Dataset
 from torchvision.transforms import ToTensor
 
 from .data.answers import images_among, read_answer
 from .data.images import upright_rgb
+from .errors import brief
 
 
 class MyDataset(Dataset):
     """The labelled training images, `(image, label)`, in the order of `answer.json` (report 1.C).
 
     meta_path: the `answer.json`. root_dir: the folder of its images. transform: PIL image →
-    anything; None gives a float32 tensor (3, H, W) in [0, 1]. Raises DataError with the row if a
+    anything; None gives a float32 tensor (3, H, W) in [0, 1]. Indices are those of a list: −1 is
+    the last image, and beyond the ends there's an IndexError. Raises DataError with the row if a
     label or an image is wrong.
     """
 
-    def __init__(self, meta_path, root_dir, transform=None):
-        self.root_dir, self.transform = Path(root_dir), transform or ToTensor()
+    def __init__(
+        self,
+        meta_path: str | Path,
+        root_dir: str | Path,
+        transform: Callable[..., Any] | None = None,
+    ) -> None:
+        self.root_dir = Path(root_dir)
+        self.transform = transform or ToTensor()
         self.rows = read_answer(Path(meta_path).read_bytes(), Path(meta_path).name)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index):
-        name, label = self.rows[index]
-        as_on_a_mac = self.root_dir / unicodedata.normalize(
-            "NFD", name
-        )  # which spells 가 in two characters
-        path = as_on_a_mac if as_on_a_mac.exists() else self.root_dir / name
-        return self.transform(upright_rgb(path, f"{name} (row {range(len(self))[index]})")), label
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        row = _position(index, len(self))
+        name, label = self.rows[row]
+        path = self.root_dir / name
+        if not path.exists():  # a Mac spells 가 in two characters
+            path = self.root_dir / unicodedata.normalize("NFD", name)
+        image = upright_rgb(path, f"{brief(name)} (row {row})")
+        return self.transform(image), label
 
 
 class MyDatasett(Dataset):
-    """The test images, `(image, file_name)`, in natural order: 2 before 10 (report 1.D, and its
-    spelling).
+    """The test images, `(image, file_name)`, in natural order: 2 before 10 (report 1.D).
 
-    meta_path: not used, as in the report. root_dir: the folder of the images; `skipped` lists its
-    other files. transform: as in MyDataset. Raises DataError.
+    The spelling is the report's. meta_path: not used, as in the report. root_dir: the folder of
+    the images; `skipped` lists its other files. transform, indices: as in MyDataset. Raises
+    DataError.
     """
 
-    def __init__(self, meta_path, root_dir, transform=None):
-        self.root_dir, self.transform = Path(root_dir), transform or ToTensor()
-        self.file_names, self.skipped = images_among(
-            path.name for path in self.root_dir.iterdir() if path.is_file()
-        )
+    def __init__(
+        self,
+        meta_path: str | Path | None,
+        root_dir: str | Path,
+        transform: Callable[..., Any] | None = None,
+    ) -> None:
+        self.root_dir = Path(root_dir)
+        self.transform = transform or ToTensor()
+        files = [path.name for path in self.root_dir.iterdir() if path.is_file()]
+        self.file_names, self.skipped = images_among(files)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.file_names)
 
-    def __getitem__(self, index):
-        name = self.file_names[index]
-        return self.transform(upright_rgb(self.root_dir / name, name)), name
+    def __getitem__(self, index: int) -> tuple[Any, str]:
+        name = self.file_names[_position(index, len(self))]
+        image = upright_rgb(self.root_dir / name, brief(name))
+        return self.transform(image), name
+
+
+def _position(index: int, count: int) -> int:
+    """An index of a sequence of `count` items, counted from its beginning, not from its end."""
+    if not -count <= index < count:
+        raise IndexError(
+            f"There is no image {index}: there are {count:,}, from 0 to {count - 1:,}."
+        )
+    return index % count

@@ -1,30 +1,38 @@
-"""Random numbers as a pure function of (seed, stage, epoch, image): a resumed run draws what it
-would have drawn.
+"""Random numbers as a pure function of (seed, stage, epoch, image).
 
-Every image of every epoch has its own counter-based generator (Philox): nothing depends on the rest
-of the batch, on the number of devices, on earlier draws, or on the global random state.
+A resumed run draws what it would have drawn: every image of every epoch has its own counter-based
+generator (Philox), and nothing depends on the rest of the batch, on the number of devices, on
+earlier draws, or on the global random state.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 
 
-def order(seed, stage, epoch, count):
-    """The order in which an epoch visits `count` images: int64 (count,), a permutation of 0 … count
-    − 1."""
+def order(seed: int, stage: int, epoch: int, count: int) -> np.ndarray:
+    """The order in which an epoch visits `count` images: a permutation of 0 … count − 1, int64."""
     return _generator(seed, stage, epoch, 0, stream=0).permutation(count)
 
 
-def uniforms(seed, stage, epoch, samples, count):
-    """`count` uniforms in [0, 1) for each of `samples` (indices of images): float64 (len(samples),
-    count)."""
-    return np.stack(
-        [_generator(seed, stage, epoch, int(sample), stream=1).random(count) for sample in samples]
-    )
+def uniforms(seed: int, stage: int, epoch: int, samples: Iterable[int], count: int) -> np.ndarray:
+    """`count` uniforms in [0, 1) for each of `samples`: float64 (len(samples), count).
+
+    samples: indices of images.
+    """
+    drawn = []
+    for sample in samples:
+        drawn.append(_generator(seed, stage, epoch, int(sample), stream=1).random(count))
+    return np.stack(drawn)
 
 
 def _generator(seed, stage, epoch, sample, stream):
-    # Philox counts upwards in the first word; the other words tell samples, epochs and streams
-    # apart.
-    return np.random.Generator(
-        np.random.Philox(key=[seed, stage], counter=[0, sample, epoch, stream])
-    )
+    """The generator of one image of one epoch.
+
+    Philox counts upwards in the first word of its counter; the other words tell samples, epochs
+    and streams apart.
+    """
+    philox = np.random.Philox(key=[seed, stage], counter=[0, sample, epoch, stream])
+    return np.random.Generator(philox)

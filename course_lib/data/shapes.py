@@ -5,6 +5,8 @@ cover vary: a model can memorise a few pictures without understanding the class,
 experiment.
 """
 
+from __future__ import annotations
+
 import json
 import tempfile
 from pathlib import Path
@@ -14,17 +16,39 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 MOTIFS = ("stripes", "checks", "dots", "nets")
-COLOURS = (  # 18 degrees of hue apart
-    "red", "vermilion", "orange", "yellow", "lemon", "lime", "grass green", "green", "emerald", "jade",
-    "cyan", "sky blue", "azure", "blue", "indigo", "violet", "purple", "magenta", "pink", "crimson",
-)  # fmt: skip
+# 18 degrees of hue apart
+COLOURS = (
+    "red",
+    "vermilion",
+    "orange",
+    "yellow",
+    "lemon",
+    "lime",
+    "grass green",
+    "green",
+    "emerald",
+    "jade",
+    "cyan",
+    "sky blue",
+    "azure",
+    "blue",
+    "indigo",
+    "violet",
+    "purple",
+    "magenta",
+    "pink",
+    "crimson",
+)
 NAMES = tuple(f"{colour} {motif}" for motif in MOTIFS for colour in COLOURS)
 
 
 def _distance(motif, u, v):
-    """Signed distance to the motif's edge in periods, negative inside. u, v: coordinates in
-    periods."""
-    a, b = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5  # within one cell, in [-0.5, 0.5)
+    """Signed distance to the motif's edge in periods, negative inside.
+
+    u, v: coordinates in periods.
+    """
+    a = u - np.floor(u) - 0.5  # within one cell, in [-0.5, 0.5)
+    b = v - np.floor(v) - 0.5
     if motif == "stripes":
         return np.abs(a) - 0.22
     if motif == "checks":
@@ -40,9 +64,8 @@ def _rgb(hue, saturation, value):
     return value * (1 - saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1))
 
 
-def draw(label, size, random):
-    """Draw one picture of class `label` (0–79): uint8 (size, size, 3). `random`: a NumPy Generator,
-    drawn from."""
+def draw(label: int, size: int, random: np.random.Generator) -> np.ndarray:
+    """Draw one picture of class `label` (0–79): uint8 (size, size, 3)."""
     motif, colour = divmod(label, len(COLOURS))
     y, x = (np.mgrid[:size, :size] + 0.5) * (64 / size)  # in pixels of a 64 × 64 picture
     # The ground: a dark grey ramp in any direction, faintly tinted.
@@ -51,7 +74,8 @@ def draw(label, size, random):
     tint = _rgb(random.uniform(0, 360), 0.1, 1.0)
     picture = (random.uniform(0.05, 0.25) + ramp * random.uniform(-0.25, 0.25))[..., None] * tint
     # The motif: any angle, period and phase.
-    angle, period = random.uniform(0, 2 * np.pi), random.uniform(11, 17)
+    angle = random.uniform(0, 2 * np.pi)
+    period = random.uniform(11, 17)
     u = (x * np.cos(angle) + y * np.sin(angle)) / period + random.uniform()
     v = (y * np.cos(angle) - x * np.sin(angle)) / period + random.uniform()
     cover = np.clip(0.5 - _distance(MOTIFS[motif], u, v) * period * (size / 64), 0, 1)[..., None]
@@ -69,9 +93,10 @@ def draw(label, size, random):
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
 
 
-def generate(home, size, train_per_class, test_per_class, seed=0):
-    """Write the data set below `home` in the report's layout, unless it's there already; return its
-    folder.
+def generate(
+    home: str | Path, size: int, train_per_class: int, test_per_class: int, seed: int = 0
+) -> Path:
+    """Write the data set below `home` in the report's layout, unless it's there; return its folder.
 
     size: side of the pictures in pixels. Picture i of a part has class i mod 80 and depends on
     (seed, part, i) alone: a larger set begins with a smaller one's. BMP files have the same bytes
@@ -83,27 +108,27 @@ def generate(home, size, train_per_class, test_per_class, seed=0):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".shapes-", dir=folder.parent) as unfinished:
         new = Path(unfinished) / folder.name
-        parts = (
-            ("train_data", "answer.json", train_per_class),
-            ("test_data", "test_answer.json", test_per_class),
-        )
-        for part, (images, answer, per_class) in enumerate(parts):
-            (new / images).mkdir(parents=True)
-            rows = [
-                {"file_name": f"{i:05d}.bmp", "category": i % len(NAMES)}
-                for i in range(len(NAMES) * per_class)
-            ]
-            for i, row in enumerate(tqdm(rows, f"drawing {images}", unit=" images", leave=False)):
-                random = np.random.Generator(
-                    np.random.Philox(key=[seed, part], counter=[0, i, 0, 0])
-                )
-                Image.fromarray(draw(row["category"], size, random)).save(
-                    new / images / row["file_name"]
-                )
-            (new / answer).write_text(json.dumps({"annotations": rows}))
-        (new / "classes.json").write_text(
-            json.dumps([{"category": i, "name": name} for i, name in enumerate(NAMES)])
-        )
+        new.mkdir()
+        _write_part(new, "train_data", "answer.json", size, train_per_class, [seed, 0])
+        _write_part(new, "test_data", "test_answer.json", size, test_per_class, [seed, 1])
+        classes = [{"category": label, "name": name} for label, name in enumerate(NAMES)]
+        (new / "classes.json").write_text(json.dumps(classes))
         if not folder.is_dir():  # another notebook may have been faster
             new.rename(folder)
     return folder
+
+
+def _write_part(folder, images, answer, size, per_class, key):
+    """Draw the training or the test images: a folder of pictures, and their labels in a JSON file.
+
+    key: of the random numbers, two ints: the seed and the part.
+    """
+    (folder / images).mkdir()
+    rows = []
+    for i in tqdm(range(len(NAMES) * per_class), f"drawing {images}", unit=" images", leave=False):
+        name = f"{i:05d}.bmp"
+        label = i % len(NAMES)
+        random = np.random.Generator(np.random.Philox(key=key, counter=[0, i, 0, 0]))
+        Image.fromarray(draw(label, size, random)).save(folder / images / name)
+        rows.append({"file_name": name, "category": label})
+    (folder / answer).write_text(json.dumps({"annotations": rows}))
