@@ -1,9 +1,12 @@
 """The image bank: the right pixels, decoded once, never half of them, never another data set's."""
 
+import io
+import math
 import os
 import shutil
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +19,12 @@ from PIL import Image, ImageOps
 from tiny import noise_images
 from torchvision.transforms import Resize
 
-from course_lib.data import bank
-from course_lib.data.bank import from_file, open_data
+from course_lib.data import bank_file, draws
+from course_lib.data.bank import Images, from_file, open_data
+from course_lib.data.bank_file import BankDamaged, build_bank, read_bank
+from course_lib.data.images import Picture
 from course_lib.data.layouts import Source
+from course_lib.data.split import held_out, split_training
 from course_lib.errors import DataError, DiskError
 
 
@@ -30,11 +36,11 @@ def with_settings(**changes):
 def mine(tmp_path):
     """The folder of a data set with images of all sizes and modes."""
     contents = report_files(train=6, test=4)
-    for i, (size, mode) in enumerate(
-        [((90, 40), "RGB"), ((40, 90), "L"), ((32, 32), "RGBA"), ((5, 200), "P")]
-    ):
+    kinds = [((90, 40), "RGB"), ((40, 90), "L"), ((32, 32), "RGBA"), ((5, 200), "P")]
+    for i, (size, mode) in enumerate(kinds):
         contents[f"train_data/{i}.png"] = png(i, size, mode)
-    folder, exif = write_folder(tmp_path / "mine", contents), Image.Exif()
+    folder = write_folder(tmp_path / "mine", contents)
+    exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(folder / "train_data" / "0.png").save(folder / "train_data" / "4.png", exif=exif)
     return folder
@@ -47,7 +53,21 @@ def opened(tmp_path):
 
 
 def bank_files(tmp_path):
-    return sorted((tmp_path / "home" / "banks").glob("*"))
+    """The names of all files of banks: a .json and a .npy of each."""
+    return sorted(path.name for path in (tmp_path / "home" / "banks").glob("*"))
+
+
+def bank_bytes(tmp_path):
+    """{name: bytes} of the same."""
+    return {
+        name: (tmp_path / "home" / "banks" / name).read_bytes() for name in bank_files(tmp_path)
+    }
+
+
+def damage(path, data):
+    """Write other bytes to a bank's file. It's a new file, since the old one may be mapped."""
+    path.unlink()
+    path.write_bytes(data)
 
 
 def as_torchvision(path):
@@ -112,7 +132,8 @@ def test_if_its_source_changes_it_is_rebuilt(opened, mine, tmp_path):
     image.unlink()
     (mine / "answer.json").write_bytes(answers([(f"{i}.png", 3) for i in range(6) if i != 1]))
     assert opened(mine).train.names == ["0.png", "2.png", "3.png", "4.png", "5.png"]
-    assert len({*digests, opened(mine).digest}) == 4 and len(bank_files(tmp_path)) == 1
+    assert len({*digests, opened(mine).digest}) == 4
+    assert len(bank_files(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("kind", ["mine", "mine.tar"])
@@ -128,12 +149,17 @@ def test_pixels_replaced_in_a_file_of_the_same_size_and_time_are_noticed(opened,
     assert found[0][0] == found[1][0] and found[0][1] != found[1][1]
 
 
-def test_half_a_bank_that_a_killed_process_left_is_deleted(opened, mine, tmp_path):
-    left = tmp_path / "home" / "banks" / ".mine-32.npy.123.tmp"
-    write_folder(left.parent, {left.name: b"half"})
-    os.utime(left, (10**9, 10**9))
+@pytest.mark.parametrize("which", [".npy", ".json"])
+def test_half_a_bank_that_a_killed_process_left_is_deleted(opened, mine, tmp_path, which):
     opened(mine)
-    assert not left.exists() and len(bank_files(tmp_path)) == 1
+    expected = bank_files(tmp_path)
+    (whole,) = (name for name in expected if name.endswith(which))
+    left = tmp_path / "home" / "banks" / f".{whole}.123.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (10**9, 10**9))
+    (mine / "train_data" / "1.png").write_bytes(png(77))
+    opened(mine)
+    assert bank_files(tmp_path) == expected
 
 
 def test_sources_of_the_same_name_and_other_sizes_have_banks_of_their_own(opened, tmp_path):
@@ -148,10 +174,8 @@ def test_sources_of_the_same_name_and_other_sizes_have_banks_of_their_own(opened
     names = [opened(path).name for path in paths + paths]
     assert names == 2 * ["birds-v1.2", "birds-v1.2", "birds-v1.3"]
     assert [len(opened(path).train) for path in paths] == [2, 3, 4]
-    assert (
-        opened(paths[0], size=48).train.batch([0]).shape == (1, 48, 48, 3)
-        and len(bank_files(tmp_path)) == 4
-    )
+    assert opened(paths[0], size=48).train.batch([0]).shape == (1, 48, 48, 3)
+    assert len(bank_files(tmp_path)) == 2 * 4
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -171,7 +195,7 @@ def test_however_it_is_kept_its_digest_is_that_of_the_content_and_it_is_decoded_
             found = open_data(str(path), with_settings(seed=1), tmp_path / "there")
             assert (found.digest, found.train.names) == (expected.digest, expected.train.names)
             assert torch.equal(found.train.pixels, expected.train.pixels)
-            patch.setattr(bank, "upright_rgb", None)
+            patch.setattr(bank_file, "read_picture", None)
     for changed in (
         {"train_data/0.png": png(99)},
         {"answer.json": answers([(f"{i}.png", i // 3) for i in range(6)])},
@@ -182,57 +206,163 @@ def test_however_it_is_kept_its_digest_is_that_of_the_content_and_it_is_decoded_
 
 def test_no_path_of_this_machine_is_stored(opened, mine, tmp_path):
     found = opened(mine)
-    (path,) = bank_files(tmp_path)
-    assert os.fsencode(tmp_path.name) not in path.read_bytes() and tmp_path.name not in str(
-        found.split
+    assert tmp_path.name not in found.split
+    for data in bank_bytes(tmp_path).values():
+        assert os.fsencode(tmp_path.name) not in data
+
+
+def everything(images):
+    """All that a bank says about some images, to compare it."""
+    return (
+        images.batch(torch.arange(len(images))).tolist(),
+        images.labels.tolist(),
+        images.widths.tolist(),
+        images.heights.tolist(),
+        images.names,
+        images.classes,
     )
 
 
-@settings(max_examples=15)
+def all_of(found):
+    parts = [everything(part) for part in (found.train, found.heldout, found.test)]
+    return parts, found.classes, found.split, found.digest
+
+
+@pytest.fixture
+def tiny_bank(tmp_path):
+    """A bank of six small images: (path of its .npy, its side, its mark)."""
+    rows = [(f"train_data/{i}.png", i % 3) for i in range(6)]
+    path = tmp_path / "bank.npy"
+    classes = ["one", "two", "three"]
+    build_bank(Source(rows[:4], rows[4:], classes, lambda name: png(int(name[11]))), 4, path, "it")
+    return path, 4, "it"
+
+
+@settings(max_examples=400)
+@given(place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
+@pytest.mark.parametrize("which", [".npy", ".json"])
+def test_no_byte_of_a_bank_can_change_without_being_noticed(tiny_bank, which, place, change):
+    """But for JSON's layout and notation, in which the same content may be written differently."""
+    path, side, mark = tiny_bank
+    pixels, contents = read_bank(path, side, mark)
+    before = (pixels.tolist(), contents)
+    changed = path.with_suffix(which)
+    data = changed.read_bytes()
+    at = int(place * len(data))
+    damage(changed, data[:at] + bytes([data[at] ^ change]) + data[at + 1 :])
+    try:
+        pixels, contents = read_bank(path, side, mark)
+    except BankDamaged:
+        pass
+    else:
+        assert which == ".json" and (pixels.tolist(), contents) == before
+    damage(changed, data)
+
+
+def test_every_single_bit_of_a_banks_pixels_counts(tiny_bank):
+    path, side, mark = tiny_bank
+    data = path.read_bytes()
+    for at in range(len(data)):
+        damage(path, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(BankDamaged):
+            read_bank(path, side, mark)
+
+
+@settings(max_examples=30)
 @given(
+    which=st.sampled_from([".npy", ".json"]),
     where=st.floats(0, 1, exclude_max=True),
-    damage=st.sampled_from(["cut off", "zeros at the end", "overwritten"]),
+    kind=st.sampled_from(["cut off", "zeros at the end", "overwritten", "longer", "missing"]),
 )
-def test_what_is_not_whole_is_rebuilt(tmp_path, where, damage):
+def test_what_is_not_whole_is_rebuilt(tmp_path, which, where, kind):
     source = tmp_path / "mine"
     if not source.exists():
         write_folder(source, report_files(train=6))
-    found = open_data(str(source), SETTINGS, tmp_path / "home")
-    expected, names = (
-        found.train.pixels.clone(),
-        found.train.names,
-    )  # a copy: the file itself is mapped
-    (path,) = bank_files(tmp_path)
-    data = path.read_bytes()
+    expected = all_of(open_data(str(source), SETTINGS, tmp_path / "home"))
+    before = bank_bytes(tmp_path)
+    (name,) = (name for name in before if name.endswith(which))
+    path = tmp_path / "home" / "banks" / name
+    data = before[name]
     kept = int(where * len(data))
-    end = {"cut off": b"", "zeros at the end": bytes(len(data) - kept), "overwritten": b"\n{]" * 9}[
-        damage
-    ]
+    ends = {
+        "cut off": data[:kept],
+        "zeros at the end": data[:kept] + bytes(len(data) - kept),
+        "overwritten": data[:kept] + b"\n{]" * 9,
+        "longer": data + b"\n{]" * 9,
+    }
+    if kind == "missing":
+        path.unlink()
+    else:
+        damage(path, ends[kind])
+    assert all_of(open_data(str(source), SETTINGS, tmp_path / "home")) == expected
+    assert bank_bytes(tmp_path) == before
+
+
+def test_files_of_two_banks_do_not_become_one(opened, mine, tmp_path):
+    """A process was killed after it had written the new pixels, and before the rest."""
+    first = all_of(opened(mine))
+    before = bank_bytes(tmp_path)
+    (mine / "train_data" / "1.png").write_bytes(png(77, (20, 30)))
+    second = all_of(opened(mine))
+    assert first != second
+    (name,) = (name for name in before if name.endswith(".json"))
+    damage(tmp_path / "home" / "banks" / name, before[name])
+    assert all_of(opened(mine)) == second
+
+
+def test_a_damaged_bank_is_reported_and_one_that_is_out_of_date_is_not(
+    opened, mine, tmp_path, capsys
+):
+    opened(mine)
+    for name in bank_files(tmp_path):
+        path = tmp_path / "home" / "banks" / name
+        data = path.read_bytes()
+        damage(path, data[:-20] + bytes(20))
+        capsys.readouterr()
+        opened(mine)
+        assert str(path) in capsys.readouterr().out
+    (mine / "train_data" / "1.png").write_bytes(png(77))
+    opened(mine)
+    assert "banks" not in capsys.readouterr().out
+
+
+def test_a_damaged_bank_whose_source_is_gone_is_refused(opened, mine, tmp_path):
+    opened(mine)
+    shutil.rmtree(mine)
+    with pytest.raises(DataError, match="mine"):
+        opened(mine)
+
+
+def test_a_bank_that_cannot_be_read_is_an_error_that_names_it(opened, mine, tmp_path):
+    """It isn't damage: decoding everything again wouldn't help."""
+    opened(mine)
+    (name,) = (name for name in bank_files(tmp_path) if name.endswith(".npy"))
+    path = tmp_path / "home" / "banks" / name
     path.unlink()
-    path.write_bytes(data[:kept] + end)
-    found = open_data(str(source), SETTINGS, tmp_path / "home")
-    assert torch.equal(found.train.pixels, expected) and found.train.names == names
+    path.mkdir()
+    with pytest.raises(DiskError, match=name):
+        opened(mine)
 
 
 def test_an_unreadable_image_is_named_with_its_row_and_the_bank_stays(opened, mine, tmp_path):
     opened(mine)
-    (before,) = bank_files(tmp_path)
-    kept = before.read_bytes()
+    before = bank_bytes(tmp_path)
     for part, row in (("test", 3), ("train", 2)):
         (mine / f"{part}_data" / f"{row}.png").write_bytes(png()[:40])
-        with pytest.raises(DataError, match=f"{part}_data/{row}.png.*row {row}"):
+        with pytest.raises(DataError, match=f"{part}_data/{row}.png.*row {row}") as error:
             opened(mine)
-    assert bank_files(tmp_path) == [before] and before.read_bytes() == kept
+        assert f"tools.describe {mine}" in str(error.value)
+    assert bank_bytes(tmp_path) == before
 
 
 def test_an_interrupt_while_it_is_built_leaves_nothing(opened, mine, tmp_path, monkeypatch):
-    def interrupted(file, name):
+    def interrupted(data, name):
         if "3.png" in name:
             raise KeyboardInterrupt
-        return Image.new("RGB", (8, 8))
+        return Picture(Image.new("RGB", (8, 8)), was_transparent=False, peak=None)
 
     with monkeypatch.context() as patch:
-        patch.setattr(bank, "upright_rgb", interrupted)
+        patch.setattr(bank_file, "read_picture", interrupted)
         with pytest.raises(KeyboardInterrupt):
             opened(mine)
     assert bank_files(tmp_path) == [] and len(opened(mine).train) == 6
@@ -257,12 +387,14 @@ def test_a_disk_that_fills_up_or_refuses_is_said(opened, mine, tmp_path, monkeyp
 def test_memory_stays_flat(tmp_path):
     """A bank of 60 MB, and never more than a few dozen images of it in memory."""
     image = stored(Image.new("RGB", (224, 224)), "BMP")
+    rows = [(f"train_data/{i}.bmp", 0) for i in range(400)]
     tracemalloc.start()
-    rows = [(f"train_data/{i}.bmp", i % 80) for i in range(400)]
-    bank.build_bank(Source(rows, [], [], lambda name: image), 224, tmp_path / "bank.npy")
+    build_bank(Source(rows, [], ["one"], lambda name: image), 224, tmp_path / "bank.npy")
+    read_bank(tmp_path / "bank.npy", 224, "")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (tmp_path / "bank.npy").stat().st_size > 400 * 224 * 224 * 3 and peak < 20_000_000
+    assert (tmp_path / "bank.npy").stat().st_size > 400 * 224 * 224 * 3
+    assert peak < 20_000_000
 
 
 def test_what_is_ignored_or_slow_is_said_once(opened, tmp_path, capsys):
@@ -274,8 +406,83 @@ def test_what_is_ignored_or_slow_is_said_once(opened, tmp_path, capsys):
         assert expected == ("train_data/notes.txt" in said) == (str(folder) in said)
 
 
+@pytest.mark.parametrize("dark", [1, 3])
+def test_images_that_would_be_nearly_black_are_refused_or_reported(opened, tmp_path, dark, capsys):
+    """12 bits in files of 16. If others of the data set use all 16, they are dark pictures."""
+    contents = report_files(train=6)
+    for i in range(3):
+        white = 4095 if i < dark else 65535
+        values = np.roll(np.linspace(0, white, 64), i).astype(np.uint16).reshape(8, 8)
+        contents[f"train_data/{i}.png"] = stored(Image.fromarray(values))
+    folder = write_folder(tmp_path / "mine", contents)
+    if dark == 3:
+        with pytest.raises(DataError, match="train_data/0.png.*row 0"):
+            opened(folder)
+    else:
+        opened(folder)
+        said = capsys.readouterr().out
+        assert "1 of 6" in said and "train_data/0.png" in said
+
+
+def test_transparent_images_are_counted_once(opened, tmp_path, capsys):
+    contents = report_files(train=6)
+    for i in (1, 4):
+        image = Image.new("RGBA", (9, 7), (i, 0, 0, 0))
+        image.putpixel((4, 4), (i, 0, 0, 255))
+        contents[f"train_data/{i}.png"] = stored(image)
+    folder = write_folder(tmp_path / "mine", contents)
+    opened(folder)
+    said = capsys.readouterr().out
+    assert "2 of 6" in said and "train_data/1.png" in said
+    opened(folder)
+    assert capsys.readouterr().out == ""
+
+
+# --- the digest of images
+
+
+def test_the_digest_of_images_is_that_of_what_training_sees(opened, mine):
+    """Held in memory or mapped, whole or picked: the same images have the same digest."""
+    train = opened(mine).train
+    digest = train.content_digest()
+    assert digest == opened(mine).train.content_digest()
+    assert train.subset(range(6)).content_digest() == digest
+    copied = replace(train, pixels=train.batch(torch.arange(6)), rows=torch.arange(6))
+    assert copied.content_digest() == digest
+    backwards = replace(train, pixels=train.pixels.flip(0), rows=len(train.pixels) - 1 - train.rows)
+    assert backwards.content_digest() == digest
+    others = [
+        train.subset([1, 0, 2, 3, 4, 5]),
+        train.subset(range(5)),
+        replace(train, pixels=255 - train.pixels),
+        replace(train, labels=train.labels.flip(0)),
+        replace(train, names=train.names[::-1]),
+        replace(train, widths=train.widths + 1),
+        replace(train, heights=train.heights[::-1].copy()),
+    ]
+    digests = {other.content_digest() for other in others}
+    assert len({digest} | digests) == len(others) + 1
+
+
+def test_the_digest_of_images_never_changes():
+    """It's kept in runs: another one would lock them out."""
+    count = 2500  # more than are hashed at once
+    pixels = torch.arange(count * 2 * 2 * 3, dtype=torch.int64).remainder(251).to(torch.uint8)
+    images = Images(
+        pixels.reshape(count, 2, 2, 3),
+        torch.arange(count),
+        torch.arange(count) % 7,
+        np.arange(count),
+        np.arange(count) + 1,
+        [f"가{i}\udcff.png" for i in range(count)],
+        ["a class"],
+    )
+    expected = "e415d5d1a733236b8969c9341101b40590334ef10bedc8fe75d755b156ab637a"
+    assert images.content_digest() == expected
+    assert images.subset([]).content_digest() != expected
+
+
 # --- training, held-out and test images
-# -----------------------------------------------------------------------------
 
 
 def unequal(per_class, test=0):
@@ -346,3 +553,115 @@ def test_parts_of_each_class_share_no_image_and_are_the_same_for_a_seed(count, f
         assert ours.labels.tolist().count(category) == min(first, there)
         assert others.labels.tolist().count(category) == min(more, max(0, there - first))
     assert ours.names == images.of_each_class(0, first, seed).names
+
+
+# --- copies
+
+
+def with_copies(tmp_path, groups, test=()):
+    """A folder of training images. groups: (label, how many copies of one picture) of each.
+
+    test: (number of the group of which it's a copy, or None; label, or −1) of each test image.
+    """
+    rows = []
+    contents = {}
+    for number, (label, copies) in enumerate(groups):
+        for copy in range(copies):
+            name = f"{number}-{copy}.png"
+            contents[f"train_data/{name}"] = png(number)
+            rows.append((name, label))
+    random = np.random.default_rng(len(rows))
+    contents["answer.json"] = answers([rows[i] for i in random.permutation(len(rows))])
+    labels = []
+    for number, (group, label) in enumerate(test):
+        contents[f"test_data/{number}.png"] = png(9000 + number if group is None else group)
+        if label >= 0:
+            labels.append((f"{number}.png", label))
+    if labels:
+        contents["test_answer.json"] = answers(labels)
+    shutil.rmtree(tmp_path / "mine", ignore_errors=True)
+    return write_folder(tmp_path / "mine", contents)
+
+
+def pictures_of(images):
+    return {tuple(pixels.flatten().tolist()) for pixels in images.batch(torch.arange(len(images)))}
+
+
+@settings(max_examples=25)
+@given(
+    groups=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), min_size=8, max_size=30),
+    seed=st.integers(0, 5),
+)
+def test_no_picture_is_trained_on_and_held_out(tmp_path, groups, seed):
+    groups = [*groups, (3, 1), (3, 1)]  # so that one can be held out
+    found = open_data(str(with_copies(tmp_path, groups)), with_settings(seed=seed), tmp_path / "h")
+    assert not pictures_of(found.train) & pictures_of(found.heldout)
+    assert len(found.train) + len(found.heldout) == sum(copies for _, copies in groups)
+    for label, pictures in Counter(label for label, _ in groups).items():
+        heldout = found.heldout.subset(found.heldout.labels == label)
+        expected = 0 if pictures == 1 else math.ceil(pictures / 10)
+        assert len(pictures_of(heldout)) == expected
+
+
+@pytest.mark.parametrize("suffix", ["BMP", "TIFF"])
+def test_a_copy_in_another_format_is_a_copy(opened, tmp_path, suffix):
+    contents = {}
+    rows = []
+    for i in range(20):
+        image = Image.open(io.BytesIO(png(i)))
+        contents |= {f"train_data/{i}.png": stored(image), f"train_data/{i}b.png": png(i)}
+        contents[f"train_data/{i}b.png"] = stored(image, suffix)
+        rows += [(f"{i}.png", i % 2), (f"{i}b.png", i % 2)]
+    found = opened(write_folder(tmp_path / "mine", contents | {"answer.json": answers(rows)}))
+    assert len(found.heldout) == 4 and not pictures_of(found.train) & pictures_of(found.heldout)
+
+
+@pytest.mark.parametrize("in_test", [False, True])
+def test_one_picture_with_two_labels_is_an_error_that_names_both_rows(opened, tmp_path, in_test):
+    contents = report_files(train=6, test=4)
+    second = "test_data/3.png" if in_test else "train_data/4.png"
+    contents[second] = contents["train_data/1.png"]  # of class 0; the other one isn't
+    with pytest.raises(
+        DataError, match=rf"train_data/1.png.*row 1\b.*{second}.*row {second[-5]}\b"
+    ):
+        opened(write_folder(tmp_path / "mine", contents))
+    assert bank_files(tmp_path) == []
+
+
+def test_a_few_pictures_with_two_labels_in_a_large_data_set_are_reported(opened, tmp_path, capsys):
+    """Tiny ImageNet has some. They are trained on, and never held out."""
+    groups = [(number % 4, 1) for number in range(1100)]
+    folder = with_copies(tmp_path, groups)
+    (folder / "train_data" / "1-0.png").write_bytes(png(0))  # 0-0.png is of class 0, this of 1
+    for seed in range(12):
+        found = opened(folder, seed=seed)
+        assert {"0-0.png", "1-0.png"} <= set(found.train.names)
+    said = capsys.readouterr().out
+    assert said.count("0-0.png") == said.count("1-0.png") == 1 and "1 of 1,100" in said
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_test_images_that_are_training_images_are_counted(opened, tmp_path, labelled, capsys):
+    label = 1 if labelled else -1
+    test = [(1, label), (None, label), (3, label)]
+    found = opened(with_copies(tmp_path, [(number % 2, 1) for number in range(20)], test))
+    assert len(found.test) == 3
+    assert ("2 of 3" in capsys.readouterr().out) == labelled
+
+
+def test_without_copies_the_images_held_out_are_those_of_always():
+    """Stored results depend on it."""
+    labels = np.random.default_rng(5).integers(0, 3, 40)
+    train, heldout = split_training(labels, np.arange(40), seed=7)
+    assert heldout.tolist() == [11, 14, 20, 25, 31, 37]
+    assert sorted([*train, *heldout]) == list(range(40))
+
+
+@given(st.lists(st.integers(0, 5), max_size=80), st.integers(0, 9))
+def test_one_in_ten_of_each_class_is_held_out_but_never_its_only_image(labels, seed):
+    labels = np.array(labels, dtype=np.int64)
+    drawn = held_out(labels, draws.order(seed, 0, 0, len(labels)))
+    assert drawn.dtype == np.int64 and sorted(set(drawn.tolist())) == drawn.tolist()
+    for label, count in Counter(labels.tolist()).items():
+        expected = 0 if count == 1 else math.ceil(count / 10)
+        assert (labels[drawn] == label).sum() == expected

@@ -1,34 +1,35 @@
-"""The image bank: every image of a data set decoded once, as uint8 pixels in one memory-mapped
-file.
+"""The image bank: every image of a data set, decoded once and kept as uint8 pixels."""
 
-The file is a NumPy `.npy` array (images, side, side, 3), a second one of labels, widths and
-heights, and JSON: names, a digest of the content. It's written completely or not at all, and
-rebuilt when its source has changed.
-"""
+from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
+import shlex
 import zlib
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
-from tqdm.auto import tqdm
 
 from ..errors import DataError
-from ..storage.files import drive_root, replacing
+from ..storage.mounts import drive_root
 from . import draws
 from .archives import Files, fingerprint
+from .bank_file import BankDamaged, BankMissing, Contents, build_bank, read_bank
 from .images import upright_rgb
-from .layouts import read_source
+from .layouts import LAYOUTS, read_source
 from .manifest import locate
+from .split import split_training
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+CHUNK = 1024  # images that are copied at once where all are needed: memory stays flat
 
 
 @dataclass(frozen=True)
@@ -40,60 +41,83 @@ class Images:
     labels: torch.Tensor  # int64 (n,), −1 if unknown
     widths: np.ndarray  # int64 (n,), of the originals, in pixels
     heights: np.ndarray
-    names: list  # paths relative to train_data/ or test_data/
-    classes: list  # 80 names
+    names: list[str]  # paths relative to train_data/ or test_data/
+    classes: list[str]  # their names
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def subset(self, indices):
-        """The images at these positions (int), in that order, or where a mask is True; pixels
-        aren't copied."""
-        indices = np.arange(len(self))[
-            np.asarray(indices) if len(indices) else []
-        ]  # positions, also of a mask
-        picked = {
-            name: getattr(self, name)[indices] for name in ("rows", "labels", "widths", "heights")
-        }
-        return replace(self, names=[self.names[i] for i in indices.tolist()], **picked)
+    def subset(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> Images:
+        """The images at these positions, in that order; pixels aren't copied.
 
-    def take(self, count, seed=0):
-        """`count` images drawn without replacement, always the same for a seed (all, shuffled, if
-        there are fewer)."""
-        return self.subset(draws.order(seed, 0, 0, len(self))[:count])
-
-    def of_each_class(self, first, last, seed=0):
-        """Images number `first` to `last - 1` of each class, shuffled, always the same for a
-        seed."""
-        shuffled = draws.order(seed, 0, 0, len(self))
-        labels = self.labels[shuffled].numpy()
-        return self.subset(
-            np.concatenate(
-                [shuffled[labels == category][first:last] for category in np.unique(labels)]
-            )
+        indices: ints, or a mask of `len(self)` bools.
+        """
+        if len(indices) == 0:
+            chosen = np.array([], dtype=np.int64)
+        else:
+            chosen = np.arange(len(self))[np.asarray(indices)]
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            labels=self.labels[chosen],
+            widths=self.widths[chosen],
+            heights=self.heights[chosen],
+            names=[self.names[position] for position in chosen.tolist()],
         )
 
-    def batch(self, indices):
-        """uint8 (B, side, side, 3), on the pixels' device. indices: int64 (B,), positions in these
-        images."""
+    def take(self, count: int, seed: int = 0) -> Images:
+        """`count` images drawn without replacement, always the same for a seed.
+
+        All of them, shuffled, if there are fewer.
+        """
+        return self.subset(draws.order(seed, 0, 0, len(self))[:count])
+
+    def of_each_class(self, first: int, last: int, seed: int = 0) -> Images:
+        """Images number `first` to `last - 1` of each class, shuffled by a seed."""
+        shuffled = draws.order(seed, 0, 0, len(self))
+        labels = self.labels[shuffled].numpy()
+        chosen = []
+        for category in np.unique(labels):
+            chosen.extend(shuffled[labels == category][first:last])
+        return self.subset(chosen)
+
+    def batch(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """The pixels at some positions: uint8 (B, side, side, 3), on the pixels' device.
+
+        indices: int64 (B,).
+        """
         rows = self.rows[indices]
-        rows = (
-            rows.pin_memory() if self.pixels.is_cuda else rows
-        )  # CUDA then copies without waiting
+        if self.pixels.is_cuda:
+            rows = rows.pin_memory()  # CUDA then copies without waiting
         return self.pixels.index_select(0, rows.to(self.pixels.device, non_blocking=True))
 
-    def resident(self, device):
-        """The same images with their pixels on a CUDA `device` if they fill at most a third of its
-        free memory."""
-        if (
-            device.type != "cuda"
-            or len(self) * self.pixels[0].numel() > torch.cuda.mem_get_info(device)[0] // 3
-        ):
+    def resident(self, device: torch.device) -> Images:
+        """The same images with their pixels on a CUDA `device`.
+
+        Only if they fill at most a third of its free memory; otherwise, and on the CPU, it's
+        these images.
+        """
+        if device.type != "cuda":
             return self
-        parts = [
-            self.batch(part).to(device) for part in torch.arange(len(self)).split(1024)
-        ]  # host memory stays flat
+        needed = len(self) * self.pixels[0].numel()
+        free, _ = torch.cuda.mem_get_info(device)
+        if needed > free // 3:
+            return self
+        parts = [self.batch(part).to(device) for part in torch.arange(len(self)).split(CHUNK)]
         return replace(self, pixels=torch.cat(parts), rows=torch.arange(len(self)))
+
+    def content_digest(self) -> str:
+        """The hex SHA-256 of all that training sees of these images, in order.
+
+        That's names, labels, the originals' sizes and pixels. It's the same on every machine and
+        device.
+        """
+        side = self.pixels.shape[1]
+        facts = [self.names, self.labels.tolist(), self.widths.tolist(), self.heights.tolist()]
+        digest = hashlib.sha256(json.dumps([side, *facts]).encode())
+        for part in torch.arange(len(self)).split(CHUNK):
+            digest.update(self.batch(part).cpu().numpy().data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -104,15 +128,14 @@ class Bank:
     train: Images
     heldout: Images  # labelled, never trained on
     test: Images  # what `result.csv` is written for; may be the held-out images
-    classes: list
+    classes: list[str]
     split: str  # where the held-out images come from, in words
     # hex SHA-256 of all rows' paths, labels and file bytes in order: the same on every machine
     digest: str
 
 
-def open_data(data, settings, home):
-    """Open a data set at settings.size as a Bank, decoding it first if it's new or its source has
-    changed.
+def open_data(data: str, settings: Settings, home: str | Path) -> Bank:
+    """Open a data set as a Bank, decoding it first if it's new or has changed.
 
     data: a name in `data_manifest.json`, or the path of a folder or archive. settings: size, seed,
     images_per_class. home: the folder for banks/ and data/. Raises DataError for anything wrong
@@ -120,122 +143,76 @@ def open_data(data, settings, home):
     """
     path, name, layout = locate(data, settings, home)
     file = Path(home) / "banks" / f"{name}-{zlib.crc32(os.fsencode(path)):08x}-{settings.size}.npy"
-    mark = fingerprint(path)
-    with suppress(Exception):  # it's missing, damaged, or out of date
-        return _read(file, mark, name, settings.seed)
-    if path.is_dir() and drive_root(path):
-        print(
-            f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.",
-            flush=True,
-        )
-    with Files(path) as files:
-        build_bank(read_source(files, layout), settings.size, file, mark)
-    return _read(file, mark, name, settings.seed)
+    belongs = LAYOUTS[layout].belongs
+    mark = fingerprint(path, belongs)
+    try:
+        pixels, contents = read_bank(file, settings.size, mark)
+    except (BankMissing, BankDamaged) as reason:
+        if isinstance(reason, BankDamaged):
+            print(f"{reason} Decoding the images again.", flush=True)
+        if path.is_dir() and drive_root(path):
+            print(
+                "Reading many small files from Drive is slow. Next time, pack them: "
+                f"{path} as a .zip.",
+                flush=True,
+            )
+        advice = f"To list all such images: python -m tools.describe {shlex.quote(str(path))}"
+        with Files(path, belongs) as files:
+            build_bank(read_source(files, layout), settings.size, file, mark, advice)
+        pixels, contents = read_bank(file, settings.size, mark)
+    return _as_bank(pixels, contents, name, settings.seed)
 
 
-def from_file(path, side):
-    """Your own image file as Images of length 1 with label −1. Raises DataError if it can't be
-    decoded."""
+def from_file(path: str | Path, side: int) -> Images:
+    """Your own image file as Images of length 1 with label −1.
+
+    Raises DataError if it can't be decoded.
+    """
     image = upright_rgb(Path(path).expanduser(), str(path))
-    pixels = torch.from_numpy(np.array(image.resize((side, side), Image.Resampling.BILINEAR)))[None]
+    pixels = np.array(image.resize((side, side), Image.Resampling.BILINEAR))
     return Images(
-        pixels,
-        torch.tensor([0]),
-        torch.tensor([-1]),
-        *np.array(image.size)[:, None],
-        [Path(path).name],
-        [],
+        pixels=torch.from_numpy(pixels)[None],
+        rows=torch.tensor([0]),
+        labels=torch.tensor([-1]),
+        widths=np.array([image.width]),
+        heights=np.array([image.height]),
+        names=[Path(path).name],
+        classes=[],
     )
 
 
-def build_bank(source, side, path, mark=""):
-    """Decode all images of `source` into `path`, squeezed to side × side like the report's Resize;
-    raises DataError."""
-    rows = [(i, *row) for part in (source.train, source.test) for i, row in enumerate(part)]
-    numbers, digest = [], hashlib.sha256()
-    if source.skipped:
-        print(
-            f"Ignoring {len(source.skipped):,} files that aren't images, such as {source.skipped[0]!r}."
-        )
-
-    def decode(row):
-        i, name, category = row
-        data = source.read(name)
-        image = upright_rgb(io.BytesIO(data), f"{name} (row {i})")
-        line = f"{name}\0{category}\0{hashlib.sha256(data).hexdigest()}\n".encode(
-            "utf-8", "surrogateescape"
-        )
-        return (
-            image.resize((side, side), Image.Resampling.BILINEAR).tobytes(),
-            (category, *image.size),
-            line,
-        )
-
-    with (
-        ThreadPoolExecutor(16) as pool,
-        replacing(path) as file,
-    ):  # more than cores: on Drive, threads mostly wait
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), side, side, 3)}
-        np.lib.format.write_array_header_1_0(file, header)
-        parts = (
-            pool.map(decode, rows[first : first + 64]) for first in range(0, len(rows), 64)
-        )  # memory stays flat
-        decoded = chain.from_iterable(parts)  # Pillow decodes outside the interpreter's lock
-        for pixels, label_and_size, line in tqdm(
-            decoded, "decoding", len(rows), unit=" images", leave=False
-        ):
-            file.write(pixels)
-            numbers.append(label_and_size)
-            digest.update(line)
-        np.save(file, np.array(numbers, dtype=np.int64).T)
-        meta = {
-            "mark": mark,
-            "train": len(source.train),
-            "classes": source.classes,
-            "digest": digest.hexdigest(),
-        }
-        file.write(
-            json.dumps(meta | {"names": [name.split("/", 1)[1] for _, name, _ in rows]}).encode()
-        )
-
-
-def _read(path, mark, name, seed):
-    """The Bank in a file of `build_bank`. Raises some exception if it's missing, damaged or has
-    another `mark`."""
-    pixels = np.load(
-        path, mmap_mode="c"
-    )  # "c" because torch wants writable memory; nothing is written
-    with open(path, "rb") as file:
-        file.seek(pixels.offset + pixels.nbytes)
-        labels, *sizes = np.load(file)
-        meta = json.loads(file.read())
-    if meta["mark"] != mark:
-        raise ValueError("the source has changed")
-    rows = np.arange(len(pixels))
-    tensors = (torch.from_numpy(array) for array in (pixels, rows, labels))
-    images = Images(*tensors, *sizes, meta["names"], meta["classes"])
-
-    train, test = rows[: meta["train"]], rows[meta["train"] :]
-    if len(test) and (labels[test] >= 0).all():
-        heldout, split = test, "the labelled test images"
-    else:  # one in ten of each class, at least one, but never its only image
-        shuffled = draws.order(seed, 0, 0, len(train))
-        drawn = labels[shuffled]
-        of_class = [shuffled[drawn == category] for category in np.unique(drawn)]
-        heldout = np.sort(
-            np.concatenate(
-                [rows[: -(-len(rows) // 10) if len(rows) > 1 else 0] for rows in of_class]
-            )
-        )
-        train, split = (
-            np.setdiff1d(train, heldout),
-            f"1 in 10 training images of each class, drawn with seed {seed}",
-        )
-        test = test if len(test) else heldout
-    if not len(heldout):
+def _as_bank(pixels: np.ndarray, contents: Contents, name: str, seed: int) -> Bank:
+    """The content of a bank's files as training, held-out and test images."""
+    labels = np.array(contents.labels, dtype=np.int64)
+    images = Images(
+        pixels=torch.from_numpy(pixels),
+        rows=torch.arange(len(pixels)),
+        labels=torch.from_numpy(labels),
+        widths=np.array(contents.widths, dtype=np.int64),
+        heights=np.array(contents.heights, dtype=np.int64),
+        names=contents.names,
+        classes=contents.classes,
+    )
+    training = np.arange(contents.training)
+    test = np.arange(contents.training, len(labels))
+    if len(test) > 0 and (labels[test] >= 0).all():
+        heldout = test
+        split = "the labelled test images"
+    else:
+        copies = np.array(contents.copies, dtype=np.int64)
+        training, heldout = split_training(labels[training], copies[training], seed)
+        split = f"1 in 10 training images of each class, drawn with seed {seed}"
+    if len(heldout) == 0:
         raise DataError(
-            f"{name} has one image per class and no labelled test images, so none can be held out."
+            f"{name} has no labelled test images, and no class has two different images, of which "
+            "one could be held out. Add images."
         )
     return Bank(
-        name, *map(images.subset, (train, heldout, test)), images.classes, split, meta["digest"]
+        name=name,
+        train=images.subset(training),
+        heldout=images.subset(heldout),
+        test=images.subset(test if len(test) > 0 else heldout),
+        classes=contents.classes,
+        split=split,
+        digest=contents.digest,
     )

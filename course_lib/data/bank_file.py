@@ -1,0 +1,284 @@
+"""The files of an image bank: all images of a data set, decoded once, as uint8 pixels.
+
+`<name>.npy` is a NumPy array (images, side, side, 3) that is mapped into memory. `<name>.json`,
+written last, holds everything else, with checksums of the pixels and of itself: a bank that was
+damaged, or whose files don't belong together because a process was killed, is noticed when it's
+opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..errors import CheckpointError, DataError, DiskError, brief
+from ..storage.files import read_sealed, replacing, write_sealed
+from .images import NEARLY_BLACK, nearly_black, read_picture
+from .split import first_copies, other_label
+
+if TYPE_CHECKING:
+    from .layouts import Source
+
+# Raise it if the same image files give other pixels than before, or if Contents changes: banks
+# that are on disk are then decoded again.
+VERSION = 2
+
+BLOCK = 64  # images that are decoded at once, and share a checksum
+
+# Large published data sets have a few pictures with two labels: the first 80 classes of Tiny
+# ImageNet 4 in 42,000. More than this share is a mistake.
+TOLERATED = 1 / 1000
+
+
+class BankMissing(DataError):
+    """A source has no bank yet, or has changed since its bank was made."""
+
+
+class BankDamaged(DataError):
+    """A bank isn't what was written."""
+
+
+@dataclass
+class Contents:
+    """All that a bank holds besides pixels.
+
+    Lists have one item per image, training images first.
+    """
+
+    version: int
+    mark: str  # the fingerprint of the folder or archive that was decoded
+    training: int  # how many of the images are training images; the others are test images
+    classes: list[str]
+    names: list[str]  # paths relative to the folder of training or test images
+    labels: list[int]  # −1 if unknown
+    widths: list[int]  # of the originals, upright, in pixels
+    heights: list[int]
+    copies: list[int]  # the row of the first image with the same pixels
+    # Hex SHA-256 of all rows' paths, labels and file bytes in order: the same on every machine.
+    digest: str
+    checksums: list[int]  # the CRC-32 of the pixels of each BLOCK images
+
+
+class _Row(NamedTuple):
+    """An image of a data set, before it's decoded."""
+
+    name: str
+    label: int  # −1 if unknown
+    number: int  # its row, counted from 0 among the training or test images
+
+    @property
+    def place(self) -> str:
+        """The image in words."""
+        return f"{brief(self.name)} (row {self.number})"
+
+
+class _Facts(NamedTuple):
+    """What a bank needs to know about an image besides its pixels."""
+
+    width: int  # of the original, upright
+    height: int
+    was_transparent: bool
+    peak: float | None  # see Picture
+    is_nearly_black: bool
+    file_digest: str  # hex SHA-256
+    pixel_digest: bytes  # SHA-256 of the pixels in the bank
+
+
+def build_bank(source: Source, side: int, path: Path, mark: str = "", advice: str = "") -> None:
+    """Decode all images of `source` into a bank, squeezed to side × side like the report's Resize.
+
+    path: of the bank's .npy. mark: the source's fingerprint. advice: a sentence to add to the
+    error if an image can't be read. Prints what you should know about the images. Raises DataError.
+    """
+    if source.skipped:
+        print(
+            f"Ignoring {len(source.skipped):,} files that aren't images, such as "
+            f"{brief(source.skipped[0])}."
+        )
+    rows = _rows(source)
+    facts: list[_Facts] = []
+    checksums = []
+
+    def decode(row):
+        return _decode(row, source.read(row.name), side, advice)
+
+    progress = tqdm(total=len(rows), desc="decoding", unit=" images", leave=False)
+    # More threads than cores, since on Drive they mostly wait. Pillow decodes outside the
+    # interpreter's lock.
+    with ThreadPoolExecutor(16) as pool, replacing(path) as file, progress:
+        file.write(_npy_header(len(rows), side))
+        for first in range(0, len(rows), BLOCK):  # so that memory stays flat
+            checksum = 0
+            for pixels, image in pool.map(decode, rows[first : first + BLOCK]):
+                file.write(pixels)
+                checksum = zlib.crc32(pixels, checksum)
+                facts.append(image)
+            checksums.append(checksum)
+            progress.update(len(facts) - first)
+        copies = first_copies([image.pixel_digest for image in facts])
+        _require_bright_images(rows, facts)
+        _require_consistent_labels(rows, copies, source.classes)
+    contents = Contents(
+        version=VERSION,
+        mark=mark,
+        training=len(source.train),
+        classes=list(source.classes),
+        names=[row.name.partition("/")[2] for row in rows],
+        labels=[row.label for row in rows],
+        widths=[image.width for image in facts],
+        heights=[image.height for image in facts],
+        copies=copies,
+        digest=_digest(rows, facts),
+        checksums=checksums,
+    )
+    write_sealed(path.with_suffix(".json"), asdict(contents))
+    _report_transparency(rows, facts)
+    _report_leaks(rows[len(source.train) :], copies, len(source.train))
+
+
+def _rows(source):
+    """The rows of a data set, those of training images first."""
+    rows = []
+    for part in (source.train, source.test):
+        for number, (name, label) in enumerate(part):
+            rows.append(_Row(name, label, number))
+    return rows
+
+
+def _decode(row, data, side, advice):
+    """The pixels (bytes) and the _Facts of the image in a row. data: the bytes of its file."""
+    try:
+        picture = read_picture(data, row.place)
+    except DataError as error:
+        raise DataError(f"{error} {advice}".strip()) from error
+    pixels = picture.image.resize((side, side), Image.Resampling.BILINEAR).tobytes()
+    facts = _Facts(
+        width=picture.image.width,
+        height=picture.image.height,
+        was_transparent=picture.was_transparent,
+        peak=picture.peak,
+        is_nearly_black=picture.is_nearly_black,
+        file_digest=hashlib.sha256(data).hexdigest(),
+        pixel_digest=hashlib.sha256(pixels).digest(),
+    )
+    return pixels, facts
+
+
+def _digest(rows, facts):
+    """The digest of a data set's content, as in Contents."""
+    digest = hashlib.sha256()
+    for row, image in zip(rows, facts):
+        line = f"{row.name}\0{row.label}\0{image.file_digest}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _require_bright_images(rows, facts):
+    """Raise DataError if all images of more than 8 bits are nearly black; print how many are."""
+    dark = [row for row, image in zip(rows, facts) if image.is_nearly_black]
+    if not dark:
+        return
+    bright = [image for image in facts if image.peak is not None and image.peak > NEARLY_BLACK]
+    if not bright:
+        raise nearly_black(dark[0].place)
+    print(
+        f"{len(dark):,} of {len(rows):,} images are stored with more than 8 bits and are nearly "
+        f"black, such as {dark[0].place}."
+    )
+
+
+def _require_consistent_labels(rows, copies, classes):
+    """Print how many pictures have several labels. Raises DataError if it's more than a few."""
+    labels = np.array([row.label for row in rows])
+    wrong = other_label(labels, np.array(copies))
+    if len(wrong) == 0:
+        return
+    second = rows[wrong[0]]
+    first = rows[copies[wrong[0]]]
+    found = (
+        f"{first.place}, class {brief(classes[first.label])}, and "
+        f"{second.place}, class {brief(classes[second.label])}, are the same picture"
+    )
+    count = f"{len(wrong):,} of {len(rows):,} images show a picture that also has another class"
+    if len(wrong) > TOLERATED * len(rows):
+        raise DataError(f"{found}. Remove one of them, or correct its class. {count}.")
+    print(f"{count}: {found}, for example.")
+
+
+def _report_leaks(test_rows, copies, training):
+    """Print how many labelled test images are training images, too."""
+    leaked = 0
+    for row, first_copy in zip(test_rows, copies[training:]):
+        if row.label >= 0 and first_copy < training:
+            leaked += 1
+    if leaked:
+        print(
+            f"{leaked:,} of {len(test_rows):,} test images can also be found among the training "
+            "images: there, accuracy says nothing about new images."
+        )
+
+
+def _report_transparency(rows, facts):
+    """Print how many images were transparent, and what became of them."""
+    names = [row.name for row, image in zip(rows, facts) if image.was_transparent]
+    if names:
+        print(
+            f"{len(names):,} of {len(rows):,} images have transparent parts, such as "
+            f"{brief(names[0])}. They were put on white, or on black if white would hide them."
+        )
+
+
+def read_bank(path: Path, side: int, mark: str) -> tuple[np.ndarray, Contents]:
+    """The pixels, uint8 (n, side, side, 3), mapped into memory, and the Contents of a bank.
+
+    All of it is verified. Raises BankMissing if there is no bank of a source with this fingerprint
+    (`mark`), BankDamaged if it isn't what `build_bank` wrote, and DiskError if it can't be read.
+    """
+    contents_path = path.with_suffix(".json")
+    if not path.exists() or not contents_path.exists():
+        raise BankMissing(f"There is no {path}.")
+    try:
+        stored = read_sealed(contents_path)
+        if stored["version"] != VERSION or stored["mark"] != mark:
+            raise BankMissing(f"{path} was made of other data.")
+        contents = Contents(**stored)
+        pixels = _mapped(path, len(contents.names), side)
+    except CheckpointError as error:  # read_sealed's word for damage
+        raise BankDamaged(str(error)) from error
+    except OSError as error:
+        raise DiskError(f"{path} can't be read ({error.strerror or error}).") from error
+    blocks = [pixels[first : first + BLOCK] for first in range(0, len(pixels), BLOCK)]
+    with ThreadPoolExecutor() as pool:  # at the speed of memory, outside the interpreter's lock
+        checksums = list(pool.map(zlib.crc32, blocks))
+    if checksums != contents.checksums:
+        raise BankDamaged(f"{path} is damaged: its pixels don't match their checksums.")
+    return pixels, contents
+
+
+def _mapped(path, count, side):
+    """The pixels in a bank's .npy, mapped into memory. Raises BankDamaged if its size is wrong."""
+    header = _npy_header(count, side)
+    with open(path, "rb") as file:
+        begins_right = file.read(len(header)) == header
+        size = file.seek(0, io.SEEK_END)
+    if not begins_right or size != len(header) + count * side * side * 3:
+        raise BankDamaged(f"{path} is damaged: its size or its header is wrong.")
+    # "c", copy on write, because torch wants writable memory; nothing is written to the file.
+    return np.load(path, mmap_mode="c")
+
+
+def _npy_header(count, side):
+    """What a .npy file of uint8 (count, side, side, 3) begins with."""
+    header = io.BytesIO()
+    array = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
+    np.lib.format.write_array_header_1_0(header, array)
+    return header.getvalue()
