@@ -1,0 +1,26 @@
+"""Checks of the exercises: each prints one sentence, ✓ for right, ✗ for wrong and why, … for not
+done yet.
+
+`checks.accuracy(my_accuracy)` returns True, False or None, in the same order. A check tries your
+answer on several random examples. If one comes out wrong, the check computes what typical mistakes
+would give for it, and explains the mistake that your answer agrees with.
+"""
+
+from .augmented import augmentation
+from .block import no_shortcut, res_block
+from .choice import layers, separating_experiment
+from .loss import cross_entropy
+from .shares import accuracy, colour_share
+from .verdict import Todo
+
+__all__ = [
+    "Todo",
+    "accuracy",
+    "augmentation",
+    "colour_share",
+    "cross_entropy",
+    "layers",
+    "no_shortcut",
+    "res_block",
+    "separating_experiment",
+]

@@ -1,0 +1,77 @@
+"""Two exercises whose answer is a number or a letter."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from .verdict import Wrong, as_number, check, refuse, without_brackets
+
+LAYERS = 41  # of MyModel, on the main path
+OTHER_COUNTS = {
+    13: "13 counts blocks; each has three convolutions.",
+    39: "39 counts the blocks only: conv1 comes before them, and fc after them.",
+    40: "40 forgets one of the ends: conv1 before the blocks, or fc (a linear layer has weights, "
+    "too).",
+    44: "44 is the number of all convolutions: leave out those on short-cuts, and add fc.",
+    45: "45 counts the short-cuts: their four convolutions lie beside the main path, not on it.",
+    53: "53 counts a convolution on every short-cut; only four have one, and none is on the main "
+    "path.",
+    54: "54 counts a convolution on every short-cut; only four have one, and none is on the main "
+    "path.",
+    81: "81 counts batch norms, too: count convolutions and linear layers only.",
+}
+OVER_FIFTY = "That's what the report says (“over 50”): count the layers in its code instead."
+
+RIGHT_LETTER = "c"
+OTHER_LETTERS = {
+    "a": "(a) shows that augmented images are hard, but trains nothing, so it can't tell you what "
+    "training does.",
+    "b": "(b) adds epochs and augmentation together again, so you still can't tell which of them "
+    "helped.",
+    "d": "(d) changes both, too: compared with stage 2, there are more epochs as well as "
+    "augmentation.",
+    "e": "(e) tells you how much of the gain is luck, but in every repetition both causes change "
+    "together.",
+}
+
+
+@check
+def layers(my_count: object) -> str:
+    """Check the number of layers with weights on the longest path from the image to the logits."""
+    count = as_number(my_count)
+    refuse(count is None, "Give a number.")
+    if count == LAYERS:
+        return "41: conv1, three convolutions in each of 13 blocks, and fc."
+    if count in OTHER_COUNTS:
+        raise Wrong(OTHER_COUNTS[count])
+    if 50 <= count <= 60:
+        raise Wrong(OVER_FIFTY)
+    raise Wrong(
+        f"It isn't {count:g}: follow an image from conv1 to fc, "
+        "and count the layers with weights on the way."
+    )
+
+
+@check
+def separating_experiment(my_choice: object) -> str:
+    """Check the letter of the experiment that separates augmentation from longer training."""
+    letter = chosen_letter(without_brackets(my_choice))
+    if letter == RIGHT_LETTER:
+        return (
+            "(c): same start and same number of epochs, "
+            "so augmentation is all that differs from stage 3."
+        )
+    raise Wrong(OTHER_LETTERS.get(letter, "Choose one of the letters a to e."))
+
+
+def chosen_letter(choice: object) -> str:
+    """The letter in "c", "C", "c.", "(c)" or "Option c"; an empty string if there isn't just one.
+
+    A full-width ｃ, as Asian keyboards type it, is a c.
+    """
+    text = unicodedata.normalize("NFKC", str(choice)).lower()
+    words = re.findall(r"[^\W_]+", text)  # without spaces, brackets, full stops
+    if len(words) == 2 and words[0] in ("answer", "experiment", "option", "run"):
+        words = words[1:]
+    return words[0] if len(words) == 1 and len(words[0]) == 1 else ""
