@@ -232,8 +232,9 @@ def _require_same_kinds(path: Path, weights: dict[str, Tensor], own: dict[str, T
 def _require_finite(path: Path, loaded: dict[str, Tensor]) -> None:
     """Raise CheckpointError if a loaded tensor has NaN or infinity in it."""
     for name, tensor in loaded.items():
-        wrong = int((~tensor.isfinite()).sum())
-        if wrong:
+        finite = tensor.isfinite()
+        if not finite.all():
+            wrong = tensor.numel() - int(finite.sum())
             raise CheckpointError(
                 f"{path}: {wrong} of {tensor.numel()} values of {name} aren't finite numbers. The "
                 "training that made it has diverged, or the file is damaged: use an earlier one."
