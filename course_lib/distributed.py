@@ -147,7 +147,7 @@ def rank_0_first() -> Iterator[None]:
 
 
 class _Telling:
-    """Shows the error that ends a process; if it ends several, only the first one shows it."""
+    """Shows the error that ends a process; if it ends several, the first on a computer does."""
 
     def __init__(self, store: dist.Store):
         self.store = store  # it lives in torchrun, so it outlives the processes
@@ -158,7 +158,9 @@ class _Telling:
         if "gloo/transport" in str(error):  # a lost connection: another process tells why
             return
         message = f"{kind.__name__}: {error}"
-        if self.store.add(f"told {zlib.crc32(message.encode()):08x}", 1) > 1:
+        computer = os.environ.get("GROUP_RANK", "0")  # on each of them, somebody may be watching
+        key = f"told on {computer}: {zlib.crc32(message.encode()):08x}"
+        if self.store.add(key, 1) > 1:
             return
         sys.stderr = sys.__stderr__
         sys.__excepthook__(kind, error, traceback)

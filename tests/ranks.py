@@ -87,5 +87,22 @@ def end(rank, step, how):
     fit(stage(), trained)
 
 
+class Tanh(nn.Tanh):
+    """An activation of one's own, so that the network's description names it."""
+
+
+def differ(what):
+    """Train with something else in rank 1."""
+    odd = os.environ["RANK"] == "1"
+    course = open_course().experiment(
+        "ranks", epochs=1, lr=0.02 if what == "settings" and odd else 0.01
+    )
+    network = model()
+    if what == "network" and odd:
+        network.append(Tanh())
+    images = noise_images(IMAGES, seed=1 if what == "images" and odd else 0)
+    train(network, images, course.stage(2), augmented=not (what == "augmented" and odd))
+
+
 if __name__ == "__main__":
-    {"meet": meet, "end": end}[sys.argv[1]](*sys.argv[2:])
+    {"meet": meet, "end": end, "differ": differ}[sys.argv[1]](*sys.argv[2:])

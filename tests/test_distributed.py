@@ -83,7 +83,7 @@ def assert_close(state, expected):
             assert entry[name] == pytest.approx(other[name], rel=1e-6)
 
 
-def test_a_killed_process_ends_all_and_two_machines_or_one_process_resume_as_if_nothing_had_happened(
+def test_after_a_kill_two_machines_or_one_process_resume_as_if_nothing_had_happened(
     launch, environment, tmp_path
 ):
     """Then, in the same processes: each finds what rank 0 has written, and nothing that it has
@@ -130,6 +130,16 @@ def test_an_error_in_one_process_ends_all_and_is_shown_once(launch):
     )
 
 
+@pytest.mark.parametrize("what", ["network", "images", "augmented", "settings"])
+def test_processes_that_differ_are_told_what_differs(launch, what):
+    """Otherwise, they would train together without a word."""
+    differing = launch(TWO, "differ", what)
+    _, errors = differing.communicate(timeout=300)
+    assert differing.returncode and errors.count("errors.SettingsError: ") == 1
+    named = {"network": "Tanh", "images": "images", "augmented": "augmented", "settings": "lr"}
+    assert named[what] in errors.split("errors.SettingsError: ")[1]
+
+
 @pytest.fixture
 def started(monkeypatch):
     """What torchrun tells a process that it starts, the second of two."""
@@ -140,13 +150,14 @@ def started(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(distributed.dist, "rendezvous", lambda address: iter([(None, 1, 2)]))
 
 
 def test_more_processes_than_gpus_say_so(started, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(SettingsError, match="1"):
-        distributed.join(batch_size=32)
+        distributed.init_process_group(batch_size=32)
 
 
 def test_batches_must_be_shared_evenly(started, monkeypatch):
@@ -154,9 +165,9 @@ def test_batches_must_be_shared_evenly(started, monkeypatch):
     monkeypatch.setattr(distributed.dist, "init_process_group", lambda *arguments, **options: None)
     monkeypatch.setattr(distributed.atexit, "register", lambda function: None)
     monkeypatch.setattr(distributed, "ranks", lambda: 3)
-    distributed.join(batch_size=33)
+    distributed.init_process_group(batch_size=33)
     with pytest.raises(SettingsError, match="3.*32"):
-        distributed.join(batch_size=32)
+        distributed.init_process_group(batch_size=32)
 
 
 @contextmanager
@@ -173,23 +184,25 @@ def process(number, of):
 )
 def test_the_processes_together_see_what_one_sees(course, count, size, processes):
     """In the same order, with the same augmentation; no share is too small for BatchNorm."""
-    images, stage, shares = (
-        noise_images(max(count, 2 * processes)),
-        elsewhere(course, batch_size=size).stage(3),
-        [],
-    )
+    images = noise_images(max(count, 2 * processes))
+    stage = elsewhere(course, batch_size=size).stage(3)
+    alone = list(training_batches(images, stage, 1, augmented=True))
+    shares = []
     for number in range(processes):
         with process(number, processes):
             shares.append(list(training_batches(images, stage, 1, augmented=True)))
-    alone = [
-        torch.cat(column) for column in zip(*training_batches(images, stage, 1, augmented=True))
-    ]
-    together = [[], []]
-    for step in zip(*shares, strict=True):
-        assert min(len(labels) for _, labels in step) >= min(2, size // processes)
-        for column, parts in zip(together, zip(*step)):
-            whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
-            for number, part in enumerate(parts):
-                whole[number::processes] = part
-            column.append(whole)
-    assert all(torch.equal(torch.cat(column), whole) for column, whole in zip(together, alone))
+    seen = []
+    labels = []
+    for parts in zip(*shares, strict=True):
+        assert min(len(part.labels) for part in parts) >= min(2, size // processes)
+        total = parts[0].total
+        assert sum(len(part.labels) for part in parts) == total
+        whole = parts[0].images.new_empty(total, *parts[0].images.shape[1:])
+        whole_labels = parts[0].labels.new_empty(total)
+        for number, part in enumerate(parts):
+            whole[number::processes] = part.images
+            whole_labels[number::processes] = part.labels
+        seen.append(whole)
+        labels.append(whole_labels)
+    assert torch.equal(torch.cat(seen), torch.cat([batch.images for batch in alone]))
+    assert torch.equal(torch.cat(labels), torch.cat([batch.labels for batch in alone]))
