@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from course_lib import DataError, MyDataset, MyDatasett
-from course_lib.data.answers import is_hidden, leads_out, parse_json, path_problem, read_answer
+from course_lib.data.answers import (
+    data_error,
+    is_hidden,
+    leads_out,
+    parse_json,
+    path_problem,
+    read_answer,
+)
 
 
 @pytest.fixture
@@ -202,6 +209,12 @@ def test_a_text_that_would_fill_the_memory_is_not_parsed(monkeypatch):
     assert parse_json(b"[]" + b" " * 998, "answer.json", "") == []
     with pytest.raises(DataError, match="answer.json"):
         read_answer(b" " * 1001)
+
+
+def test_what_a_library_says_about_a_file_is_escaped():
+    with pytest.raises(DataError) as failure, data_error("0.png can't be read", "Replace it."):
+        raise ValueError("unknown chunk \x1b[2J")
+    assert str(failure.value).isprintable() and "unknown chunk" in str(failure.value)
 
 
 # --- names

@@ -31,8 +31,8 @@ METHODS = {
     98: "PPMd",
 }
 
-# A file larger than this that was packed this well is no photograph, but a decompression bomb.
-BOMB_BYTES = 10_000_000
+# A file larger than this (in bytes) that was packed this well is a decompression bomb.
+BOMB_BYTES = 32_000_000
 BOMB_RATIO = 30
 
 
