@@ -1,5 +1,4 @@
-"""JupyterLab in a real browser: what a reader does with the notebooks, and what that leaves in
-their files."""
+"""JupyterLab in a real browser: what a reader does with the notebooks, and what is left of it."""
 
 import json
 import os
@@ -13,6 +12,7 @@ import time
 import urllib.request
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from urllib.parse import urlsplit
 
 import nbformat
 import pytest
@@ -25,7 +25,14 @@ CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")
-FLAGS = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 SETTINGS = {
     "apputils-extension/notification": {
         "fetchNews": "false",
@@ -34,7 +41,9 @@ SETTINGS = {
     },
     "docmanager-extension/plugin": {"autosave": False},
 }
-COMPLAINTS = '[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"]'
+COMPLAINTS = ", ".join(
+    f'[data-mime-type="application/vnd.jupyter.{kind}"]' for kind in ("stderr", "error")
+)
 PATIENCE = 120_000  # milliseconds; a machine may be busy
 
 
@@ -50,10 +59,9 @@ def checkout(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(checkout, tmp_path_factory):
-    """A function that starts JupyterLab in a folder of the checkout and returns its address, with
-    {} for a notebook.
+    """A function that starts JupyterLab in a folder of the checkout, once.
 
-    epochs: how many a stage takes.
+    epochs: how many a stage takes. Returns the address, with {} for a notebook.
     """
     with ExitStack() as servers:
 
@@ -91,12 +99,18 @@ def jupyterlab(checkout, folder, state, epochs):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    address, token = f"http://127.0.0.1:{port}", secrets.token_hex(16)
-    options = (
-        f"--no-browser --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port={port} --ServerApp.port_retries=0 "
-        f"--IdentityProvider.token={token} --LabApp.extension_manager=readonly"
-    )
-    command = [sys.executable, "-m", "jupyterlab", *options.split()]
+    address = f"http://127.0.0.1:{port}"
+    token = secrets.token_hex(16)
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}",
+        "--LabApp.extension_manager=readonly",
+    ]
+    command = [sys.executable, "-m", "jupyterlab", *options]
     with open(state / "log", "wb") as log:
         server = subprocess.Popen(
             command, cwd=checkout / folder, env=environment, stdout=log, stderr=log
@@ -117,9 +131,7 @@ def jupyterlab(checkout, folder, state, epochs):
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[f"--{flag}" for flag in FLAGS.split()]
-        )
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 
 class Notebook:
@@ -129,7 +141,8 @@ class Notebook:
         page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
         page.goto(address)
-        self.page, self.panel = page, page.locator(".jp-NotebookPanel:visible")
+        self.page = page
+        self.panel = page.locator(".jp-NotebookPanel:visible")
         self.ready()
         self.cells = self.panel.locator(".jp-CodeCell")
 
@@ -148,20 +161,20 @@ class Notebook:
         self.menu("Run", re.compile("^Run All Cells$"))
 
     def save(self):
-        """Save the notebook, and wait until both its files are written (JupyterLab also PUTs its
-        window's layout)."""
-        with self.page.expect_response(
-            lambda it: it.request.method == "PUT" and "/api/contents/" in it.url
-        ) as answer:
+        """Save the notebook, and wait until both its files are written."""
+
+        def is_that_of_the_notebook(response):  # and not of the window's layout
+            return response.request.method == "PUT" and "/api/contents/" in response.url
+
+        with self.page.expect_response(is_that_of_the_notebook) as answer:
             self.menu("File", re.compile("^Save Notebook(?! As)"))
         assert answer.value.ok
         answer.value.finished()
 
     def stop(self):
         """Press ■."""
-        self.panel.locator(
-            '[data-command="notebook:interrupt-kernel"], [title*="Interrupt"]'
-        ).first.click()
+        button = '[data-command="notebook:interrupt-kernel"], [title*="Interrupt"]'
+        self.panel.locator(button).first.click()
 
     def finished(self):
         """Wait until the last cell has run, and check that no cell has complained."""
@@ -180,6 +193,14 @@ class Notebook:
     def prompt(self, cell):
         return cell.locator(".jp-InputArea-prompt")
 
+    def prompts_below(self, code):
+        """The prompts of the cells below the one with this code, such as "[3]:" or "[]:"."""
+        has_code = [code in text for text in self.cells.all_text_contents()]
+        prompts = self.cells.locator(".jp-InputPrompt").all_text_contents()
+        assert len(prompts) == len(has_code)
+        below = prompts[has_code.index(True) + 1 :]
+        return ["".join(prompt.split()) for prompt in below]
+
 
 @contextmanager
 def changing(picture):
@@ -192,20 +213,18 @@ def changing(picture):
 @pytest.fixture
 def page(browser):
     """An empty page, on a projector; it may ask nobody but this computer for anything."""
-    page, asked = browser.new_page(viewport={"width": 1920, "height": 1080}), set()
-    page.on(
-        "request",
-        lambda request: asked.add(request.url.split("/")[2] if "://" in request.url else ""),
-    )
-    page.on("websocket", lambda socket: asked.add(socket.url.split("/")[2]))
+    page = browser.new_page(viewport={"width": 1920, "height": 1080})
+    asked = set()
+    page.on("request", lambda request: asked.add(urlsplit(request.url).hostname))
+    page.on("websocket", lambda socket: asked.add(urlsplit(socket.url).hostname))
     yield page
     page.close()
-    assert asked and {host.partition(":")[0] for host in asked} <= {"127.0.0.1", ""}, asked
+    asked.discard(None)  # the page's own data
+    assert asked == {"127.0.0.1"}
 
 
 def inputs(path):
-    """The content of a notebook's file without outputs, and without the version of the Python that
-    made them."""
+    """The content of a notebook's file without outputs, and the Python that made them."""
     notebook = nbformat.read(path, 4)
     notebook.metadata.pop("language_info", None)
     for cell in notebook.cells:
@@ -216,11 +235,11 @@ def inputs(path):
 
 @contextmanager
 def opened(page, address, stored):
-    """A notebook in JupyterLab. Saving it, at once and in the end, changes nothing but its
-    outputs."""
+    """A notebook in JupyterLab. Saving it, at once and in the end, changes only its outputs."""
     source = stored.with_suffix(".py")
     pair(source, stored)
-    before, text = inputs(stored), source.read_bytes()
+    before = inputs(stored)
+    text = source.read_bytes()
     notebook = Notebook(page, address.format(stored.name))
     notebook.save()
     saved = stored.read_bytes()
@@ -252,16 +271,13 @@ def test_classes_and_augmentations_are_browsed(lab, page, checkout, tmp_path):
 
 
 def test_predictions_are_browsed(lab, page, checkout, tmp_path):
-    with opened(
-        page, lab("notebooks"), checkout / "notebooks" / "05_predictions_and_errors.ipynb"
-    ) as notebook:
+    path = checkout / "notebooks" / "05_predictions_and_errors.ipynb"
+    with opened(page, lab("notebooks"), path) as notebook:
         notebook.run_all()
         notebook.finished()
         page.screenshot(path=tmp_path / "page.png")
-        picture, caption = (
-            notebook.panel.locator(".widget-html img"),
-            notebook.panel.locator(".widget-html").nth(-2),
-        )
+        picture = notebook.panel.locator(".widget-html img")
+        caption = notebook.panel.locator(".widget-html").nth(-2)
         expect(caption).to_contain_text("80 images; page 1 of 7")
         with changing(picture):
             notebook.slide("page", "ArrowRight")
@@ -283,10 +299,10 @@ def test_training_is_seen_stopped_in_one_line_and_resumed_by_the_same_cell(
     lab, page, checkout, tmp_path
 ):
     address = lab(".", epochs=1000)  # nothing here trains to the end
-    with opened(
-        page, address, checkout / "notebooks" / "03_without_augmentation.ipynb"
-    ) as notebook:
-        training = notebook.cells.filter(has_text="history = train(model")
+    path = checkout / "notebooks" / "03_without_augmentation.ipynb"
+    with opened(page, address, path) as notebook:
+        code = "live=live_curve(stage)"
+        training = notebook.cells.filter(has_text=code)
         notebook.run_all()  # which jumps to the last cell
         figure = training.locator(".jp-RenderedImage img")
         expect(figure).to_be_in_viewport(ratio=0.99)
@@ -299,15 +315,9 @@ def test_training_is_seen_stopped_in_one_line_and_resumed_by_the_same_cell(
         expect(error).to_have_text(re.compile(r"^\s*Stopped: [^\n]+\s*$"))
         notebook.ready()
         page.screenshot(path=tmp_path / "stopped.png")
-        later = notebook.cells.evaluate_all(
-            "cells => cells.slice(1 + cells.findIndex(cell => cell.textContent.includes('history = train(model')))"
-            ".map(cell => cell.querySelector('.jp-InputPrompt').textContent)"
-        )
-        assert later and {prompt.replace(" ", "") for prompt in later} == {"[]:"}
-        assert (
-            notebook.panel.locator(".progress-bar-danger:visible, .jp-mod-danger:visible").count()
-            == 0
-        )
+        assert set(notebook.prompts_below(code)) == {"[]:"}  # what comes later hasn't run
+        red = notebook.panel.locator(".progress-bar-danger:visible, .jp-mod-danger:visible")
+        assert red.count() == 0
         reached = re.search(r"in epoch \d+", error.inner_text())[0]
 
         training.locator(".cm-content").click()
