@@ -34,6 +34,13 @@ def test_numbers_as_keys_and_tuples_are_sealed(tmp_path):
     assert "고양이 é" in (tmp_path / "sealed.json").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["\udc80.png", "\ud83d", "\ud83d\ude00", "a\0b\x1b"])
+def test_names_that_are_no_unicode_are_sealed_as_they_are(tmp_path, name):
+    """As Linux has them, if a file's name isn't UTF-8."""
+    write_sealed(tmp_path / "sealed.json", {name: [name]})
+    assert read_sealed(tmp_path / "sealed.json") == json.loads(json.dumps({name: [name]}))
+
+
 @given(data=st.data())
 def test_a_changed_value_is_noticed(tmp_path, data):
     """Every single bit that's flipped: either it's an error, or it reads back as before."""

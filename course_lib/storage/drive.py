@@ -17,9 +17,9 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..errors import DiskError
-from .files import remove
+from .files import files_in, remove
 from .identity import read_run, require_ours
-from .mirror import RUN, Mirror, files_in
+from .mirror import RUN, Mirror
 from .mounts import mount as mount
 from .mounts import require_mounted
 from .worker import NoAnswer, Worker

@@ -22,6 +22,8 @@ writes_files = True  # False in all processes but the first, if there are severa
 # A temporary file nobody has written to for this long was left by a killed process.
 STALE_SECONDS = 600
 
+Look = tuple[int, int, int]  # of a file: its size, time (ns) and number on the disk
+
 
 @contextmanager
 def replacing(
@@ -152,3 +154,40 @@ def remove(path: str | Path) -> None:
         if has_one_name and drive_root(path):
             os.truncate(path, 0)
         os.unlink(path)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The regular files in a folder and below, as paths relative to it; none if it's missing.
+
+    Without hidden ones, which may be half-written. Raises OSError if a folder can't be read.
+    """
+    found = []
+    for base, _, names in os.walk(folder, onerror=_unless_missing):
+        for name in names:
+            path = Path(base, name)
+            if not name.startswith(".") and path.is_file():
+                found.append(path.relative_to(folder))
+    return sorted(found)
+
+
+def content_of(path: Path) -> bytes | None:
+    """The bytes of a file, or None if it's missing."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def look_at(path: Path) -> Look | None:
+    """What changes whenever a file is written; None if it's missing."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _unless_missing(error: OSError) -> None:
+    """For `os.walk`, which would take a folder that can't be read for an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -10,7 +10,6 @@ Names that begin with a dot and folders that are links stay where they are.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,7 @@ from .checkpoints import (
     newest_first,
     order,
 )
-from .files import read_sealed, write_bytes, write_sealed
+from .files import Look, content_of, files_in, look_at, read_sealed, write_bytes, write_sealed
 from .versions import Newer, newer
 
 RECORD = ".drive.json"  # in the local folder: the digest of each file when both were last the same
@@ -35,8 +34,6 @@ RUN = Path("run.json")  # says whose folder it is
 OF_A_STAGE = ("model.pth", "measured.json")
 EXPORTS = ("results.json",)  # put together from the stages: nothing is lost with an older one
 MOST_PASSES = 5  # over all files, until nothing is left to be copied
-
-Look = tuple[int, int, int]  # of a file: its size, time (ns) and number on the disk
 
 
 class Mirror:
@@ -143,7 +140,7 @@ class Mirror:
 
     def _copy_checkpoint(self, path: Path, there: Path) -> int:
         self._before_each()
-        data = _content(path)
+        data = content_of(path)
         if data is None:  # newer ones were saved meanwhile, and are copied next time
             return 0
         write_bytes(there / path.name, data)
@@ -185,7 +182,7 @@ class Mirror:
 
     def _is_good(self, path: Path) -> bool:
         """Whether a checkpoint is undamaged. Reads only what has changed since the last look."""
-        look = _look_at(path)
+        look = look_at(path)
         if look is None:
             return False
         if self._good.get(path) != look:
@@ -200,7 +197,7 @@ class Mirror:
     def _restore_file(self, path: Path, ahead: Newer = Newer.NEITHER) -> None:
         """Bring a file here if it's missing, or if Drive's follows from ours. ahead: as below."""
         self._before_each()
-        ours = _content(self.local / path)
+        ours = content_of(self.local / path)
         theirs = (self.remote / path).read_bytes()
         side = self._which_is_newer(path, ours, theirs, ahead)
         if side is Newer.DRIVE:
@@ -213,11 +210,11 @@ class Mirror:
 
         ahead: as below. Returns 1 if it was copied, else 0.
         """
-        looks = (_look_at(self.local / path), _look_at(self.remote / path))
+        looks = (look_at(self.local / path), look_at(self.remote / path))
         if None not in looks and self._equal.get(path) == looks:
             return 0
         self._before_each()
-        ours = _content(self.local / path)
+        ours = content_of(self.local / path)
         if ours is None:  # deleted meanwhile
             return 0
         theirs = (self.remote / path).read_bytes() if looks[1] else None
@@ -281,20 +278,6 @@ class Mirror:
                 write_sealed(self.local / RECORD, record)
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The regular files in a folder and below, as paths relative to it; none if it's missing.
-
-    Without hidden ones, which may be half-written. Raises OSError if a folder can't be read.
-    """
-    found = []
-    for base, _, names in os.walk(folder, onerror=_unless_missing):
-        for name in names:
-            path = Path(base, name)
-            if not name.startswith(".") and path.is_file():
-                found.append(path.relative_to(folder))
-    return sorted(found)
-
-
 def stages_among(files: list[Path]) -> list[Path]:
     """The folders of stages: those with a checkpoint, or with a file that belongs to one."""
     return sorted({path.parent for path in files if _belongs_to_a_stage(path)})
@@ -304,12 +287,6 @@ def _belongs_to_a_stage(path: Path) -> bool:
     return path.name in OF_A_STAGE or has_checkpoint_name(path)
 
 
-def _unless_missing(error: OSError) -> None:
-    """For `os.walk`, which would take a folder that can't be read for an empty one."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
-
-
 @contextmanager
 def _collected(errors: list[Exception]) -> Iterator[None]:
     """Keep an error for later."""
@@ -317,20 +294,3 @@ def _collected(errors: list[Exception]) -> Iterator[None]:
         yield
     except (OSError, CourseError) as error:
         errors.append(error)
-
-
-def _content(path: Path) -> bytes | None:
-    """The bytes of a file, or None if it's missing."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _look_at(path: Path) -> Look | None:
-    """What changes whenever a file is written; None if it's missing."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+GLANCE = 0.5  # seconds between two looks at whether you have pressed ■
+
+
 class NoAnswer(Exception):
     """Nothing has moved for as long as the caller was willing to wait."""
 
@@ -63,13 +66,12 @@ class Worker:
             if not self._thread.is_alive():
                 self._thread.start()
         task = Task(work)
-        quiet_since = time.monotonic()
-        self._waiting.put(task)
+        asked = time.monotonic()
         try:
-            while not task.finished.wait(quiet_since + patience - time.monotonic()):
-                if self._moved <= quiet_since:
+            self._waiting.put(task)
+            while not task.finished.wait(min(patience, GLANCE)):
+                if time.monotonic() - max(asked, self._moved) > patience:
                     raise NoAnswer
-                quiet_since = self._moved
         except BaseException:
             task.given_up = True
             raise
