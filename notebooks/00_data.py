@@ -86,13 +86,15 @@ from course_lib.plots import short
 
 images = course.data.train
 present = images.labels.unique().tolist()
+shown = sorted({present[i * len(present) // 80] for i in (0, 23, 46, 69)})
+columns = min(8, min((images.labels == category).sum().item() for category in shown))
 chosen, captions = [], []
-for category in [present[i * len(present) // 80] for i in (0, 23, 46, 69)]:
-    found = (images.labels == category).nonzero().flatten()[:8].tolist()
-    chosen += found
-    captions += [short(images.classes[category], 16)] + [""] * (len(found) - 1)
+for category in shown:
+    chosen += (images.labels == category).nonzero().flatten()[:columns].tolist()
+    captions += [short(images.classes[category], 16)] + [""] * (columns - 1)
+title = f"{len(shown)} of {len(present)} classes"
 keep(
-    plot_images(images.batch(chosen), captions, columns=8, title="Four classes"),
+    plot_images(images.batch(chosen), captions, columns=columns, title=title),
     course.folder / "classes.png",
 )
 
@@ -118,7 +120,8 @@ from PIL import Image
 from torchvision import transforms
 
 size = course.settings.size
-picture = Image.fromarray(images.batch([48])[0].numpy())  # any other will do, too
+number = min(48, len(images) - 1)  # any other will do, too
+picture = Image.fromarray(images.batch([number])[0].numpy())
 plain = transforms.Compose(
     [
         transforms.Resize((size, size)),  # every picture gets the same size

@@ -392,7 +392,7 @@ for _ in range(3):
 # Now you have all the pieces. A **dataset** returns one (image, label) pair at a time; the report's
 # is called `MyDataset` and opens one file per image. A **DataLoader** shuffles the pairs and groups
 # them into batches. An **epoch** is one pass over all images. Here's a complete training loop,
-# which runs for two epochs on the first 160 images:
+# which runs for two epochs on up to 160 images:
 
 # %%
 from torch.utils.data import DataLoader, Subset
@@ -400,21 +400,21 @@ from torch.utils.data import DataLoader, Subset
 from course_lib import MyDataset, plain_transform
 from course_lib.data.manifest import locate
 
-folder, *_ = locate(course.source, settings, course.home)
-if folder.is_dir():
+folder = locate(course.source, settings, course.home).path
+if (folder / "answer.json").exists():
     dataset = MyDataset(
         folder / "answer.json", folder / "train_data", plain_transform(settings.size)
     )
 else:  # an archive stays packed; these are the same images, decoded
-    dataset = list(
-        zip(plain_batch(images.batch(range(160)), settings.size), images.labels.tolist())
-    )
+    some = images.take(160)
+    decoded = plain_batch(some.batch(range(len(some))), settings.size)
+    dataset = list(zip(decoded, some.labels.tolist()))
 model = get_model(MyModel, seed=settings.seed)
 optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
 for epoch in (1, 2):
     loss_sum, correct, seen = 0, 0, 0
     loader = DataLoader(
-        Subset(dataset, range(160)),
+        Subset(dataset, range(min(160, len(dataset)))),
         batch_size=32,
         shuffle=True,
         generator=torch.Generator().manual_seed(epoch),

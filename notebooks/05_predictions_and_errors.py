@@ -90,7 +90,7 @@ some = images.take(12, seed=course.settings.seed)
 shown = [images.names.index(name) for name in some.names]
 title = f"{wrong.sum():,} of {len(images):,} held-out images are wrong"
 figure = plot_predictions(
-    some.batch(range(12)), some.labels, probabilities[shown], images.classes, title=title
+    some.batch(range(len(some))), some.labels, probabilities[shown], images.classes, title=title
 )
 keep(figure, course.folder / "predictions.png")
 
