@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import unicodedata
 import warnings
 from collections.abc import Callable
 from functools import cache, wraps
+from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec
 
 from cycler import cycler
@@ -120,7 +120,7 @@ def _png_with(palette: Palette, image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def keep(figure: Picture, path: str | os.PathLike[str]) -> Picture:
+def keep(figure: Picture, path: str | Path) -> Picture:
     """Write a figure as a PNG file, and return it so that a cell shows it; raises DiskError."""
     with replacing(path) as file:
         file.write(figure.png())
