@@ -158,13 +158,15 @@ def test_reproduce_without_a_notebook_fails(chosen, folder, smoke):
 
 def test_fresh_forgets_the_run(folder, smoke):
     folder("00_a.py", "1")
-    open_course()
+    trials = open_course().unfinished_trials
+    (trials / "lr-0.1").mkdir(parents=True)
     for name in ("stage-2/model.pth", "results.json", "notebooks/02_old.ipynb"):
         (smoke / name).parent.mkdir(parents=True, exist_ok=True)
         (smoke / name).write_text('{"stages": {}}')
     reproduce.main([])
     assert (smoke / "results.json").exists()
     reproduce.main(["--fresh"])
+    assert not trials.exists()
     left = {path.relative_to(smoke).as_posix() for path in smoke.rglob("*") if path.is_file()}
     assert left == {"run.json", "notebooks/00_a.ipynb"}
 
