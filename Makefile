@@ -2,12 +2,12 @@
 # make test        lint, check the types and the notebook pairs, run the tests (some need chromium)
 # make format      format the code as `make test` wants it
 # make seeds       repeat the lecture run and its controls with five seeds (about two hours)
-# make compare     measure the report's claims and a better recipe, one change at a time (DATA=, PRESET=)
+# make compare     measure the report's claims and a better recipe (DATA=, PRESET= choose)
 # make bench       measure speed, as ratios: the table of benchmarks/README.md (10 to 14 minutes)
-# make notebooks   run the lecture on the built-in data from scratch, store its outputs in the notebooks
+# make notebooks   run the lecture on the built-in data anew, store its outputs in the notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
-# make exercises   write the notebooks without solutions to build/student, with them to build/solutions
-# make publish     write REPO=owner/name, its address on GitHub, into the setup cells and Colab badges
+# make exercises   write notebooks without solutions to build/student, solved to build/solutions
+# make publish     write the address on GitHub, REPO=owner/name, into setup cells and badges
 # make site        build the site in build/site, from the outputs stored in the notebooks
 
 PYTHON ?= python3
@@ -18,8 +18,8 @@ BIN := .venv/bin
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
-# What you type may be any text, such as a file's name. It reaches the programs in their environment,
-# where neither make nor the shell looks for commands in it: $(value …) is the text itself.
+# What you type may be any text, such as a file's name. It reaches the programs in their
+# environment, where neither make nor the shell looks for commands in it: $(value …) is the text.
 unexport DATA PRESET NOTEBOOKS FRESH REPO
 ifdef DATA
 reproduce compare: export COURSE_DATA := $(value DATA)
@@ -31,7 +31,8 @@ reproduce: export CHOSEN_NOTEBOOKS := $(value NOTEBOOKS)
 publish: export REPOSITORY := $(value REPO)
 
 reproduce: .venv/run-installed
-	$(BIN)/python -m tools.reproduce $(if $(filter 1,$(value FRESH)),--fresh) --notebooks="$$CHOSEN_NOTEBOOKS"
+	$(BIN)/python -m tools.reproduce $(if $(filter 1,$(value FRESH)),--fresh) \
+		--notebooks="$$CHOSEN_NOTEBOOKS"
 
 test: .venv/test-installed
 	$(BIN)/ruff check .
@@ -68,7 +69,8 @@ publish: .venv/run-installed
 site: .venv/site-installed
 	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/site
 
-.venv/run-installed .venv/test-installed .venv/site-installed: .venv/%-installed: pyproject.toml requirements.txt
+INSTALLED := .venv/run-installed .venv/test-installed .venv/site-installed
+$(INSTALLED): .venv/%-installed: pyproject.toml requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$*]"
 	touch $@
