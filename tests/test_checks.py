@@ -87,54 +87,33 @@ class Block(nn.Module):
         return (self.main(x) + self.shortway(x)).relu()
 
 
-class Identity(Block):
-    def __init__(self, in_, out_, stride=1):
-        super().__init__(in_, out_, stride)
-        if len(self.shortway) == 0:
-            self.shortway = nn.Identity()
-
-
-class InPlaceWhereItsHarmless(Block):
-    def __init__(self, in_, out_, stride=1):
-        super().__init__(in_, out_, stride)
-        self.conv1[2] = nn.ReLU(inplace=True)
-        self.conv2[2] = nn.ReLU(inplace=True)
-
-    def forward(self, x):
-        y = self.main(x)
-        y += self.shortway(x)
-        return F.relu_(y)
-
-
-class PicksEverySecondPixel(Block):
-    """The stride of the short-cut's convolution in another way."""
+class WrittenInAnotherWay(Block):
+    """F.pad instead of padding, slices instead of a stride, and in place where it's harmless."""
 
     def __init__(self, in_, out_, stride=1):
         super().__init__(in_, out_, stride)
         self.stride = stride
+        self.conv1[2] = nn.ReLU(inplace=True)
+        self.conv2[2] = nn.ReLU(inplace=True)
+        self.conv2[0].padding = (0, 0)
         if len(self.shortway):
             self.shortway[0].stride = (1, 1)
-
-    def forward(self, x):
-        return (self.main(x) + self.shortway(x[:, :, :: self.stride, :: self.stride])).relu()
-
-
-class PadsItself(Block):
-    def __init__(self, in_, out_, stride=1):
-        super().__init__(in_, out_, stride)
-        self.conv2[0].padding = (0, 0)
+        else:
+            self.shortway = nn.Identity()
 
     def main(self, x):
         return self.conv3(self.conv2(F.pad(self.conv1(x), (1, 1, 1, 1))))
+
+    def forward(self, x):
+        y = self.main(x)
+        y += self.shortway(x[:, :, :: self.stride, :: self.stride])
+        return F.relu_(y)
 
 
 RIGHT_BLOCKS = [
     ("ours", res_block),
     ("written anew, by a function", lambda in_, out_, stride=1: Block(in_, out_, stride)),
-    ("nn.Identity", Identity),
-    ("in place where it's harmless", InPlaceWhereItsHarmless),
-    ("slices instead of a stride", PicksEverySecondPixel),
-    ("F.pad instead of padding", PadsItself),
+    ("written in another way", WrittenInAnotherWay),
 ]
 
 
@@ -898,11 +877,11 @@ RIGHT_BATCH = batch_maker(CROP, *NORMALIZED, *FLIPS, ROTATION)
 NEW_TRANSFORMS = batch_maker(
     v2.ToImage(),
     v2.RandomResizedCrop((64, 64), antialias=True),
-    v2.RandomHorizontalFlip(),
-    v2.RandomVerticalFlip(),
     v2.ToDtype(torch.float32, scale=True),
     v2.Normalize((0.5,) * 3, (0.5,) * 3),
     v2.RandomRotation(90, interpolation=v2.InterpolationMode.BILINEAR),
+    v2.RandomHorizontalFlip(),
+    v2.RandomVerticalFlip(),
 )
 
 
@@ -928,8 +907,7 @@ def by_hand(images, training):
 
 RIGHT_BATCHES = [
     ("the report's order", RIGHT_BATCH),
-    ("rotated, then flipped", batch_maker(CROP, *NORMALIZED, ROTATION, *FLIPS)),
-    ("transforms v2", NEW_TRANSFORMS),
+    ("transforms v2, first rotated, then flipped", NEW_TRANSFORMS),
     ("by hand", by_hand),
 ]
 
@@ -998,7 +976,7 @@ def test_a_right_augmentation_passes(answer, verdict):
 
 @judged(WRONG_BATCHES + WRONG_FORMS)
 def test_a_wrong_augmentation_is_told_why(answer, word, verdict, monkeypatch):
-    monkeypatch.setattr(augmented, "COPIES", 200)  # what's wrong with all pictures shows in a few
+    monkeypatch.setattr(augmented, "COPIES", 100)  # what's wrong with all pictures shows in a few
     line = verdict(checks.augmentation, answer)
     assert line.startswith("✗") and word in line
 
@@ -1101,31 +1079,32 @@ WRONG_DISTRIBUTIONS = [
 
 
 @judged(WRONG_DISTRIBUTIONS)
-def test_a_wrong_distribution_is_told_why(answer, word, verdict):
+def test_a_wrong_distribution_is_told_why(answer, word, verdict, monkeypatch):
+    monkeypatch.setattr(augmented, "COPIES", 400)  # so far off that fewer copies show it
     line = verdict(checks.augmentation, answer)
     assert line.startswith("✗") and word in line
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(st.integers(0, 10**9))
 def test_a_right_augmentation_never_fails_by_chance(seed):
     assert checks.augmentation(by_batch(seed=seed)) is True
 
 
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(st.one_of(st.floats(0, 0.33), st.floats(0.67, 1)), st.booleans(), st.integers(0, 10**9))
 def test_any_other_share_of_flips_is_noticed(share, across, seed):
     flips = (share, 0.5) if across else (0.5, share)
     assert checks.augmentation(by_batch(flips=flips, seed=seed)) is False
 
 
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(st.floats(0, 87), st.integers(0, 10**9))
 def test_any_smaller_rotation_is_noticed(degrees, seed):
     assert checks.augmentation(by_batch(degrees=degrees, seed=seed)) is False
 
 
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(st.one_of(st.floats(0.001, 0.05), st.floats(0.12, 1)), st.integers(0, 10**9))
 def test_any_other_smallest_crop_is_noticed(crop, seed):
     assert checks.augmentation(by_batch(crop=crop, seed=seed)) is False
@@ -1191,12 +1170,13 @@ def test_a_block_without_short_cut_is_trained_and_the_prediction_compared(
     course, verdict, monkeypatch
 ):
     monkeypatch.setattr(block_checks, "PASSES", 2)
+    monkeypatch.setattr(block_checks, "IMAGES", 16)
     line = verdict(checks.no_shortcut, PlainBlock, np.float32(4), course)
-    images = course.data.train.take(block_checks.IMAGES, seed=0)
+    images = course.data.train.take(16, seed=0)
     losses = []
     for block in PlainBlock, res_block:
         model = get_model(MyModel, seed=0, block=block)
-        history = trial(course, images, epochs=2, model=model, size=32, batch_size=160)
+        history = trial(course, images, epochs=2, model=model, size=32, batch_size=16)
         losses.append(history[-1]["loss"])
     assert line.startswith("✓") and "4" in line and all(f"{loss:.3g}" in line for loss in losses)
     assert len(list((course.folder / "trials").iterdir())) == 2  # read, not measured again
@@ -1204,10 +1184,10 @@ def test_a_block_without_short_cut_is_trained_and_the_prediction_compared(
 
 def test_a_loss_that_cant_be_is_refused_untrained(monkeypatch, verdict):
     monkeypatch.setattr(block_checks, "compare_networks", lambda *arguments: None)  # slow
-    for prediction in 0, -1.0, float("nan"), float("inf"), torch.tensor(-1):
+    for prediction in float("nan"), float("inf"), torch.tensor(0):
         line = verdict(checks.no_shortcut, plain_block, prediction, None)
         assert line.startswith("✗") and "above 0" in line
-    for prediction in "4", None, [4, 5]:
+    for prediction in "4", [4, 5]:
         line = verdict(checks.no_shortcut, plain_block, prediction, None)
         assert line == "✗ Your prediction isn't a number."
 

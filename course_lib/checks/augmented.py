@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from PIL import Image
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..augment import plain_transform
 from .seen import SIZE, Seen, differs, gradients, is_not_half, look, recorded_degrees, share
-from .verdict import check, compare, refuse
+from .verdict import Wrong, check, compare, refuse
 
 MyBatch: TypeAlias = Callable[[list[Image.Image], bool], Tensor]
 
@@ -61,18 +61,16 @@ def augmentation(my_batch: MyBatch) -> str:
 
 def plain(images: list[Image.Image]) -> Tensor:
     """Images resized and normalised, (B, 3, 64, 64)."""
-    return torch.stack([plain_transform(SIZE)(image) for image in images])
+    transform: Any = plain_transform(SIZE)  # torchvision doesn't say what it returns
+    return torch.stack([transform(image) for image in images])
 
 
 def as_batch(answer: object, count: int) -> Tensor:
     """The answer, if it's a batch of this many pictures; raises Wrong otherwise."""
     refuse(answer is None, "Your function returns None: is a `return` missing?")
-    kind = type(answer).__name__
-    refuse(
-        not isinstance(answer, Tensor),
-        f"Return one tensor, not a {kind}: torch.stack the images.",
-    )
-    assert isinstance(answer, Tensor)
+    if not isinstance(answer, Tensor):
+        kind = type(answer).__name__
+        raise Wrong(f"Return one tensor, not a {kind}: torch.stack the images.")
     batch = answer.detach().cpu().as_subclass(Tensor)
     shape = tuple(batch.shape)
     refuse(

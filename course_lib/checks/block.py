@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -18,7 +19,7 @@ from .verdict import Mistake, Wrong, as_number, check, examples, refuse
 if TYPE_CHECKING:
     from ..experiment import Course
 
-BlockMaker: TypeAlias = Callable[..., nn.Module]
+BlockMaker: TypeAlias = type[nn.Module]
 # What typical mistakes make of x, of a copy of your block and a copy of ours
 MistakesOf: TypeAlias = Callable[[nn.Module, nn.Module, Tensor], Iterator[Mistake]]
 
@@ -86,9 +87,12 @@ def no_shortcut(my_block: BlockMaker, my_prediction: object, course: Course) -> 
     compare_networks(my_block, plain_block, random)
 
     predicted = as_number(my_prediction)
-    refuse(predicted is None, "Your prediction isn't a number.")
-    possible = predicted is not None and 0 < predicted < float("inf")
-    refuse(not possible, "Predict a loss above 0: a cross entropy is never negative.")
+    if predicted is None:
+        raise Wrong("Your prediction isn't a number.")
+    refuse(
+        not 0 < predicted < math.inf,
+        "Predict a loss above 0: a cross entropy is never negative.",
+    )
 
     without = loss_after_training(my_block, course)
     ours = loss_after_training(our_block, course)
@@ -225,7 +229,7 @@ def compare_networks(make_block: BlockMaker, our_make: BlockMaker, random: torch
 def formula_mistakes(mine: nn.Module, ours: nn.Module, x: Tensor) -> Iterator[Mistake]:
     """What typical mistakes in relu(F(x) + S(x)) lead to."""
     main = main_path(ours, x)
-    short = ours.shortway(x)
+    short = ours.get_submodule("shortway")(x)
     yield Mistake(
         main + short,
         "There's no ReLU after the addition; the block computes relu(F(x) + S(x)).",
@@ -279,6 +283,8 @@ def shortcut_mistakes(mine: nn.Module, ours: nn.Module, x: Tensor) -> Iterator[M
 def main_path(block: nn.Module, x: Tensor, without_relu_in: str | None = None) -> Tensor:
     """F(x), the three convolutions; `without_relu_in`: "conv1" or "conv2", leave out its ReLU."""
     for name in ("conv1", "conv2", "conv3"):
-        part = block.get_submodule(name)
-        x = part[:2](x) if name == without_relu_in else part(x)
+        layers = list(block.get_submodule(name).children())
+        if name == without_relu_in:
+            layers = layers[:2]
+        x = nn.Sequential(*layers)(x)
     return x

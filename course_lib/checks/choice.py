@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from .verdict import Wrong, as_number, check, refuse, without_brackets
+from .verdict import Wrong, as_number, check, without_brackets
 
 LAYERS = 41  # of MyModel, on the main path
-OTHER_COUNTS = {
+OTHER_COUNTS: dict[float, str] = {
     13: "13 counts blocks; each has three convolutions.",
     39: "39 counts the blocks only: conv1 comes before them, and fc after them.",
     40: "40 forgets one of the ends: conv1 before the blocks, or fc (a linear layer has weights, "
@@ -40,7 +40,8 @@ OTHER_LETTERS = {
 def layers(my_count: object) -> str:
     """Check the number of layers with weights on the longest path from the image to the logits."""
     count = as_number(my_count)
-    refuse(count is None, "Give a number.")
+    if count is None:
+        raise Wrong("Give a number.")
     if count == LAYERS:
         return "41: conv1, three convolutions in each of 13 blocks, and fc."
     if count in OTHER_COUNTS:
