@@ -320,6 +320,18 @@ def test_model_pth_belongs_to_the_furthest_checkpoint_everywhere(steps):
                     assert len(checkpoints.newest_first(stage)) <= 4
 
 
+@pytest.mark.parametrize("ahead, behind", [(HERE, DRIVE), (DRIVE, HERE)])
+def test_an_unfinished_stage_does_not_get_the_model_of_an_earlier_one(folder, ahead, behind):
+    save(folder / behind / STAGE, 3)
+    save(folder / ahead / STAGE, 7)
+    (folder / ahead / STAGE / "model.pth").unlink()
+    if behind == DRIVE:
+        between(folder).restore()
+    else:
+        assert between(folder).copy_all()
+    assert not (folder / ahead / STAGE / "model.pth").exists()
+
+
 def test_two_checkpoints_are_kept_on_drive_and_older_ones_do_not_come_back(folder):
     """We have 10 and 4, Drive has 8: 4 isn't copied again and again."""
     save(folder / HERE / STAGE, 4)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-
 GLANCE = 0.5  # seconds between two looks at whether you have pressed ■
 
 
