@@ -320,6 +320,20 @@ def test_model_pth_belongs_to_the_furthest_checkpoint_everywhere(steps):
                     assert len(checkpoints.newest_first(stage)) <= 4
 
 
+@pytest.mark.parametrize("branches", [(0, 1), (1, 0)])
+def test_of_two_at_the_same_position_both_sides_take_the_same(folder, branches):
+    for place, branch in zip((HERE, DRIVE), branches):
+        save(folder / place / STAGE, 3, branch)
+    ours = between(folder)
+    ours.restore()
+    assert ours.copy_all()
+    best = max((f"checkpoint 3 {branch}" for branch in branches), key=order_of)
+    for place in (HERE, DRIVE):
+        assert furthest(folder / place / STAGE) == best
+        model = (folder / place / STAGE / "model.pth").read_bytes()
+        assert model == model_file(best.removeprefix("checkpoint "))
+
+
 @pytest.mark.parametrize("ahead, behind", [(HERE, DRIVE), (DRIVE, HERE)])
 def test_an_unfinished_stage_does_not_get_the_model_of_an_earlier_one(folder, ahead, behind):
     save(folder / behind / STAGE, 3)
