@@ -140,14 +140,17 @@ def augment_batch(images: Tensor, augmentations: Augmentations, size: int) -> Te
     flips = _over_pixels(augmentations.flips)
     # 1. Rotation: (2, B, size, size), column and row of each pixel before it was rotated.
     pixels, inside = _before_rotation(augmentations.direction, size)
-    # 2. Flips: a flipped pixel is counted from the other end.
-    # 3. Resized crop: into the box, where the bank's squeezing cancels out.
-    # 4. grid_sample's own unit: −1 … 1 across the original.
-    # All three are linear: together, they are one slope and one offset per image.
+    # 2. Flips: a flipped pixel is counted from the other end,
+    #        pixel → size − 1 − pixel
+    # 3. Resized crop: pixel centres are spread over the box,
+    #        pixel → (pixel + 0.5) · lengths / size + corner, in pixels of the original
+    # 4. grid_sample's unit, which is the same for the original and its squeezed copy in the bank:
+    #        position → position · 2 / originals − 1
+    # All three are linear, so together they're one slope and one offset per image.
     slope = (1 - 2 * flips) * lengths / size
     offset = ((size - 1) * flips + 0.5) * lengths / size + corner
     grid = pixels.mul_(slope * 2 / originals).add_(offset * 2 / originals - 1)
-    # The crop is resized by itself: nothing is read beyond the box's outermost pixel centres.
+    # Only the crop is resized: pixels beyond its border mustn't blend in.
     first = (corner + 0.5) * 2 / originals - 1
     last = (corner + lengths - 0.5) * 2 / originals - 1
     grid.clamp_(first, last)
@@ -177,11 +180,12 @@ def _before_rotation(direction: Tensor, size: int) -> tuple[Tensor, Tensor]:
     cosine, sine = _over_pixels(direction)  # (B, 1, 1) each
     middle = (size - 1) / 2
     steps = torch.arange(size, dtype=torch.float32, device=direction.device) - middle
-    across = torch.stack([cosine, sine]) * steps  # (2, B, 1, size), from the centre to a column
-    down = torch.stack([-sine, cosine]) * steps[:, None]  # (2, B, size, 1), from there to a row
+    # column = middle + cos · x − sin · y,  row = middle + sin · x + cos · y
+    across = torch.stack([cosine, sine]) * steps  # (2, B, 1, size), the terms with x
+    down = torch.stack([-sine, cosine]) * steps[:, None]  # (2, B, size, 1), the terms with y
     pixels = (across + (down + middle)).round_()
-    across_inside, down_inside = (pixels - middle).abs_() <= middle
-    return pixels, across_inside & down_inside
+    columns_inside, rows_inside = (pixels - middle).abs_() <= middle
+    return pixels, columns_inside & rows_inside
 
 
 def draw_augmentations(
@@ -191,17 +195,18 @@ def draw_augmentations(
     crop: float = 0.08,
     flips: tuple[float, float] = (0.5, 0.5),
     degrees: float = 90,
-    plain: float = 0,
+    plain_share: float = 0,
 ) -> Augmentations:
     """Decide what happens to each image of a batch; the result is on the CPU.
 
     uniforms: float64 (B, DRAWS) in [0, 1). widths, heights: int (B,), pixels of the originals;
-    crops are drawn in the original's geometry. crop, flips, degrees, plain: as in `Settings`.
+    crops are drawn in the original's geometry. crop, flips, degrees: as in `Settings`.
+    plain_share: the settings' `plain`.
     """
     u = Uniforms.of(uniforms)
     originals = np.column_stack([widths, heights])  # (B, 2)
     box = crop_boxes(u, widths, heights, crop)
-    stays = u.plain < plain  # (B, 1), beside pairs
+    stays = u.plain < plain_share  # (B, 1), for both columns of a pair
     corner = np.where(stays, 0, box.corner)
     lengths = np.where(stays, originals, box.lengths)
     flipped = (u.flips < flips) & ~stays
@@ -318,6 +323,6 @@ def augmentations(
         crop=settings.crop,
         flips=settings.flips,
         degrees=settings.degrees,
-        plain=settings.plain,
+        plain_share=settings.plain,
     )
     return decided.to(course.device)

@@ -10,8 +10,8 @@ from typing import Any
 from torch.utils.data import Dataset
 from torchvision.transforms import ToTensor
 
-from .data.answers import images_among, read_answer
-from .data.images import upright_rgb
+from .data.answers import read_answer
+from .data.images import images_among, upright_rgb
 from .errors import brief
 
 

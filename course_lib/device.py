@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import SettingsError
 
@@ -119,6 +119,11 @@ def choose_precision(device: torch.device, wish: str = "auto") -> Precision:
             "fp32. COURSE_PRECISION=auto takes what it computes in."
         )
     return Precision(wish, device.type)
+
+
+def place(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move a model to `device`, in the order of memory in which convolutions are fastest there."""
+    return model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -37,7 +38,7 @@ def init_process_group(batch_size: int) -> None:
     """
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         return
-    store, number, count = next(dist.rendezvous("env://"))
+    store, number, count = next(rendezvous("env://"))
     sys.excepthook = _Telling(store)
     backend = "gloo"
     if torch.cuda.is_available():
@@ -149,7 +150,7 @@ def rank_0_first() -> Iterator[None]:
 class _Telling:
     """Shows the error that ends a process; if it ends several, the first on a computer does."""
 
-    def __init__(self, store: dist.Store):
+    def __init__(self, store: Any):
         self.store = store  # it lives in torchrun, so it outlives the processes
 
     def __call__(

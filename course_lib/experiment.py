@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import os
 import re
@@ -236,7 +237,7 @@ def open_course(data: str = "shapes", preset: str = "lecture", drive: bool = Fal
     DiskError, or CheckpointError if the folder is another run's.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a Korean or Western Windows console lacks characters
+        if isinstance(stream, io.TextIOWrapper):  # a Korean or Western console lacks characters
             stream.reconfigure(errors="replace")
     _refuse_misspelt_variables()
     preset = os.environ.get("COURSE_PRESET") or preset

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import inspect
 import io
-import json
 import textwrap
 import tokenize
 from pathlib import Path
@@ -21,7 +20,9 @@ from PIL import features
 from torch import nn
 
 from .distributed import ranks
+from .model import eval_mode
 from .storage.checkpoints import digest_of
+from .storage.files import content_digest
 from .storage.identity import weights_digest
 
 if TYPE_CHECKING:
@@ -41,11 +42,6 @@ TRAINING_CODE = (
     "data/draws.py",
 )
 SIMPLE = (bool, int, float, str, type(None))  # values that look the same everywhere
-
-
-def digest_of_json(value: Any) -> str:
-    """A digest of anything that JSON can hold; the order of a dict's keys doesn't matter."""
-    return digest_of(json.dumps(value, sort_keys=True).encode())
 
 
 def stage_identity(
@@ -174,15 +170,9 @@ def answers(model: nn.Module, course: Course) -> torch.Tensor:
     """
     size = course.settings.size
     pictures = torch.linspace(-1, 1, 2 * 3 * size * size).reshape(2, 3, size, size)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            logits = model(pictures.to(course.device)).float().cpu()
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    return logits.clone()
+    with eval_mode(model), torch.inference_mode():
+        logits = model(pictures.to(course.device)).float().cpu()
+    return logits.clone()  # a tensor of inference mode couldn't be used elsewhere
 
 
 def measured_on(model: nn.Module, course: Course) -> str:
@@ -196,7 +186,7 @@ def measured_on(model: nn.Module, course: Course) -> str:
     for value in model.state_dict().values():
         bits = value.detach().view(whole_numbers[value.element_size()])
         sums.append(bits.sum(dtype=torch.int64))
-    return digest_of_json([course.identity, torch.stack(sums).tolist()])
+    return content_digest([course.identity, torch.stack(sums).tolist()])
 
 
 def decoder() -> str:
@@ -212,7 +202,7 @@ def made_on(course: Course) -> dict[str, Any]:
     if course.device.type == "cuda":
         device = torch.cuda.get_device_name(course.device)
     else:
-        device = f"cpu with {torch.backends.cpu.get_cpu_capability()}"
+        device = f"{course.device.type} with {torch.backends.cpu.get_cpu_capability()}"
     return {
         "device": device,
         "precision": course.precision.name,

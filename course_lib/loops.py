@@ -15,10 +15,11 @@ from tqdm.auto import tqdm
 
 from .augment import evaluation_batches, training_batches
 from .data.answers import natural_order
+from .device import place
 from .distributed import all_gather, broadcast_buffers, data_parallel, rank_0_first
 from .errors import DataError, SettingsError
 from .fingerprints import measured_on
-from .model import MyModel, get_model
+from .model import MyModel, eval_mode, get_model
 from .run import Run
 from .settings import STAGES, Settings
 from .storage.checkpoints import load, newest_good
@@ -58,7 +59,7 @@ def train(
     settings = course.settings
     _require_trainable(model, images, settings)
     images = images.resident(course.device)  # all on the GPU, if they fit
-    model.to(course.device, memory_format=torch.channels_last)
+    place(model, course.device)
     optimizer = new_optimizer(model, settings)
     scaler = course.precision.scaler()  # does nothing unless the precision is fp16
     # A run resumes from the newest checkpoint.
@@ -96,16 +97,18 @@ def new_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer
 
 
 def learning_rate(settings: Settings, progress: float) -> float:
-    """The next step's rate: `lr`, or for "one-cycle", one that rises and falls.
+    """The next step's rate in one of the settings' schedules (`settings.SCHEDULES`).
 
-    It rises to `lr` in the first quarter of the stage, then falls along half a cosine to 0.
-    progress: the share of the stage that is done, in [0, 1].
+    "one-cycle" rises to `lr` in the first quarter of the stage, then falls along half a cosine to
+    0. progress: the share of the stage that is done, in [0, 1].
     """
     if settings.schedule == "constant":
         return settings.lr
-    if progress < 0.25:
-        return settings.lr * max(progress / 0.25, 0.01)
-    return settings.lr * (1 + math.cos(math.pi * (progress - 0.25) / 0.75)) / 2
+    if settings.schedule == "one-cycle":
+        if progress < 0.25:
+            return settings.lr * max(progress / 0.25, 0.01)
+        return settings.lr * (1 + math.cos(math.pi * (progress - 0.25) / 0.75)) / 2
+    raise SettingsError(f"There is no learning rate for the schedule {settings.schedule!r} yet.")
 
 
 def trained_model(course: Course, stage_number: int) -> nn.Module:
@@ -113,17 +116,24 @@ def trained_model(course: Course, stage_number: int) -> nn.Module:
 
     Raises what `train` raises.
     """
-    model = get_model(MyModel, seed=course.settings.seed)
     weights = _weights_in_use(course, stage_number)
     if weights is not None:
+        model = get_model(MyModel)
         model.load_state_dict(weights)
         return model
     stage = course.stage(stage_number)
-    if stage.spec.starts_from is not None:
-        model = trained_model(course, stage.spec.starts_from)
+    model = first_model(stage)
     few = few_heldout(course)
     train(model, stage.images, stage, augmented=stage.spec.augmented, heldout=few)
     return model
+
+
+def first_model(stage: Stage) -> nn.Module:
+    """The model that a stage starts from: a new one, or a finished stage's."""
+    before = stage.spec.starts_from
+    if before is None:
+        return get_model(MyModel, seed=stage.course.settings.seed)
+    return trained_model(stage.course, before)
 
 
 def _weights_in_use(course: Course, number: int) -> dict[str, torch.Tensor] | None:
@@ -199,8 +209,10 @@ def test(model: nn.Module, images: Images, course: Course, result_path: str | Pa
     probabilities = predict(model, images, course)
     rows = list(zip(images.names, probabilities.argmax(1).tolist()))
     rows.sort(key=lambda row: natural_order(row[0]))
-    options = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-    with rank_0_first(), replacing(result_path, "w", **options) as file:
+    with (
+        rank_0_first(),
+        replacing(result_path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["filename", "class"])
         writer.writerows(rows)
@@ -211,21 +223,16 @@ def _logits(
     model: nn.Module, images: Images, course: Course, augmented: bool = False
 ) -> torch.Tensor:
     """Logits of all images in eval mode: float32 (n, classes) on the course's device, in order."""
-    logits = []
-    modes = {module: module.training for module in model.modules()}  # some may be frozen
-    model.eval().to(course.device, memory_format=torch.channels_last)
+    place(model, course.device)
     broadcast_buffers(model)
     batches = evaluation_batches(images.resident(course.device), course, augmented)
     bar = tqdm(total=len(images), unit=" images", desc="evaluating", leave=False, delay=2)
-    try:
+    logits = []
+    with bar, eval_mode(model):
         for batch, labels in batches:
             with torch.inference_mode(), course.precision.autocast():
                 logits.append(model(batch).float())
             bar.update(len(labels))
-    finally:
-        bar.close()
-        for module, training in modes.items():
-            module.training = training
     return all_gather(torch.cat(logits), len(images))
 
 

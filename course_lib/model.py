@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from .data.answers import CLASSES
 from .storage.weights import load_weights
 
 
@@ -51,7 +53,7 @@ class MyModel(nn.Module):
     place.
     """
 
-    def __init__(self, res_block: type[nn.Module], classes: int = 80):
+    def __init__(self, res_block: type[nn.Module], classes: int = CLASSES):
         super().__init__()
         self.conv1 = nn.Sequential(
             nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
@@ -116,7 +118,7 @@ class two_conv_block(res_block):
 class ConstantWidth(MyModel):
     """256 channels in every block, for about as many multiplications: to test the claim in 2.D."""
 
-    def __init__(self, res_block: type[nn.Module], classes: int = 80):
+    def __init__(self, res_block: type[nn.Module], classes: int = CLASSES):
         super().__init__(res_block, classes)
         self.conv2 = nn.Sequential(res_block(64, 128, 1), res_block(256, 128, 1))
         self.conv3 = nn.Sequential(
@@ -151,3 +153,15 @@ def get_model(
     if checkpoint_path is not None and os.path.exists(checkpoint_path):
         load_weights(model, checkpoint_path)
     return model
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode for a while; then, each module gets its own mode back."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

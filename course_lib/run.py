@@ -1,6 +1,6 @@
-"""A stage being trained: what survives a kill, ■ and a lost runtime, behind plain verbs.
+"""Trains a stage so that it survives a kill, ■ (Jupyter's stop button) and a lost runtime.
 
-`loops.train` uses these verbs; the loop itself is there.
+The training loop itself is in `loops.train`, which uses the verbs of `Run`.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Position:
     """How far a stage has got: what a checkpoint keeps besides weights and momentum."""
 
     epoch: int = 0  # whole epochs trained
-    seen: int = 0  # images trained in the next one
-    skipped: int = 0  # steps of that epoch that were skipped because fp16 overflowed
-    seconds: float = 0.0  # spent on that epoch
-    threads: int = 0  # that the epoch is computed with
+    seen: int = 0  # images trained in the epoch in progress
+    skipped: int = 0  # steps skipped in it, because fp16 overflowed
+    seconds: float = 0.0  # spent on it
+    threads: int = 0  # CPU threads that compute it
     history: list[dict[str, Any]] = field(default_factory=list)  # one dict per finished epoch
-    origin: str | None = None  # of a model that was trained elsewhere: its file
+    origin: str | None = None  # the file, if the model was trained elsewhere
 
 
 class Run:
@@ -72,19 +72,23 @@ class Run:
         self.model = model
         self.optimizer = optimizer
         self.scaler = scaler
-        self.total = len(images)  # images per epoch
+        self.images_per_epoch = len(images)
         self.live = live or EpochLines(stage)
         self.position = Position()
-        self.sums = torch.zeros(2, device=self.course.device)  # of the epoch: losses, right answers
+        # Sums over the epoch in progress: the images' losses, and the number of right answers.
+        self.sums = torch.zeros(2, device=self.course.device)
         self.interrupted = False
         self.saved: tuple[int, int] | None = None  # (epoch, seen) of the last checkpoint
         self.saved_at = time.perf_counter()
         self.identity = stage_identity(stage, model, optimizer, images, augmented)
         self._resumed_in_mid_epoch = False
-        with rank_0_first():  # whatever it has written until now is there
+        with rank_0_first():  # the others then find the files that it has written
             self._resume()
         # An epoch that has begun is finished, even if fewer epochs are asked for now.
-        self.last_epoch = max(stage.epochs, self.position.epoch + (self.position.seen > 0))
+        begun = self.position.epoch
+        if self.position.seen > 0:
+            begun += 1
+        self.last_epoch = max(stage.epochs, begun)
         require_agreement(
             self.identity
             | {
@@ -93,17 +97,18 @@ class Run:
                 "position": [self.position.epoch, self.position.seen, self.last_epoch],
             }
         )
+        # fp16's loss scale is halved at each overflow. Below 1, scaling can't help any more.
         self._scale = scaler.get_scale()
-        # BatchNorm's running averages, as they are now and as they were before the last step.
+        # The model's running averages (of BatchNorm), and copies from before the last step.
         buffers = list(model.buffers())
-        self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
-        self._last_statistics = [buffer.clone() for buffer in self._statistics]
+        self._averages = [buffer for buffer in buffers if buffer.is_floating_point()]
+        self._averages_before = [buffer.clone() for buffer in self._averages]
 
     def __enter__(self) -> Run:
-        done = self.position.epoch * self.total + self.position.seen
-        self.bar = ProgressBar(self.stage.number, self.last_epoch, self.total, done)
+        done = self.position.epoch * self.images_per_epoch + self.position.seen
+        self.bar = ProgressBar(self.stage.number, self.last_epoch, self.images_per_epoch, done)
         self._in_main_thread = threading.current_thread() is threading.main_thread()
-        if self._in_main_thread:  # only there does Python handle signals, such as that of ■
+        if self._in_main_thread:  # Python allows signal handlers only there; ■ sends SIGINT
             self._handler = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
@@ -114,12 +119,12 @@ class Run:
         if error is None:
             if self.course.drive:
                 self.course.drive.wait()
-            self._stop_if_interrupted()
+            self._stop_if_interrupted()  # ■ was pressed after the last step
 
     @property
     def progress(self) -> float:
         """The share of the stage that is done, in [0, 1]."""
-        return (self.position.epoch + self.position.seen / self.total) / self.last_epoch
+        return (self.position.epoch + self.position.seen / self.images_per_epoch) / self.last_epoch
 
     def epochs(self) -> Iterator[int]:
         """The numbers of the epochs still to be trained, from 1."""
@@ -134,36 +139,39 @@ class Run:
         """Yield `batches`. After each step, stop if you pressed ■, and save every two minutes."""
         start = time.perf_counter()
         for batch in batches:
-            yield batch
+            yield batch  # here, the caller trains on it
             self.position.seen += batch.total
             self.position.seconds += time.perf_counter() - start
             self.bar.update(batch.total)
-            self.live.show(self.position.history, self._entry)
+            self.live.show(self.position.history, running=self._entry)
             self._stop_if_interrupted()
-            self._save_after(checkpoints.EVERY_SECONDS)
+            self._save_if_older_than(checkpoints.EVERY_SECONDS)
             start = time.perf_counter()
-        self.sums.tolist()  # waits for the device, once per epoch, so that the seconds are true
+        if self.course.device.type == "cuda":
+            torch.cuda.synchronize()  # once per epoch, so that the seconds are true
         self.position.seconds += time.perf_counter() - start
 
     def count(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Add a batch to the epoch's sums, on the device.
 
-        loss: its mean, (). logits: (B, classes). labels: int64 (B,).
+        loss: the batch's mean loss, a scalar. logits: (B, classes). labels: int64 (B,).
         """
         loss = loss.detach().float()
-        if self.scaler.is_enabled() and self._overflowed():
-            loss = loss.nan_to_num(0, 0, 0)
+        if self.scaler.is_enabled():
+            skipped = self._undo_overflow()
+            if skipped:  # the step counts with a loss of 0
+                loss = loss.nan_to_num(nan=0, posinf=0, neginf=0)
         right = (logits.argmax(1) == labels).sum()
         self.sums += all_reduce(torch.stack([loss * len(labels), right]))
 
-    def end_epoch(self, heldout: float | None = None) -> None:
+    def end_epoch(self, heldout_accuracy: float | None = None) -> None:
         """Close the epoch: add it to the history, show it, start new sums.
 
-        heldout: an accuracy in [0, 1].
+        heldout_accuracy: in [0, 1].
         """
         self._require_finite()
         position = self.position
-        position.history.append(self._entry(heldout))
+        position.history.append(self._entry(heldout_accuracy))
         self.live.show(position.history)
         if position.skipped:
             tqdm.write(f"fp16 overflowed: {position.skipped} steps of this epoch were skipped.")
@@ -172,24 +180,25 @@ class Run:
         position.seen = 0
         position.skipped = 0
         position.seconds = 0.0
-        # Rather between two epochs than in the middle of the next.
-        self._save_after(checkpoints.EVERY_SECONDS / 2)
+        # Saving here is better than in the middle of the next epoch, so half the time is enough.
+        self._save_if_older_than(checkpoints.EVERY_SECONDS / 2)
 
     def finish(self) -> list[dict[str, Any]]:
-        """Leave a checkpoint and `model.pth`; returns the history, one dict per epoch."""
+        """Save a last checkpoint and `model.pth`; returns the history, one dict per epoch."""
         self._save()
         checkpoints.write_model(self.stage.model_path, self.model)
-        broadcast_buffers(self.model)
+        broadcast_buffers(self.model)  # all processes end with rank 0's BatchNorm
         if self.position.history:  # a model from elsewhere may have come without one
             self.live.show(self.position.history, finished=True)
         return self.position.history
 
     def _interrupt(self, number: int, frame: Any) -> None:
         """Called by Python when you press ■."""
-        self.interrupted = rank() == 0
+        if rank() == 0:
+            self.interrupted = True
 
     def _choose_threads(self) -> None:
-        """Choose how many threads compute an epoch; one that was interrupted keeps its number."""
+        """Choose how many threads compute an epoch; a resumed one keeps the number it had."""
         if not self._resumed_in_mid_epoch:
             self.position.threads = choose_threads(self.course.device)
             return
@@ -202,32 +211,33 @@ class Run:
             self.position.threads = MOST
         torch.set_num_threads(self.position.threads)
 
-    def _entry(self, heldout: float | None = None) -> dict[str, Any]:
-        """The epoch in progress, as in the history; its number is a fraction until it ends."""
+    def _entry(self, heldout_accuracy: float | None = None) -> dict[str, Any]:
+        """An entry of the history for the epoch in progress. Its number is a fraction at first."""
         position = self.position
         loss, right = self.sums.tolist()
-        done = position.seen / self.total if position.seen < self.total else 1
+        done = position.seen / self.images_per_epoch if position.seen < self.images_per_epoch else 1
         return {
             "epoch": position.epoch + done,
             "loss": loss / position.seen,
             "train_accuracy": right / position.seen,
-            "heldout_accuracy": heldout,
+            "heldout_accuracy": heldout_accuracy,
             "seconds": round(position.seconds, 3),
             "images_per_second": round(position.seen / position.seconds, 1),
             "threads": position.threads,
         }
 
-    def _save_after(self, seconds: float) -> None:
+    def _save_if_older_than(self, seconds: float) -> None:
         if time.perf_counter() - self.saved_at > seconds:
             self._save()
 
     def _save(self) -> None:
-        """Save a checkpoint, unless there is one; only between two steps.
+        """Save a checkpoint, unless this position is saved. Call it only between two steps.
 
         Raises DivergedError, DiskError.
         """
-        here = (self.position.epoch, self.position.seen)
-        if rank() or self.saved == here:
+        epoch = self.position.epoch
+        seen = self.position.seen
+        if rank() > 0 or self.saved == (epoch, seen):
             return
         self._require_finite()
         state = {
@@ -240,14 +250,15 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        checkpoints.save(self.stage.folder, state, *here)
-        self.saved = here
+        checkpoints.save(self.stage.folder, state, epoch, seen)
+        self.saved = (epoch, seen)
         self.saved_at = time.perf_counter()
 
     def _resume(self) -> None:
         """Continue from the newest good checkpoint, if there is one."""
         course = self.course
-        if course.drive and not (course.folder / "run.json").exists():  # deleted by somebody
+        if course.drive and not (course.folder / "run.json").exists():
+            # Somebody has deleted the run on the local disk.
             course.drive.restore()
         course.claim()
         path = checkpoints.newest_good(self.stage.folder)
@@ -255,9 +266,20 @@ class Run:
             self._report_trained_model()
             return
         state = checkpoints.load(path)
-        self._require_same_stage(state, str(path))
+        try:
+            self._continue_from(state, str(path))
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{path} doesn't hold the state of a stage ({error}). Delete or rename it, and the "
+                "checkpoint before it is used."
+            ) from error
+        self._report_resumption(state["made_on"])
+
+    def _continue_from(self, state: dict[str, Any], where: str) -> None:
+        """Take over all that a checkpoint holds. Raises CheckpointError if it's another run's."""
+        self._require_same_stage(state, where)
         self.model.load_state_dict(state["model"])
-        self._require_same_answers(state, str(path))
+        self._require_same_answers(state, where)
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:  # empty if the checkpoint wasn't made in fp16
             self.scaler.load_state_dict(state["scaler"])
@@ -265,17 +287,15 @@ class Run:
         self.position = Position(**state["position"])
         self.saved = (self.position.epoch, self.position.seen)
         self._resumed_in_mid_epoch = self.position.seen > 0
-        self._report_resumption(state["made_on"])
 
     def _require_same_stage(self, state: dict[str, Any], where: str) -> None:
         """Raise CheckpointError if a checkpoint belongs to another run, images or network."""
         found = state["identity"]
         expected = dict(self.identity)
-        if self.stage.spec.starts_from is None:
-            # What the stage began with is on record. What it continues with comes from the file.
-            expected["starts from"] = found["starts from"]
-        elif expected["starts from"] == weights_digest(state["model"]):
-            # `train` was called again, with the model that it left.
+        begins_anew = self.stage.spec.starts_from is None
+        was_called_again = expected["starts from"] == weights_digest(state["model"])
+        if begins_anew or was_called_again:
+            # The weights come from the checkpoint, so the model that was passed in may be any.
             expected["starts from"] = found["starts from"]
         if state["made_on"]["decoder"] != decoder():  # pixels may differ a little: that's reported
             expected["pixels"] = found["pixels"]
@@ -283,20 +303,20 @@ class Run:
             f"To train this stage from scratch, run course.stage({self.stage.number}).start_over()."
         )
         require_same(found, expected, where, advice)
-        self.identity = found
+        self.identity = found  # with what is on record, such as the model that the stage began with
 
     def _require_same_answers(self, state: dict[str, Any], where: str) -> None:
         """Raise CheckpointError if the network, with the same weights, computes something else.
 
-        That's how an edited `forward`, attribute or function gives itself away.
+        This detects an edited `forward`, attribute or function.
         """
         before = state["answers"]
         now = answers(self.model, self.course)
         tolerance = 0.01 * before.abs().max().item()  # devices round differently
-        if now.shape != before.shape or (now - before).abs().max() > tolerance:
+        if now.shape != before.shape or not torch.allclose(now, before, rtol=0, atol=tolerance):
             raise CheckpointError(
                 f"{where} was made with another network: with the same weights, it answers "
-                "differently. Nothing was changed. Undo your edit of the network, or run "
+                "differently. No file was changed. Undo your edit of the network, or run "
                 f"course.stage({self.stage.number}).start_over()."
             )
 
@@ -316,7 +336,7 @@ class Run:
         """Say where the stage continues, and what isn't as it was."""
         position = self.position
         number = self.stage.number
-        if position.epoch >= self.stage.epochs and not position.seen:
+        if position.epoch >= self.stage.epochs and position.seen == 0:
             print(
                 f"Stage {number}: all {position.epoch} epochs are done; loaded from the checkpoint."
             )
@@ -324,7 +344,7 @@ class Run:
         self.live.show(position.history)
         print(
             f"Resuming stage {number} in epoch {position.epoch + 1}, after {position.seen:,} of "
-            "its images."
+            "the epoch's images."
         )
         changed = []
         for name, value in made_on(self.course).items():
@@ -335,16 +355,19 @@ class Run:
                 "Results are equally valid, but won't be bit-identical: " + ", ".join(changed) + "."
             )
 
-    def _overflowed(self) -> bool:
-        """Whether fp16 overflowed, so that the scaler skipped the step; if so, undo its effects."""
+    def _undo_overflow(self) -> bool:
+        """If fp16 overflowed, and the scaler skipped the step, undo what BatchNorm has averaged.
+
+        Returns whether it did.
+        """
         scale = self.scaler.get_scale()
         overflowed = scale < self._scale
         self._scale = scale
         if overflowed:
             self.position.skipped += 1
-            _copy(self._last_statistics, self._statistics)
+            _copy(source=self._averages_before, target=self._averages)
         else:
-            _copy(self._statistics, self._last_statistics)
+            _copy(source=self._averages, target=self._averages_before)
         return overflowed
 
     def _stop_if_interrupted(self) -> None:
@@ -356,10 +379,7 @@ class Run:
             )
 
     def _require_finite(self) -> None:
-        """Raise DivergedError if the loss or a weight isn't finite.
-
-        Also if fp16 overflows even without scaling.
-        """
+        """Raise DivergedError if the loss or a weight isn't finite, or fp16 keeps overflowing."""
         finite = bool(self.sums.isfinite().all())
         for value in self.model.state_dict().values():
             finite = finite and bool(value.isfinite().all())
@@ -374,4 +394,4 @@ class Run:
 def _copy(source: list[torch.Tensor], target: list[torch.Tensor]) -> None:
     """Copy tensors, in one operation."""
     if source:  # a model may have no BatchNorm
-        torch._foreach_copy_(target, source)
+        torch._foreach_copy_(target, source)  # pyright: ignore

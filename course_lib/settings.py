@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from .errors import SettingsError
 
-SCHEDULES = ("constant", "one-cycle")  # see `loops.learning_rate`
+SCHEDULES = ("constant", "one-cycle")  # `loops.learning_rate` says what they are
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def require_epochs(epochs: int) -> int:
     return epochs
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """A value in Python's own types, not NumPy's: a checkpoint can't hold those."""
     if hasattr(value, "tolist"):  # arrays, tensors and their numbers
         value = value.tolist()
@@ -110,8 +109,8 @@ def _plain(value):
     return value
 
 
-def _require_number(name: str, value, low: float, high: float = math.inf) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+def _require_number(name: str, value: Any, low: float, high: float = math.inf) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise SettingsError(f"{name} is {value!r}: use a number.")
     if not math.isfinite(value):
         raise SettingsError(f"{name} is {value}: use a finite number.")
@@ -120,13 +119,13 @@ def _require_number(name: str, value, low: float, high: float = math.inf) -> Non
         raise SettingsError(f"{name} is {value}: use {wanted}.")
 
 
-def _require_whole_number(name: str, value, low: int, high: float = math.inf) -> None:
+def _require_whole_number(name: str, value: Any, low: int, high: float = math.inf) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise SettingsError(f"{name} is {value!r}: use a whole number.")
     _require_number(name, value, low, high)
 
 
-def _require_pair(name: str, value) -> None:
+def _require_pair(name: str, value: Any) -> None:
     if not isinstance(value, tuple) or len(value) != 2:
         raise SettingsError(f"{name} is {value!r}: use two numbers, such as (0.5, 0.5).")
 

@@ -12,12 +12,12 @@ from .device import choose_precision
 from .distributed import rank_0_first
 from .errors import CheckpointError
 from .experiment import Course, Stage
-from .fingerprints import digest_of_json, model_identity, training_code_digest
+from .fingerprints import model_identity, training_code_digest
 from .loops import train
 from .model import MyModel, get_model
 from .progress import NoDisplay
 from .settings import StageSpec, require_epochs
-from .storage.files import read_sealed, write_sealed
+from .storage.files import content_digest, read_sealed, write_sealed
 from .storage.identity import weights_digest
 
 
@@ -45,7 +45,7 @@ def trial(
     attempt = replace(course, settings=settings, precision=precision, drive=None)
     if model is None:
         model = get_model(MyModel, seed=settings.seed)
-    name = digest_of_json(
+    key = content_digest(
         {
             "course": attempt.identity,
             "precision": precision.name,
@@ -58,6 +58,7 @@ def trial(
             "code": training_code_digest(),
         }
     )
+    name = key[:16]
     path = course.folder / "trials" / f"{name}.json"
     if path.exists():
         try:

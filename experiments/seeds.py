@@ -13,18 +13,16 @@ import sys
 from typing import Any
 
 from course_lib import (
-    MyModel,
     evaluate,
     few_heldout,
-    get_model,
     measure,
     open_course,
     read_results,
     record,
     train,
-    trained_model,
 )
 from course_lib.experiment import Course, Stage
+from course_lib.loops import first_model
 from course_lib.settings import STAGES, StageSpec
 
 from .stored import spread, write_stored
@@ -63,13 +61,6 @@ def run_stage(stage: Stage) -> None:
     else:
         final = {"train_plain": evaluate(model, stage.images, course)}
     record(stage, model, history, final)
-
-
-def first_model(stage: Stage):
-    """The model that a stage starts from."""
-    if stage.spec.starts_from is None:
-        return get_model(MyModel, seed=stage.course.settings.seed)
-    return trained_model(stage.course, stage.spec.starts_from)
 
 
 def train_control(course: Course, name: str, epochs: int | None = None) -> dict[str, Any]:

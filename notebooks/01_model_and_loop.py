@@ -161,7 +161,7 @@ class my_res_block(nn.Module):
 # </details>
 
 # %% tags=["check"]
-checks.res_block(my_res_block)
+passed = checks.res_block(my_res_block)
 
 # %% [markdown]
 # Here's ours for comparison: the stride is on the 3×3 convolution, and the ReLU comes after the
@@ -243,7 +243,7 @@ my_count = ...
 # </details>
 
 # %% tags=["check"]
-checks.layers(my_count)
+passed = checks.layers(my_count)
 
 # %% [markdown]
 # ## Batch norm: two modes
@@ -357,7 +357,7 @@ def my_cross_entropy(logits, labels):
 # </details>
 
 # %% tags=["check"]
-checks.cross_entropy(my_cross_entropy)
+passed = checks.cross_entropy(my_cross_entropy)
 
 # %% [markdown]
 # ## The step: gradient descent with momentum
@@ -451,8 +451,8 @@ print(inspect.getsource(train))
 # - `run.steps(…)` yields the batches and saves a checkpoint every two minutes. If you press ■,
 #   Jupyter's stop button, it finishes the step, saves and stops.
 # - `learning_rate(…)` is the setting `lr`, 0.01 in the report, unless you choose a schedule.
-#   `parallel(…)` is the model itself, and `run.weight` is 1, unless several processes share the
-#   work (notebook 09).
+#   `data_parallel(…)` is the model itself, and `batch.weight` is 1, unless several processes share
+#   the work (notebook 09).
 # - `course.precision.autocast()` computes with 16-bit numbers (bf16 or fp16) if the hardware
 #   supports them, which is faster.
 # - `scaler` is for fp16, which can't represent tiny gradients: the loss is scaled up before

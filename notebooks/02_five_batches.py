@@ -252,7 +252,7 @@ my_prediction = ...
 # </details>
 
 # %% tags=["check"]
-checks.no_shortcut(my_block, my_prediction, course)
+passed = checks.no_shortcut(my_block, my_prediction, course)
 
 # %% [markdown]
 # ## What five batches can't tell you

@@ -252,7 +252,7 @@ def my_accuracy(model, batches):
 # </details>
 
 # %% tags=["check"]
-checks.accuracy(my_accuracy)
+passed = checks.accuracy(my_accuracy)
 
 # %% [markdown]
 # ## Your own experiment

@@ -183,7 +183,7 @@ my_choice = ...
 # </details>
 
 # %% tags=["check"]
-checks.separating_experiment(my_choice)
+passed = checks.separating_experiment(my_choice)
 
 # %% [markdown]
 # An experiment that's the same in every respect except the supposed cause is called a **control**.
@@ -320,7 +320,7 @@ def my_batch(images, training):
 # </details>
 
 # %% tags=["check"]
-checks.augmentation(my_batch)
+passed = checks.augmentation(my_batch)
 
 # %% [markdown]
 # ## Recap

@@ -183,7 +183,7 @@ def my_share(labels, predicted):
 # </details>
 
 # %% tags=["check"]
-checks.colour_share(my_share)
+passed = checks.colour_share(my_share)
 
 # %% [markdown]
 # And how wrong are the wrong colours? For the generated classes, here's our network:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tiny import linear_model, noise_images
 
-from course_lib import MyModel, SettingsError, open_course, res_block, results
+from course_lib import MyModel, SettingsError, loops, open_course, res_block, results
 from course_lib import stored as stored_for
 from course_lib.experiment import CHECKOUT
 from course_lib.loops import Measured
@@ -144,8 +144,8 @@ def test_controls_start_where_their_names_say(course, monkeypatch):
         "train",
         lambda model, images, stage, **how: trained.append((model, stage, how)) or [],
     )
-    monkeypatch.setattr(seeds, "trained_model", lambda course, number: f"of stage {number}")
-    monkeypatch.setattr(seeds, "get_model", lambda model, seed: "new")
+    monkeypatch.setattr(loops, "trained_model", lambda course, number: f"of stage {number}")
+    monkeypatch.setattr(loops, "get_model", lambda model, seed: "new")
     monkeypatch.setattr(seeds, "measure", lambda model, course: {})
     course = replace(course, epochs={1: 1, 2: 3, 3: 4})
     for name in seeds.CONTROLS:

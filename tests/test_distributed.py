@@ -150,7 +150,7 @@ def started(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(distributed.dist, "rendezvous", lambda address: iter([(None, 1, 2)]))
+    monkeypatch.setattr(distributed, "rendezvous", lambda address: iter([(None, 1, 2)]))
 
 
 def test_more_processes_than_gpus_say_so(started, monkeypatch):

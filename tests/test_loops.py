@@ -45,7 +45,6 @@ def directly(model, images):
 
 
 # --- Every image counts once
-# ----------------------------------------------------------------------------------------
 
 
 @given(count=st.integers(1, 600))
@@ -206,7 +205,6 @@ def test_the_loop_can_be_read_aloud():
 
 
 # --- No waiting for the device, no traces
-# ---------------------------------------------------------------------------
 
 
 class Waits(TorchDispatchMode):
@@ -310,7 +308,6 @@ def test_an_evaluation_that_fails_leaves_the_mode_as_it_was(course):
 
 
 # --- Predictions
-# ----------------------------------------------------------------------------------------------------
 
 
 @given(count=st.integers(1, 300))

@@ -240,7 +240,6 @@ def test_the_table_says_what_was_measured_on_what_beside_the_reports_numbers():
 
 
 # --- Trials
-# ---------------------------------------------------------------------------------------------------------
 
 
 def trials_in(course):

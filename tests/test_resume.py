@@ -92,7 +92,6 @@ def no_training():
 
 
 # --- ■
-# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number, augmented", [(1, False), (2, False), (2, True)])
@@ -188,7 +187,6 @@ def test_three_resumes_within_one_epoch_with_other_cells_in_between(short, numbe
 
 
 # --- Crashes, kills, lost files
-# -------------------------------------------------------------------------------------
 
 
 def test_a_crash_in_any_step_costs_nothing_but_that_step(short, saving_often):
@@ -303,7 +301,6 @@ def test_a_checkpoint_that_another_notebook_deletes_at_the_same_time_is_no_error
 
 
 # --- More epochs, fewer epochs, another clock
-# -----------------------------------------------------------------------
 
 
 def test_more_epochs_resume_where_fewer_ended_and_their_model_does_not_stand_for_more(
@@ -398,7 +395,6 @@ def test_stage_3_refuses_once_stage_2_was_trained_further(short, conv_models):
 
 
 # --- Another run
-# ----------------------------------------------------------------------------------------------------
 
 
 def other_names(images):
@@ -483,8 +479,32 @@ def test_a_changed_optimizer_is_refused_not_undone_and_resumes_as_itself(short, 
     assert not same_weights(expected, by_hand(short.stage(2), OPTIMIZERS["SGD"])[0])
 
 
+BROKEN = {
+    "no identity": lambda state: state.pop("identity"),
+    "no position": lambda state: state.pop("position"),
+    "no answers": lambda state: state.pop("answers"),
+    "another position": lambda state: state.update(position={"epoch": 1}),
+    "a position too many": lambda state: state["position"].update(mood="good"),
+    "a number as the optimizer": lambda state: state.update(optimizer=3),
+    "a list as the weights": lambda state: state.update(model=[1]),
+    "no weights": lambda state: state.update(model={}),
+    "a word as the sums": lambda state: state.update(sums="two"),
+    "nothing about its making": lambda state: state.update(made_on={}),
+    "a list as the identity": lambda state: state.update(identity=[1]),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_checkpoint_whose_content_is_not_a_stages_names_itself(short, how):
+    fit(short.stage(2))
+    state = newest(short.stage(2))
+    BROKEN[how](state)
+    path = checkpoints.save(short.stage(2).folder, state, 9, 0)
+    with pytest.raises(CheckpointError, match=path.name):
+        fit(short.stage(2))
+
+
 # --- Precision
-# ------------------------------------------------------------------------------------------------------
 
 
 def in_precision(course, name):
@@ -566,7 +586,6 @@ def test_a_run_whose_every_step_overflows_diverges(short, where, batch_size):
 
 
 # --- Losses that aren't finite, and a full device
-# -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient", "loss and ■"])
@@ -604,7 +623,6 @@ def test_training_resumes_after_the_devices_memory_was_full(short, saving_often)
 
 
 # --- The whole report, and its times
-# --------------------------------------------------------------------------------
 
 
 def test_stages_2_and_3_of_the_report_end_to_end(environment):

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from course_lib import CheckpointError, CourseError, MyModel, get_model, open_course, trained_model
-from course_lib.experiment import Course, Stage
-from course_lib.loops import new_optimizer
+from course_lib import CheckpointError, CourseError, MyModel, get_model, open_course
+from course_lib.device import place
+from course_lib.experiment import Course
+from course_lib.loops import first_model, new_optimizer
 from course_lib.run import Run
 from course_lib.settings import STAGES
 from course_lib.storage.checkpoints import digest_of
+
+WHOLE_STAGES = [number for number, spec in STAGES.items() if spec.batches is None]
 
 
 def adopt_model(
@@ -43,8 +44,13 @@ def adopt_model(
             f"Stage {stage_number} has already begun. To replace it, run "
             f"course.stage({stage_number}).start_over() first."
         )
-    model = _model_at_its_start(stage)
-    model.to(course.device)
+    before = stage.spec.starts_from
+    if before is not None and not course.stage(before).finished:
+        raise CheckpointError(
+            f"Stage {before} isn't finished. First import the stage {before} that this stage "
+            f"{stage_number} started from."
+        )
+    model = place(first_model(stage), course.device)
     optimizer = new_optimizer(model, course.settings)
     scaler = course.precision.scaler()
     with Run(stage, model, optimizer, scaler, stage.images, stage.spec.augmented) as run:
@@ -55,28 +61,11 @@ def adopt_model(
         run.finish()
 
 
-def _model_at_its_start(stage: Stage) -> torch.nn.Module:
-    """The model that a stage starts from, on the CPU: its digest belongs to the stage's identity.
-
-    Raises CheckpointError if that's another stage's, and that stage isn't finished.
-    """
-    course = stage.course
-    before = stage.spec.starts_from
-    if before is None:
-        return get_model(MyModel, seed=course.settings.seed)
-    if not course.stage(before).finished:
-        raise CheckpointError(
-            f"Stage {before} isn't finished. First import the stage {before} that this stage "
-            f"{stage.number} started from."
-        )
-    return trained_model(course, before)
-
-
 def main(arguments: Sequence[str]) -> None:
     """Parse the command line and adopt the model; an error is one sentence and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m tools.adopt", description=__doc__)
     parser.add_argument("model", help="a file that the report's code could have written")
-    parser.add_argument("--stage", type=int, choices=list(STAGES), default=2)
+    parser.add_argument("--stage", type=int, choices=WHOLE_STAGES, default=2)
     chosen = parser.parse_args(arguments)
     try:
         adopt_model(open_course(), chosen.model, stage_number=chosen.stage)

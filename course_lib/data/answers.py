@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import CourseError, DataError, brief
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 CLASSES = 80
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 MAX_JSON = 32_000_000  # bytes, half a million rows; Python needs up to 25 times as much memory
 MAX_NAME = 1000  # characters of a path
 
@@ -208,15 +207,3 @@ def natural_order(name: str) -> list[tuple[bool, int, str]]:
         is_number = part.isdecimal()
         key.append((is_number, int(part) if is_number else 0, part))
     return key
-
-
-def images_among(names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Split names by suffix: (images, others), both in natural order. Hidden files are others."""
-    images = []
-    others = []
-    for name in sorted(names, key=natural_order):
-        if name.lower().endswith(IMAGE_SUFFIXES) and not is_hidden(name):
-            images.append(name)
-        else:
-            others.append(name)
-    return images, others

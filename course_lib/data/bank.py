@@ -52,7 +52,7 @@ class Images:
 
         indices: ints, or a mask of `len(self)` bools.
         """
-        if len(indices) == 0:
+        if len(indices) == 0:  # NumPy would take an empty list for floats
             chosen = np.array([], dtype=np.int64)
         else:
             chosen = np.arange(len(self))[np.asarray(indices)]
@@ -145,22 +145,30 @@ def open_data(data: str, settings: Settings, home: str | Path) -> Bank:
     file = Path(home) / "banks" / f"{name}-{zlib.crc32(os.fsencode(path)):08x}-{settings.size}.npy"
     belongs = LAYOUTS[layout].belongs
     mark = fingerprint(path, belongs)
-    try:
-        pixels, contents = read_bank(file, settings.size, mark)
-    except (BankMissing, BankDamaged) as reason:
-        if isinstance(reason, BankDamaged):
-            print(f"{reason} Decoding the images again.", flush=True)
+    found = _read_or_none(file, settings.size, mark)
+    if found is None:
         if path.is_dir() and drive_root(path):
             print(
-                "Reading many small files from Drive is slow. Next time, pack them: "
-                f"{path} as a .zip.",
+                f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.",
                 flush=True,
             )
         advice = f"To list all such images: python -m tools.describe {shlex.quote(str(path))}"
         with Files(path, belongs) as files:
             build_bank(read_source(files, layout), settings.size, file, mark, advice)
-        pixels, contents = read_bank(file, settings.size, mark)
+        found = read_bank(file, settings.size, mark)
+    pixels, contents = found
     return _as_bank(pixels, contents, name, settings.seed)
+
+
+def _read_or_none(file: Path, size: int, mark: str) -> tuple[np.ndarray, Contents] | None:
+    """What a bank holds; None if it has to be decoded first, or again."""
+    try:
+        return read_bank(file, size, mark)
+    except BankMissing:
+        return None
+    except BankDamaged as damage:
+        print(f"{damage} Decoding the images again.", flush=True)
+        return None
 
 
 def from_file(path: str | Path, side: int) -> Images:
@@ -193,7 +201,7 @@ def _as_bank(pixels: np.ndarray, contents: Contents, name: str, seed: int) -> Ba
         names=contents.names,
         classes=contents.classes,
     )
-    training = np.arange(contents.training)
+    training = np.arange(contents.training)  # these come first, so positions are rows
     test = np.arange(contents.training, len(labels))
     if len(test) > 0 and (labels[test] >= 0).all():
         heldout = test
@@ -202,6 +210,8 @@ def _as_bank(pixels: np.ndarray, contents: Contents, name: str, seed: int) -> Ba
         copies = np.array(contents.copies, dtype=np.int64)
         training, heldout = split_training(labels[training], copies[training], seed)
         split = f"1 in 10 training images of each class, drawn with seed {seed}"
+    if len(test) == 0:
+        test = heldout
     if len(heldout) == 0:
         raise DataError(
             f"{name} has no labelled test images, and no class has two different images, of which "
@@ -211,7 +221,7 @@ def _as_bank(pixels: np.ndarray, contents: Contents, name: str, seed: int) -> Ba
         name=name,
         train=images.subset(training),
         heldout=images.subset(heldout),
-        test=images.subset(test if len(test) > 0 else heldout),
+        test=images.subset(test),
         classes=contents.classes,
         split=split,
         digest=contents.digest,

@@ -34,6 +34,8 @@ VERSION = 2
 
 BLOCK = 64  # images that are decoded at once, and share a checksum
 
+MOST_NAMES = 9  # of ignored files in a message
+
 # Large published data sets have a few pictures with two labels: the first 80 classes of Tiny
 # ImageNet 4 in 42,000. More than this share is a mistake.
 TOLERATED = 1 / 1000
@@ -100,10 +102,11 @@ def build_bank(source: Source, side: int, path: Path, mark: str = "", advice: st
     error if an image can't be read. Prints what you should know about the images. Raises DataError.
     """
     if source.skipped:
-        print(
-            f"Ignoring {len(source.skipped):,} files that aren't images, such as "
-            f"{brief(source.skipped[0])}."
-        )
+        names = [brief(name.rpartition("/")[2]) for name in source.skipped[:MOST_NAMES]]
+        if len(source.skipped) > MOST_NAMES:
+            names.append("…")
+        count = f"{len(source.skipped):,} files that aren't images (by their names)"
+        print(f"Ignoring {count}: {', '.join(names)}.")
     rows = _rows(source)
     facts: list[_Facts] = []
     checksums = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -11,10 +12,26 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from ..errors import DataError
-from .answers import data_error
+from .answers import data_error, is_hidden, natural_order
 
 # Other formats, such as PostScript, would start programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+)
 
 # More counts as a decompression bomb; Pillow itself only warns, from 89 million on.
 MAX_PIXELS = 80_000_000
@@ -60,6 +77,18 @@ JPEG_SCAN = 0xDA  # the marker after which the pixels follow
 # Application segments and comments, but for JFIF (0xE0) and Adobe (0xEE), which say how colours
 # are stored, and EXIF (0xE1), which says how the picture is turned.
 JPEG_METADATA = (*range(0xE2, 0xEE), 0xEF, 0xFE)
+
+
+def images_among(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Split names by suffix: (images, others), both in natural order. Hidden files are others."""
+    images = []
+    others = []
+    for name in sorted(names, key=natural_order):
+        if name.lower().endswith(IMAGE_SUFFIXES) and not is_hidden(name):
+            images.append(name)
+        else:
+            others.append(name)
+    return images, others
 
 
 class Picture(NamedTuple):

@@ -13,13 +13,13 @@ from .answers import (
     CLASSES,
     Row,
     data_error,
-    images_among,
     is_hidden,
     parse_json,
     read_answer,
     read_category,
     read_field,
 )
+from .images import images_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,28 +10,19 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import CheckpointError, DiskError
-from .files import remove, write_bytes
+from .files import remove, sweep_leftovers, write_bytes
 
 NAME = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})-([0-9a-f]{16})\.pt")
 KEPT = 2  # how many are kept: if the newest one is damaged, there's the one before
 EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs at most
-ENTRIES = {  # what the state of a stage consists of
-    "identity": dict,
-    "made_on": dict,
-    "position": dict,
-    "sums": Tensor,
-    "model": dict,
-    "optimizer": dict,
-    "scaler": dict,
-}
 MOST_VALUES = 1_000_000  # in a checkpoint; a large model's has some thousand
 
 _reported: set[tuple[Path, str]] = set()  # damaged files: path, digest of what's in them
@@ -57,6 +48,7 @@ def delete_older(folder: Path) -> None:
     for path in paths:
         if path not in kept:
             remove(path)
+    sweep_leftovers(folder, NAME)  # each checkpoint has another name: nothing else would
 
 
 def newest_good(folder: str | Path) -> Path | None:
@@ -67,11 +59,10 @@ def newest_good(folder: str | Path) -> Path | None:
     return None
 
 
-def load(path: str | Path, entries: Mapping[str, type] = ENTRIES) -> dict[str, Any]:
+def load(path: str | Path) -> dict[str, Any]:
     """Load a checkpoint onto the CPU: the dict that `save` was given. Nothing in it is executed.
 
-    entries: the keys that it must have, and the types of their values. Raises CheckpointError if
-    it's something else, and DiskError if it can't be read.
+    Raises CheckpointError if it's something else, and DiskError if it can't be read.
     """
     what_to_do = "Delete or rename it, and the checkpoint before it is used."
     try:
@@ -85,9 +76,6 @@ def load(path: str | Path, entries: Mapping[str, type] = ENTRIES) -> dict[str, A
     if not isinstance(state, dict):
         kind = type(state).__name__
         raise CheckpointError(f"{path} holds a {kind} instead of a stage's state. {what_to_do}")
-    for key, kind in entries.items():
-        if not isinstance(state.get(key), kind):
-            raise CheckpointError(f'{path} has no usable entry "{key}". {what_to_do}')
     _require_tree(state, path)
     return state
 

@@ -46,8 +46,9 @@ def replacing(
     try:
         require_mounted(path)
         _make_folders(path.parent)
-        _sweep_leftovers_of(path)
-        temporary.unlink(missing_ok=True)
+        sweep_leftovers(path.parent, re.compile(re.escape(path.name)))
+        if os.path.lexists(temporary):
+            temporary.unlink()
         with open(temporary, mode.replace("w", "x"), **options) as file:  # x: never through a link
             yield file
             file.flush()
@@ -70,11 +71,11 @@ def _make_folders(folder: Path) -> None:
             place.mkdir(exist_ok=True)
 
 
-def _sweep_leftovers_of(path: Path) -> None:
-    """Delete what killed processes left when they wrote this very file; anything else stays."""
-    ours = re.compile(re.escape(f".{path.name}.") + r"[0-9]+\.tmp")
-    for leftover in path.parent.iterdir():
-        if ours.fullmatch(leftover.name):
+def sweep_leftovers(folder: Path, name: re.Pattern[str]) -> None:
+    """Delete what killed processes left when they wrote files with such a name; no other file."""
+    temporary = re.compile(rf"\.{name.pattern}\.[0-9]+\.tmp")
+    for leftover in folder.iterdir():
+        if temporary.fullmatch(leftover.name):
             with suppress(FileNotFoundError):  # it has just been completed
                 if time.time() - leftover.lstat().st_mtime > STALE_SECONDS:
                     leftover.unlink()

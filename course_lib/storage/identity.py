@@ -20,7 +20,7 @@ def weights_digest(weights: dict[str, torch.Tensor]) -> str:
     for name, value in sorted(weights.items()):
         value = value.detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 
