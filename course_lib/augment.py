@@ -68,7 +68,7 @@ class Uniforms(NamedTuple):
     left: np.ndarray  # (B, 10)
     flips: np.ndarray  # (B, 2), horizontal and vertical
     angle: np.ndarray  # (B, 1)
-    plain: np.ndarray  # (B, 1), whether the image stays as it is
+    stays: np.ndarray  # (B, 1), whether the image stays plain
 
     @classmethod
     def of(cls, numbers: np.ndarray) -> Uniforms:
@@ -82,7 +82,7 @@ class Uniforms(NamedTuple):
             left=tries[:, :, 3],
             flips=others[:, 0:2],
             angle=others[:, 2:3],
-            plain=others[:, 3:4],
+            stays=others[:, 3:4],
         )
 
 
@@ -195,18 +195,18 @@ def draw_augmentations(
     crop: float = 0.08,
     flips: tuple[float, float] = (0.5, 0.5),
     degrees: float = 90,
-    plain_share: float = 0,
+    plain: float = 0,
 ) -> Augmentations:
     """Decide what happens to each image of a batch; the result is on the CPU.
 
     uniforms: float64 (B, DRAWS) in [0, 1). widths, heights: int (B,), pixels of the originals;
-    crops are drawn in the original's geometry. crop, flips, degrees: as in `Settings`.
-    plain_share: the settings' `plain`.
+    crops are drawn in the original's geometry. crop, flips, degrees, plain: as in
+    `Settings`.
     """
     u = Uniforms.of(uniforms)
     originals = np.column_stack([widths, heights])  # (B, 2)
     box = crop_boxes(u, widths, heights, crop)
-    stays = u.plain < plain_share  # (B, 1), for both columns of a pair
+    stays = u.stays < plain  # (B, 1), for both columns of a pair
     corner = np.where(stays, 0, box.corner)
     lengths = np.where(stays, originals, box.lengths)
     flipped = (u.flips < flips) & ~stays
@@ -323,6 +323,6 @@ def augmentations(
         crop=settings.crop,
         flips=settings.flips,
         degrees=settings.degrees,
-        plain_share=settings.plain,
+        plain=settings.plain,
     )
     return decided.to(course.device)

@@ -1,4 +1,4 @@
-"""The experiment: a course is one run of it, with its data, its folder and its stages."""
+"""`Course`: one run of the experiment, with its data, its folder and its stages."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .distributed import init_process_group, rank, rank_0_first, require_agreeme
 from .errors import DiskError, SettingsError
 from .settings import PRESETS, STAGES, Settings, StageSpec, require_epochs
 from .storage.checkpoints import newest_good, position
-from .storage.drive import Drive, drive_copy, mount
+from .storage.drive import Drive, drive_copy
 from .storage.files import write_sealed
 from .storage.identity import read_run, require_ours
-from .storage.mounts import drive_root, require_mounted
+from .storage.mounts import drive_root, mount
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 VARIABLES = [
@@ -40,12 +40,12 @@ VARIABLES = [
 
 @dataclass(frozen=True)
 class Course:
-    """One run of the experiment: `open_course` makes it, most functions take it as an argument."""
+    """One run of the experiment: `open_course` makes it, and most functions take it."""
 
     data: Bank  # the images
     preset: str
     settings: Settings
-    epochs: dict[int, int]  # stage → how many
+    epochs: dict[int, int]  # number of the stage → its epochs
     device: torch.device
     precision: Precision
     home: Path  # the folder of all runs, image banks and downloads, on a local disk
@@ -67,8 +67,8 @@ class Course:
         Raises CheckpointError if the folder belongs to another run.
         """
         record = read_run(self.folder, self.identity)
-        begun = any(self.stage(number).state for number in self.epochs)
-        if record is None or not begun:  # before training, the precision may still change
+        begun = any(self.stage(number).state is not None for number in self.epochs)
+        if record is None or not begun:  # until training begins, the precision may still change
             record = {"identity": self.identity, "precision": self.precision.name}
             write_sealed(self.folder / "run.json", record)
         return record
@@ -81,8 +81,8 @@ class Course:
     def experiment(self, name: str, **changes: Any) -> Course:
         """Your own experiment: a separate run, as in `course.experiment("lr-0.1", lr=0.1)`.
 
-        name: letters, digits and "._+-"; it becomes part of the folder's name. changes: fields of
-        Settings, and `epochs` for all stages. Raises SettingsError.
+        name: letters, digits, spaces and "._+-"; it becomes part of the folder's name. changes:
+        fields of Settings, and `epochs` for all stages. Raises SettingsError.
         """
         if not re.fullmatch(r"[\w.+-][\w.+ -]*", name):
             advice = 'use letters, digits, spaces and "._+-", since a folder is named after it'
@@ -96,10 +96,14 @@ class Course:
             precision = choose_precision(self.device, settings.precision)
         folder = self.folder.with_name(f"{self.folder.name}-{name}")
         course = replace(self, settings=settings, epochs=epochs, precision=precision, folder=folder)
-        if {"size", "seed", "images_per_class"}.intersection(changes):
+        redrawn = any(name in changes for name in ("size", "seed", "images_per_class"))
+        if redrawn:  # the generated data depends on these, and decoding on the size
             with rank_0_first():
                 course = replace(course, data=open_data(self.source, settings, self.home))
-        return _begin(course, self.drive.remote.parent if self.drive else None)
+        runs_on_drive = None
+        if self.drive:
+            runs_on_drive = self.drive.remote.parent
+        return _begin(course, runs_on_drive)
 
     def start_over(self) -> None:
         """Delete everything this run has saved, here and on Drive."""
@@ -110,7 +114,7 @@ class Course:
     def forget(self, folder: Path) -> None:
         """Delete a folder of this run, here and on Drive."""
         with rank_0_first():
-            if self.drive and folder.is_relative_to(self.folder):
+            if self.drive and folder.is_relative_to(self.folder):  # only rank 0 has a `drive`
                 self.drive.forget(folder)
             elif folder.exists() and rank() == 0:
                 shutil.rmtree(folder)
@@ -126,7 +130,8 @@ class Course:
             copies = [copy for copy in Drive.opened if copy.remote.parent == runs]
         complete = True
         for copy in copies:  # all of them, even if one isn't complete
-            complete = copy.wait() and complete
+            if not copy.wait():
+                complete = False
         if not complete:
             print(
                 "Drive doesn't have everything yet. Before you close the runtime, run this again."
@@ -194,7 +199,7 @@ class Stage:
 
     @property
     def model_path(self) -> Path:
-        """Where the finished stage leaves its weights, as the report's code loads them."""
+        """The file of the finished stage's weights, in a form that the report's code can load."""
         return self.folder / "model.pth"
 
     @property
@@ -229,7 +234,7 @@ class Stage:
 
 
 def open_course(data: str = "shapes", preset: str = "lecture", drive: bool = False) -> Course:
-    """Open a run with the settings of a notebook's form; the environment (`COURSE_…`) wins.
+    """Open a run with the settings of a notebook's form; `COURSE_…` variables override them.
 
     data: a name in `data_manifest.json`, or the path of a folder or archive in the report's layout.
     preset: "smoke", "lecture" or "full". drive: keep a copy of the run on Google Drive; Colab asks
@@ -237,7 +242,7 @@ def open_course(data: str = "shapes", preset: str = "lecture", drive: bool = Fal
     DiskError, or CheckpointError if the folder is another run's.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a Korean or Western console lacks characters
+        if isinstance(stream, io.TextIOWrapper):  # a console may lack some of our characters
             stream.reconfigure(errors="replace")
     _refuse_misspelt_variables()
     preset = os.environ.get("COURSE_PRESET") or preset
@@ -250,10 +255,10 @@ def open_course(data: str = "shapes", preset: str = "lecture", drive: bool = Fal
         size=_whole_number("COURSE_SIZE", settings.size),
         precision=os.environ.get("COURSE_PRECISION") or settings.precision,
     )
-    if os.environ.get("COURSE_EPOCHS"):  # not of stage 1, which is a check
+    if os.environ.get("COURSE_EPOCHS"):  # stage 1 keeps its epochs: it's only a check
         wanted = require_epochs(_whole_number("COURSE_EPOCHS", 1))
         epochs = epochs | {2: wanted, 3: wanted}
-    init_process_group(settings.batch_size)  # the other processes, if `torchrun` started several
+    init_process_group(settings.batch_size)  # join the other processes, if `torchrun` started any
     device = best_device()
     precision = choose_precision(device, settings.precision)
     home, runs_on_drive = _homes(os.environ.get("COURSE_HOME") or "", drive)
@@ -261,7 +266,17 @@ def open_course(data: str = "shapes", preset: str = "lecture", drive: bool = Fal
     with rank_0_first():
         bank = open_data(source, settings, home)
     folder = home / folder_name(bank.name, preset, settings)
-    course = Course(bank, preset, settings, epochs, device, precision, home, folder, source)
+    course = Course(
+        data=bank,
+        preset=preset,
+        settings=settings,
+        epochs=epochs,
+        device=device,
+        precision=precision,
+        home=home,
+        folder=folder,
+        source=source,
+    )
     return _begin(course, runs_on_drive)
 
 
@@ -285,22 +300,19 @@ def _whole_number(variable: str, default: int) -> int:
 
 
 def _homes(wanted: str, drive: bool) -> tuple[Path, Path | None]:
-    """The folder of all runs on the local disk, and the one on Drive, if the run is copied there.
+    """The folder of all runs on the local disk, and the one on Drive, if runs are copied there.
 
     wanted: the COURSE_HOME, or "". Raises DiskError, SettingsError.
     """
-    installed = not (CHECKOUT / "pyproject.toml").exists()
-    keeps_runs = not installed and not drive_root(CHECKOUT)  # nobody's Drive: it may be shared
-    local = (CHECKOUT if keeps_runs else Path.cwd()) / "runs"
+    local = _default_home()
     runs_on_drive = None
     if wanted:
         path = Path(os.path.abspath(Path(wanted).expanduser()))
         if drive_root(path):
-            require_mounted(path)
             runs_on_drive = path
         else:
             local = path
-    elif drive:
+    if drive and runs_on_drive is None:
         runs_on_drive = mount() / "runs"
     try:
         local.mkdir(parents=True, exist_ok=True)
@@ -308,6 +320,19 @@ def _homes(wanted: str, drive: bool) -> tuple[Path, Path | None]:
         advice = "Set COURSE_HOME to a folder that you can write to."
         raise DiskError(f"{local} can't be used ({error.strerror}). {advice}") from error
     return local, runs_on_drive
+
+
+def _default_home() -> Path:
+    """Where runs are kept without a COURSE_HOME: beside the code, or else in the current folder.
+
+    Never on anybody's Drive, which may be shared, and never in Python's own folders.
+    """
+    is_checkout = (CHECKOUT / "pyproject.toml").exists()
+    if is_checkout and not drive_root(CHECKOUT):
+        return CHECKOUT / "runs"
+    if not drive_root(Path.cwd()):
+        return Path.cwd() / "runs"
+    return Path.home() / "runs"
 
 
 def folder_name(data_name: str, preset: str, settings: Settings) -> str:
@@ -327,13 +352,12 @@ def folder_name(data_name: str, preset: str, settings: Settings) -> str:
 
 
 def _begin(course: Course, runs_on_drive: Path | None) -> Course:
-    """The course, restored from its copy on Drive, in the precision that it began in."""
+    """The course, restored from Drive if there's a copy, with the precision it was begun with."""
     require_agreement(course.identity)
     with rank_0_first():
         require_ours(course.folder)
         if runs_on_drive and rank() == 0:
             remote = runs_on_drive / course.folder.name
-            require_ours(remote)
             copy = drive_copy(course.folder, remote, json.dumps(course.identity))
             copy.restore()
             course = replace(course, drive=copy)

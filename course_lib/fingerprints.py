@@ -1,6 +1,6 @@
 """What a stage's numbers depend on, as short texts that can be stored and compared.
 
-`storage/identity.py` compares them; here, they are taken: of a network, of images, of the code.
+They are made here, of a network, of images and of the code; `storage/identity.py` compares them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ TRAINING_CODE = (
     "run.py",
     "data/draws.py",
 )
-SIMPLE = (bool, int, float, str, type(None))  # values that look the same everywhere
+# Types of values that are written the same way on every computer.
+SIMPLE = (bool, int, float, str, type(None))
 
 
 def stage_identity(
@@ -72,7 +73,7 @@ def stage_identity(
 
 
 def optimizer_identity(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The optimizer's class and options. Those that are off are left out: PyTorch adds some."""
+    """The optimizer's class and options, without those that are off: new versions add more."""
     record: dict[str, Any] = {"name": type(optimizer).__name__}
     for number, group in enumerate(optimizer.param_groups, 1):
         options = {name: value for name, value in group.items() if value and name != "params"}
@@ -92,7 +93,7 @@ def model_identity(model: nn.Module) -> str:
     layers = [repr(model)]  # with their options, such as a stride
     own_code = {}
     for name, module in model.named_modules():
-        kind = type(module)
+        kind = type(module)  # one of your own, for example from a notebook?
         if not kind.__module__.startswith(("torch.", "course_lib.")):
             own_code[kind.__name__] = _short_digest(class_code(kind))
             layers.append(f"{name}: {_simple_attributes(module)}")
@@ -104,11 +105,11 @@ def model_identity(model: nn.Module) -> str:
 def class_code(kind: type) -> str:
     """The code of a class's methods, without comments and docstrings.
 
-    They are read one by one, because Python doesn't find a notebook's classes before 3.13.
+    They are read one by one: before 3.13, Python can't find the source of a notebook's class.
     """
     parts = [kind.__name__]
     for name, value in sorted(vars(kind).items()):
-        function = getattr(value, "__wrapped__", value)
+        function = getattr(value, "__wrapped__", value)  # the function under a decorator
         if isinstance(function, FunctionType):
             parts.append(f"{name}: {function_code(function)}")
     return "\n".join(parts)
@@ -121,7 +122,7 @@ def function_code(function: FunctionType) -> str:
         code = without_comments(source)
     except (OSError, tokenize.TokenError, SyntaxError):  # made by exec, or a lambda in mid-line
         code = function.__qualname__
-    # What counts is the name that the class knows it by.
+    # Spaces are gone. The function's own name doesn't matter: the class may use another.
     code = code.replace(f"def{function.__name__}(", "def(", 1)
     defaults = [value for value in function.__defaults__ or () if isinstance(value, SIMPLE)]
     return f"{code} {defaults}"
@@ -153,26 +154,27 @@ def without_comments(source: str) -> str:
                 pieces += [*statement, "\n"]
             statement = []
         elif token.type not in (tokenize.COMMENT, tokenize.NL):
-            # Python 3.12 began to split f-strings into several tokens: spaces would tell it apart.
+            # Python 3.12 began to split f-strings into several tokens. Without spaces, their text
+            # is the same as before.
             statement.append("".join(token.string.split()))
     return "".join(pieces + statement)
 
 
 def _is_docstring(statement: list[str]) -> bool:
-    """Whether a statement is nothing but a string, which does nothing."""
+    """Whether a statement is only a string, such as a docstring."""
     return len(statement) == 1 and statement[0].endswith(('"', "'"))
 
 
 def answers(model: nn.Module, course: Course) -> torch.Tensor:
     """What a model answers in eval mode to two made-up pictures: float32 (2, classes) on the CPU.
 
-    With the same weights, another answer means another network, whatever was edited in it.
+    With the same weights, a different answer means that something in the network was edited.
     """
     size = course.settings.size
     pictures = torch.linspace(-1, 1, 2 * 3 * size * size).reshape(2, 3, size, size)
     with eval_mode(model), torch.inference_mode():
         logits = model(pictures.to(course.device)).float().cpu()
-    return logits.clone()  # a tensor of inference mode couldn't be used elsewhere
+    return logits.clone()  # autograd refuses tensors that were made in inference mode
 
 
 def measured_on(model: nn.Module, course: Course) -> str:
@@ -197,7 +199,7 @@ def decoder() -> str:
 def made_on(course: Course) -> dict[str, Any]:
     """What must agree, besides the threads, for a resumed run to be bit-identical on a CPU.
 
-    A GPU adds up in another order each time.
+    On a GPU, it never is: sums are added up in a different order each time.
     """
     if course.device.type == "cuda":
         device = torch.cuda.get_device_name(course.device)

@@ -1,4 +1,4 @@
-"""What a stage measured, and the table that compares it with the report's numbers."""
+"""What was measured on a stage, and the table that compares it with the report's numbers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MEASURED_ON = {
 
 
 def measure(model: nn.Module, course: Course) -> dict[str, Measured]:
-    """A stage's final figures, in eval mode: on training images, plain and augmented; held-out."""
+    """A stage's final figures: on training images, plain and augmented, and on held-out ones."""
     return {
         "train_plain": evaluate(model, course.data.train, course),
         "train_augmented": evaluate(model, course.data.train, course, augmented=True),
@@ -53,13 +53,15 @@ def record(
 
     model: the stage's finished model. history: from `train`. final: from `measure`. The run's
     `results.json` is written anew, for people to read. Raises CheckpointError if the model isn't
-    the stage's, or the figures aren't this model's on this data.
+    the stage's, or `final` wasn't measured on this model and this data.
     """
     course = stage.course
     path = newest_good(stage.folder)
+    if path is None or not stage.finished:
+        raise CheckpointError(f"Stage {stage.number} isn't finished. Run its training cell first.")
+    state = load(path)
     digest = weights_digest(model.state_dict())
-    state = load(path) if path and stage.finished else None
-    if path is None or state is None or weights_digest(state["model"]) != digest:
+    if weights_digest(state["model"]) != digest:
         raise CheckpointError(
             f"This isn't the finished model of stage {stage.number}. Run its training cell first."
         )
@@ -79,7 +81,7 @@ def record(
         "checkpoint": path.name,
         "model": digest,
         "starts_from": state["identity"]["starts from"],
-        "origin": state["position"]["origin"],  # of a model that was trained elsewhere
+        "origin": state["position"]["origin"],  # the file, if the model was trained elsewhere
     }
     write_sealed(stage.measured_path, measured)
     results = read_results(course)
@@ -90,7 +92,7 @@ def record(
 def read_results(course: Course) -> dict[str, Any]:
     """What was measured on all stages, put together from their folders.
 
-    A stage that was trained again since is left out; a message says so.
+    A stage that has been retrained since it was measured is left out; a message says so.
     """
     stages: dict[str, Any] = {}
     for number in course.epochs:
@@ -102,8 +104,9 @@ def read_results(course: Course) -> dict[str, Any]:
             before = stages.get(str(spec.starts_from))
             if before is not None and before["model"] != measured["starts_from"]:
                 print(
-                    f"Stage {number} was trained from an earlier stage {spec.starts_from}, so it's "
-                    f"left out. Run course.stage({number}).start_over()."
+                    f"Stage {number} was trained from an earlier version of stage "
+                    f"{spec.starts_from}, so it's left out. To train it again, run "
+                    f"course.stage({number}).start_over()."
                 )
                 continue
         stages[str(number)] = measured
@@ -135,7 +138,7 @@ def read_results(course: Course) -> dict[str, Any]:
 
 
 def _read_measured(stage: Stage) -> dict[str, Any] | None:
-    """What `record` saved for a stage; None if there's nothing, or it no longer holds."""
+    """What `record` saved for a stage; None if there's nothing, or it's out of date."""
     try:
         measured = read_sealed(stage.measured_path)
     except FileNotFoundError:

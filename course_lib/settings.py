@@ -1,4 +1,4 @@
-"""What a run can be told: its settings, the presets, and what each stage of the experiment is."""
+"""What you can set for a run, the presets, and what each stage of the experiment is."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
-    # The augmentation: its smallest crop, as a share of the image (1 only cuts off what's beyond
-    # 4:3); the probabilities of a horizontal and a vertical flip; the largest rotation in either
-    # direction, in degrees; and the share of images in an augmented epoch that stay plain.
+    # The augmentation: its smallest crop, as a share of the image (with 1, only very wide or tall
+    # images are cut, to 4:3); the probabilities of a horizontal and a vertical flip; the largest
+    # rotation in either direction, in degrees; and the share of images in an augmented epoch that
+    # stay plain.
     crop: float = 0.08
     flips: tuple[float, float] = (0.5, 0.5)
     degrees: float = 90.0
@@ -58,8 +59,8 @@ class Settings:
 
     def __post_init__(self):
         for field in fields(self):
-            # A frozen dataclass has no other way to tidy up what it was given.
-            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
+            # The class is frozen: `self.x = …` would raise an error.
+            object.__setattr__(self, field.name, _as_python(getattr(self, field.name)))
         _require_whole_number("size (COURSE_SIZE)", self.size, 32)  # the model halves it five times
         _require_whole_number("seed (COURSE_SEED)", self.seed, 0, 2**63 - 1)
         _require_whole_number("batch_size", self.batch_size, 1)
@@ -84,7 +85,7 @@ class Settings:
             raise SettingsError(f"sync_batch_norm is {self.sync_batch_norm!r}: use True or False.")
 
     def with_changes(self, **changes: Any) -> Settings:
-        """These settings with some changes. Raises SettingsError for a setting that isn't one."""
+        """These settings with some changes. Raises SettingsError if there's no such setting."""
         names = [field.name for field in fields(Settings)]
         for name in changes:
             if name not in names:
@@ -95,17 +96,17 @@ class Settings:
 
 def require_epochs(epochs: int) -> int:
     """Return the number of epochs as an int. Raises SettingsError unless it's a whole number."""
-    epochs = _plain(epochs)
+    epochs = _as_python(epochs)
     _require_whole_number("epochs (COURSE_EPOCHS)", epochs, 1)
     return epochs
 
 
-def _plain(value: Any) -> Any:
-    """A value in Python's own types, not NumPy's: a checkpoint can't hold those."""
+def _as_python(value: Any) -> Any:
+    """A value in Python's own types: a checkpoint can't hold NumPy's."""
     if hasattr(value, "tolist"):  # arrays, tensors and their numbers
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return tuple(_plain(part) for part in value)
+        return tuple(_as_python(part) for part in value)
     return value
 
 
@@ -115,7 +116,9 @@ def _require_number(name: str, value: Any, low: float, high: float = math.inf) -
     if not math.isfinite(value):
         raise SettingsError(f"{name} is {value}: use a finite number.")
     if not low <= value <= high:
-        wanted = f"{low:g} or more" if high == math.inf else f"a number from {low:g} to {high:g}"
+        wanted = f"a number from {low:g} to {high:g}"
+        if high == math.inf:
+            wanted = f"{low:g} or more"
         raise SettingsError(f"{name} is {value}: use {wanted}.")
 
 

@@ -1,8 +1,8 @@
-"""How many threads compute on a CPU: never more than there are cores that nobody else uses.
+"""How many threads compute on a CPU: at most one per core that other programs leave free.
 
 Two threads that share one free core are up to seventy times slower than one: they wait for each
-other thousands of times per second. So before each epoch, we look at what other programs have used
-since the last look. Reading these counters costs nothing.
+other thousands of times per second. So before each epoch, we look at how much other programs have
+computed since the last look. Reading the system's counters costs nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import psutil
 import torch
 
 MOST = torch.get_num_threads()  # one per core, or what OMP_NUM_THREADS says
-SPARE = 0.3  # of a core: so much of it may be in use by others, as by a browser that does nothing
+# A core counts as free if others use less of it than this, as an idle browser does.
+SPARE = 0.3
 
 
 class Usage(NamedTuple):
@@ -30,7 +31,7 @@ def usage() -> Usage:
     """Read the clocks."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0)
-    total = sum(times) - getattr(times, "guest", 0)  # Linux counts guests twice
+    total = sum(times) - getattr(times, "guest", 0)  # Linux counts virtual machines twice
     return Usage(time.perf_counter(), total - idle, time.process_time())
 
 
@@ -54,7 +55,8 @@ def choose_threads(device: torch.device) -> int:
     OMP_NUM_THREADS pins the number. On a GPU, nothing changes.
     """
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        wanted = max(1, min(MOST, int(free_cores() + SPARE)))
+        free = int(free_cores() + SPARE)
+        wanted = max(1, min(MOST, free))
         if wanted < torch.get_num_threads():
             print(
                 "Other programs are using this computer's processor: computing with "

@@ -42,6 +42,7 @@ def trial(
     settings = course.settings.with_changes(**changes)
     precision = choose_precision(course.device, changes.get("precision", course.precision.name))
     epochs = require_epochs(epochs)
+    # The course with other settings; what it writes before it's finished isn't copied to Drive.
     attempt = replace(course, settings=settings, precision=precision, drive=None)
     if model is None:
         model = get_model(MyModel, seed=settings.seed)
@@ -68,7 +69,7 @@ def trial(
     unfinished = replace(attempt, folder=course.unfinished_trials / name)
     stage = Stage(unfinished, StageSpec(1, "a trial"), unfinished.folder / "stage", epochs)
     history = train(model, images, stage, augmented=augmented, heldout=heldout, live=NoDisplay())
-    with rank_0_first():  # or the others wouldn't find it the next time
+    with rank_0_first():  # the other processes need the file next time, too
         write_sealed(path, history)
     attempt.forget(unfinished.folder)
     return history

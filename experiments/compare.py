@@ -3,9 +3,9 @@
 `make compare` runs it. Every variant trains a new model on the same images, for the same number of
 epochs. On the lecture's generated images, it does that with three seeds, at 32 × 32 pixels to save
 time. On a larger data set, it trains on 100 training images of each class and measures on 25
-others; the held-out images stay untouched, so you can use this to choose a recipe. Last come the
-controls of `make seeds`, for ten epochs of all training images; they are measured on the held-out
-ones.
+others; the held-out images stay untouched, so you can use this to choose a recipe. Finally, on a
+larger data set, the controls of `make seeds` are trained on all training images for ten epochs, and
+measured on the held-out images.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Plan:
 
     seeds: int
     epochs: int
-    control_epochs: int | None  # None: the controls are those of `make seeds`
+    control_epochs: int | None  # None: `make seeds` trains the controls
     size: int | None = None  # side of the images, in pixels; None: the course's
 
 
@@ -53,9 +53,9 @@ PLANS = {
     "lecture": Plan(seeds=3, epochs=20, control_epochs=None, size=32),
     "full": Plan(seeds=1, epochs=12, control_epochs=10),
 }
-TRAINED = 100  # images of each class of a larger data set
-MEASURED = 25
-EVALUATED = 8000  # training images on which stage 2 is measured
+TRAINED = 100  # images per class that are trained on, if the data set is larger
+MEASURED = 25  # images per class that are measured on
+EVALUATED = 8000  # training images, in all, on which stage 2 is measured
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ VARIANTS = {
     "without short-cut": Variant(block=plain_block),
     "two 3×3 convolutions": Variant(block=two_conv_block),
     "constant width": Variant(network=ConstantWidth),
-    # Ingredients of a better recipe, each alone in place of "augmented"
+    # Ingredients of a better recipe: each changes one thing in "augmented"
     "milder augmentation": Variant(augmented=True, settings=MILD),
     "one-cycle": Variant(augmented=True, settings=ONE_CYCLE),
     "weight decay": Variant(augmented=True, settings=WEIGHT_DECAY),
@@ -108,7 +108,7 @@ def images_for(course: Course) -> tuple[Images, Images]:
     """The images that every variant is trained on, and those that it's measured on."""
     train = course.data.train
     seed = course.settings.seed
-    if len(train) < CLASSES * (TRAINED + MEASURED):
+    if len(train) < CLASSES * (TRAINED + MEASURED):  # a small data set: all of it
         return train, few_heldout(course)
     trained = train.of_each_class(0, TRAINED, seed)
     measured = train.of_each_class(TRAINED, TRAINED + MEASURED, seed)
@@ -136,7 +136,7 @@ def train_variant(course: Course, name: str, seed: int) -> list[dict[str, Any]]:
 def late(history: list[dict[str, Any]]) -> float:
     """Held-out accuracy, averaged over the last three epochs.
 
-    At a constant rate, it jumps from epoch to epoch.
+    At a constant learning rate, accuracy jumps from epoch to epoch.
     """
     return mean(entry["heldout_accuracy"] for entry in history[-3:])
 
@@ -195,7 +195,7 @@ def variants_table(found: dict[str, Any]) -> str:
         lines.append(f"| {name} | {len(histories)} | {spread(shares)} |")
     if "controls" in found:
         lines.append("")
-        lines.append(seeds_table({"0": found["controls"]}))
+        lines.append(seeds_table({"0": found["controls"]}))  # of one seed
     return "\n".join(lines)
 
 

@@ -1,8 +1,8 @@
 """Repeat the experiment, and two controls for its third stage, with several seeds (`make seeds`).
 
-The controls ask whether augmentation is the reason for what stage 3 achieves: as many more *plain*
-epochs after stage 2; and augmentation from the first epoch on, for as many epochs as stages 2 and 3
-together.
+Two controls show whether augmentation is the reason for what stage 3 achieves. One continues stage
+2 without augmentation, for as many epochs as stage 3. The other augments from the first epoch on,
+for as many epochs as stages 2 and 3 together.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from course_lib import (
+    CourseError,
     evaluate,
     few_heldout,
     measure,
@@ -27,7 +28,8 @@ from course_lib.settings import STAGES, StageSpec
 
 from .stored import spread, write_stored
 
-# A control draws the same random numbers as the stage it's compared with.
+# A control's number says which stage's random numbers it draws: the one follows stage 2 as stage 3
+# does, the other begins like stage 2.
 CONTROLS = {
     "more plain epochs": StageSpec(3, "more plain epochs", starts_from=2),
     "augmented from scratch": StageSpec(2, "augmented from scratch", augmented=True),
@@ -36,8 +38,11 @@ MEASURED = ("train_plain", "train_augmented", "heldout_plain")
 
 
 def run_seed(seed: int) -> tuple[dict[str, Any], Course]:
-    """Run the stages and the controls: {stage or control: {"epochs", "final"}}, and the course."""
-    os.environ["COURSE_SEED"] = str(seed)
+    """Run the stages and the controls; returns what they measured, and the course.
+
+    The first is {stage or control: {"epochs": history, "final": accuracies}}.
+    """
+    os.environ["COURSE_SEED"] = str(seed)  # the generated data depends on it, too
     course = open_course()
     for number in STAGES:
         run_stage(course.stage(number))
@@ -50,30 +55,31 @@ def run_seed(seed: int) -> tuple[dict[str, Any], Course]:
 
 
 def run_stage(stage: Stage) -> None:
-    """Train a stage and record what it measures, as its notebook does."""
+    """Train a stage and record what is measured on it, as its notebook does."""
     course = stage.course
     model = first_model(stage)
-    heldout = few_heldout(course) if stage.spec.batches is None else None
-    augmented = stage.spec.augmented
-    history = train(model, stage.images, stage, augmented=augmented, heldout=heldout)
-    if stage.spec.batches is None:
-        final = measure(model, course)
+    images = stage.images
+    is_a_check = stage.spec.batches is not None
+    heldout = None if is_a_check else few_heldout(course)
+    history = train(model, images, stage, augmented=stage.spec.augmented, heldout=heldout)
+    if is_a_check:
+        final = {"train_plain": evaluate(model, images, course)}
     else:
-        final = {"train_plain": evaluate(model, stage.images, course)}
+        final = measure(model, course)
     record(stage, model, history, final)
 
 
 def train_control(course: Course, name: str, epochs: int | None = None) -> dict[str, Any]:
-    """Train a control as an experiment of its own: {"epochs", "final"}.
+    """Train a control as an experiment of its own: {"epochs": history, "final": accuracies}.
 
-    epochs: how many, if not as above.
+    epochs: how many, if not as the module's docstring says.
     """
     spec = CONTROLS[name]
     if epochs is None:
         epochs = course.epochs[3]
         if spec.starts_from is None:
             epochs += course.epochs[2]
-    model = first_model(Stage(course, spec, course.folder, epochs))
+    model = first_model(Stage(course, spec, course.folder, epochs))  # of the course itself
     control = course.experiment(name, epochs=epochs)
     stage = Stage(control, spec, control.folder / "control", epochs)
     few = few_heldout(course)
@@ -85,7 +91,7 @@ def train_control(course: Course, name: str, epochs: int | None = None) -> dict[
 def seeds_table(runs: dict[str, Any]) -> str:
     """Means and standard deviations over the seeds as a Markdown table.
 
-    runs: {seed: outcome of `run_seed`}.
+    runs: {seed: what `run_seed` measured}.
     """
     lines = [
         "| trained | training, plain | training, augmented | held-out, plain |",
@@ -107,9 +113,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many; they are 0, 1, 2, …")
     chosen = parser.parse_args(arguments)
     runs = {}
-    for seed in range(chosen.seeds):
-        runs[str(seed)], course = run_seed(seed)
-        write_stored(course, "seeds.json", {"seeds": runs})
+    try:
+        for seed in range(chosen.seeds):
+            runs[str(seed)], course = run_seed(seed)
+            write_stored(course, "seeds.json", {"seeds": runs})
+    except CourseError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
     print(seeds_table(runs))
 
 

@@ -16,7 +16,7 @@ from course_lib.storage.files import write_json
 def stored_path(course: Course, name: str) -> Path:
     """Where a file of results belongs: in a folder named after data, preset and size."""
     settings = course.settings
-    usual_seed = PRESETS[course.preset].settings.seed  # the content may have several
+    usual_seed = PRESETS[course.preset].settings.seed  # seeds are in the file, not in its name
     folder = folder_name(course.data.name, course.preset, settings.with_changes(seed=usual_seed))
     return CHECKOUT / "results" / folder / name
 
@@ -27,6 +27,7 @@ def write_stored(course: Course, name: str, content: dict[str, Any]) -> None:
     Raises SettingsError if the file was measured with other settings.
     """
     about = read_results(course)
+    # What belongs to one seed isn't about all of the content.
     del about["seed"]
     del about["stages"]
     del about["settings"]["seed"]
@@ -34,7 +35,7 @@ def write_stored(course: Course, name: str, content: dict[str, Any]) -> None:
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8")).get("settings", {})
         for setting, value in before.items():
-            now = json.loads(json.dumps(about["settings"].get(setting)))
+            now = json.loads(json.dumps(about["settings"].get(setting)))  # tuples become lists
             if setting != "seed" and value != now:
                 raise SettingsError(
                     f"{path} was measured with {setting} {value}, not {now}. Nothing was "
@@ -44,7 +45,7 @@ def write_stored(course: Course, name: str, content: dict[str, Any]) -> None:
 
 
 def read_stored(name: str) -> dict[str, Any]:
-    """What lies in `results/` under this name: {run: content}."""
+    """All files of this name in `results/`: {run: content}."""
     found = {}
     for path in sorted((CHECKOUT / "results").glob(f"*/{name}")):
         found[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
@@ -52,7 +53,7 @@ def read_stored(name: str) -> dict[str, Any]:
 
 
 def spread(shares: list[float]) -> str:
-    """Mean and standard deviation of shares in [0, 1]: "48.8 ± 7.1%"; of one, only itself."""
+    """Mean and standard deviation of shares in [0, 1]: "48.8 ± 7.1%"; of one share, the mean."""
     deviation = ""
     if len(shares) > 1:
         deviation = f" ± {100 * stdev(shares):.1f}"

@@ -2,6 +2,7 @@
 state."""
 
 import itertools
+import json
 import os
 import time
 from dataclasses import replace
@@ -11,7 +12,7 @@ from faults import CHANGES, Death, Died, Full, total_size, watched
 from tiny import EPOCHS, conv_model, elsewhere, linear_model, noise_images, press_stop, same_weights
 
 import course_lib
-from course_lib import DiskError, Stopped, measure, record, train, trial
+from course_lib import DiskError, Stopped, measure, read_results, record, train, trial
 from course_lib.storage import checkpoints, files
 
 
@@ -141,16 +142,14 @@ def test_half_written_files_of_killed_processes_are_swept_and_live_ones_are_not(
     assert not left.exists()
 
 
-@pytest.mark.parametrize("what", ["results.json", "result.csv", "trial", "run.json"])
+@pytest.mark.parametrize("what", ["result.csv", "trial", "run.json"])
 def test_a_disk_that_fills_up_at_any_moment_leaves_the_previous_file(short, what):
     """And where there was none, there is none."""
     images, passes = noise_images(), itertools.count()
 
     def write():
         count = next(passes)
-        if what == "results.json":
-            record(short.stage(2), model, [count], measured)
-        elif what == "result.csv":
+        if what == "result.csv":
             course_lib.test(linear_model(count), images, short, short.folder / "result.csv")
         elif what == "trial":
             trial(short, images, epochs=1, model=linear_model(count))
@@ -161,8 +160,7 @@ def test_a_disk_that_fills_up_at_any_moment_leaves_the_previous_file(short, what
         files = {path for path in short.home.rglob("*") if path.is_file() and path.suffix != ".npy"}
         return {path: path.read_bytes() for path in files if "unfinished-trials" not in path.parts}
 
-    model = fit(short.stage(2))
-    measured, failures = measure(model, short), 0
+    failures = 0
     if what != "run.json":
         write()
     for number in itertools.count(1):
@@ -175,4 +173,29 @@ def test_a_disk_that_fills_up_at_any_moment_leaves_the_previous_file(short, what
         if not full.reached:
             break
         assert content() == before
+    assert failures == number - 1 >= 2
+
+
+def test_a_disk_that_fills_up_while_results_are_recorded_leaves_whole_files(short):
+    """`results.json` is only put together from the stages, so it may be behind, but never half."""
+    stage = short.stage(2)
+    model = fit(stage)
+    measured = measure(model, short)
+    record(stage, model, ["before"], measured)
+    failures = 0
+    for number in itertools.count(1):
+        full = Full(number)
+        with watched(short.home, full):
+            try:
+                record(stage, model, [number], measured)
+            except DiskError:
+                failures += 1
+        exported = json.loads((short.folder / "results.json").read_text(encoding="utf-8"))
+        for results in (read_results(short), exported):
+            assert (
+                results["stages"]["2"]["final"]["train_plain"] == measured["train_plain"].accuracy
+            )
+        if not full.reached:
+            break
+    assert read_results(short)["stages"]["2"]["epochs"] == [number]
     assert failures == number - 1 >= 2

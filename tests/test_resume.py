@@ -483,7 +483,7 @@ BROKEN = {
     "no identity": lambda state: state.pop("identity"),
     "no position": lambda state: state.pop("position"),
     "no answers": lambda state: state.pop("answers"),
-    "another position": lambda state: state.update(position={"epoch": 1}),
+    "another position": lambda state: state.update(position={"epochs": 1}),
     "a position too many": lambda state: state["position"].update(mood="good"),
     "a number as the optimizer": lambda state: state.update(optimizer=3),
     "a list as the weights": lambda state: state.update(model=[1]),

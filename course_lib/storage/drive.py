@@ -20,7 +20,6 @@ from ..errors import DiskError
 from .files import files_in, remove
 from .identity import read_run, require_ours
 from .mirror import RUN, Mirror
-from .mounts import mount as mount
 from .mounts import require_mounted
 from .worker import NoAnswer, Worker
 
