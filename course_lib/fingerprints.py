@@ -6,12 +6,7 @@ They are made here, of a network, of images and of the code; `storage/identity.p
 from __future__ import annotations
 
 import functools
-import inspect
-import io
-import textwrap
-import tokenize
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +16,7 @@ from torch import nn
 
 from .distributed import ranks
 from .model import eval_mode
+from .sources import class_code, described, is_yours, without_comments
 from .storage.checkpoints import digest_of
 from .storage.files import content_digest
 from .storage.identity import weights_digest
@@ -41,8 +37,6 @@ TRAINING_CODE = (
     "run.py",
     "data/draws.py",
 )
-# Types of values that are written the same way on every computer.
-SIMPLE = (bool, int, float, str, type(None))
 
 
 def stage_identity(
@@ -88,44 +82,34 @@ def images_identity(images: Images) -> str:
 
 
 def model_identity(model: nn.Module) -> str:
-    """The model's class and number of parameters, and digests of its layers and your own code."""
+    """The model's class and number of parameters, and digests of its layers and your own code.
+
+    What modules of your own keep as attributes isn't part of it, since training may change them.
+    """
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    layers = [repr(model)]  # with their options, such as a stride
+    layers = [repr(model)]
     own_code = {}
     for name, module in model.named_modules():
-        kind = type(module)  # one of your own, for example from a notebook?
-        if not kind.__module__.startswith(("torch.", "course_lib.")):
+        kind = type(module)
+        if is_yours(kind):
             own_code[kind.__name__] = _short_digest(class_code(kind))
-            layers.append(f"{name}: {_simple_attributes(module)}")
-    described = [f"layers {_short_digest(*layers)}"]
-    described += [f"{name} {digest}" for name, digest in sorted(own_code.items())]
-    return f"{type(model).__name__} with {parameters:,} parameters ({', '.join(described)})"
+        else:
+            layers.append(f"{name}: {_attributes(module)}")  # also options that `repr` leaves out
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            layers.append(f"{name} is frozen")
+    digests = [f"layers {_short_digest(*layers)}"]
+    digests += [f"{name} {digest}" for name, digest in sorted(own_code.items())]
+    return f"{type(model).__name__} with {parameters:,} parameters ({', '.join(digests)})"
 
 
-def class_code(kind: type) -> str:
-    """The code of a class's methods, without comments and docstrings.
-
-    They are read one by one: before 3.13, Python can't find the source of a notebook's class.
-    """
-    parts = [kind.__name__]
-    for name, value in sorted(vars(kind).items()):
-        function = getattr(value, "__wrapped__", value)  # the function under a decorator
-        if isinstance(function, FunctionType):
-            parts.append(f"{name}: {function_code(function)}")
-    return "\n".join(parts)
-
-
-def function_code(function: FunctionType) -> str:
-    """The code of a function, without comments and docstrings, and its default arguments."""
-    try:
-        source = textwrap.dedent(inspect.getsource(function))
-        code = without_comments(source)
-    except (OSError, tokenize.TokenError, SyntaxError):  # made by exec, or a lambda in mid-line
-        code = function.__qualname__
-    # Spaces are gone. The function's own name doesn't matter: the class may use another.
-    code = code.replace(f"def{function.__name__}(", "def(", 1)
-    defaults = [value for value in function.__defaults__ or () if isinstance(value, SIMPLE)]
-    return f"{code} {defaults}"
+def new_model_identity(model: nn.Module) -> str:
+    """A digest of all that's known of a model before it's trained, attributes and buffers, too."""
+    parts = [model_identity(model), weights_digest(model.state_dict())]
+    parts.append(weights_digest(dict(model.named_buffers())))  # also those that aren't saved
+    for name, module in model.named_modules():
+        parts.append(f"{name}: {_attributes(module)}")
+    return _short_digest(*parts)
 
 
 @functools.cache
@@ -135,34 +119,6 @@ def training_code_digest() -> str:
     for name in TRAINING_CODE:
         code.append(without_comments((LIBRARY / name).read_text(encoding="utf-8")))
     return _short_digest(*code)
-
-
-def without_comments(source: str) -> str:
-    """Some code without comments, docstrings and layout: the same on every Python version.
-
-    Raises tokenize.TokenError or SyntaxError if it isn't complete.
-    """
-    pieces: list[str] = []
-    statement: list[str] = []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.INDENT:
-            pieces.append("{")
-        elif token.type == tokenize.DEDENT:
-            pieces.append("}")
-        elif token.type == tokenize.NEWLINE:
-            if not _is_docstring(statement):
-                pieces += [*statement, "\n"]
-            statement = []
-        elif token.type not in (tokenize.COMMENT, tokenize.NL):
-            # Python 3.12 began to split f-strings into several tokens. Without spaces, their text
-            # is the same as before.
-            statement.append("".join(token.string.split()))
-    return "".join(pieces + statement)
-
-
-def _is_docstring(statement: list[str]) -> bool:
-    """Whether a statement is only a string, such as a docstring."""
-    return len(statement) == 1 and statement[0].endswith(('"', "'"))
 
 
 def answers(model: nn.Module, course: Course) -> torch.Tensor:
@@ -177,8 +133,14 @@ def answers(model: nn.Module, course: Course) -> torch.Tensor:
     return logits.clone()  # autograd refuses tensors that were made in inference mode
 
 
-def measured_on(model: nn.Module, course: Course) -> str:
-    """A digest of a model's weights and a course, quick enough for every evaluation.
+def same_answers(before: torch.Tensor, now: torch.Tensor) -> bool:
+    """Whether two results of `answers` agree, but for how devices round."""
+    tolerance = 0.01 * before.abs().max().item()
+    return now.shape == before.shape and torch.allclose(now, before, rtol=0, atol=tolerance)
+
+
+def measured_on(model: nn.Module, images: Images, augmented: bool, course: Course) -> str:
+    """A digest of what an evaluation depends on, quick enough for each of them.
 
     The bits of each tensor are added up as whole numbers, which is exact on every device. Only for
     comparisons within one session: `weights_digest` is the one to store.
@@ -188,7 +150,8 @@ def measured_on(model: nn.Module, course: Course) -> str:
     for value in model.state_dict().values():
         bits = value.detach().view(whole_numbers[value.element_size()])
         sums.append(bits.sum(dtype=torch.int64))
-    return content_digest([course.identity, torch.stack(sums).tolist()])
+    weights = torch.stack(sums).tolist()
+    return content_digest([course.identity, images_identity(images), augmented, weights])
 
 
 def decoder() -> str:
@@ -220,10 +183,13 @@ def _short_digest(*texts: str) -> str:
     return digest_of("\n".join(texts).encode())[:8]
 
 
-def _simple_attributes(module: nn.Module) -> dict[str, Any]:
-    """The numbers and texts that a module of yours keeps, such as `self.scale = 0.1`."""
-    attributes = {}
+def _attributes(module: nn.Module) -> str:
+    """The values that a module keeps under public names, such as `self.scale = 0.1`."""
+    attributes = []
     for name, value in sorted(vars(module).items()):
-        if isinstance(value, SIMPLE) and name != "training":
-            attributes[name] = value
-    return attributes
+        if name != "training" and not name.startswith("_"):
+            attributes.append(f"{name} = {described(value)}")
+    return ", ".join(attributes)
+
+
+training_code_digest()  # now: whoever edits a file while it's running, runs the old code

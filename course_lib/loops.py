@@ -16,9 +16,16 @@ from tqdm.auto import tqdm
 from .augment import evaluation_batches, training_batches
 from .data.answers import natural_order
 from .device import place
-from .distributed import all_gather, broadcast_buffers, data_parallel, rank_0_first
-from .errors import DataError, SettingsError
-from .fingerprints import measured_on
+from .distributed import (
+    all_gather,
+    broadcast_buffers,
+    data_parallel,
+    rank_0_first,
+    ranks,
+    require_agreement,
+)
+from .errors import CheckpointError, DataError, DivergedError, SettingsError
+from .fingerprints import answers, measured_on, same_answers
 from .model import MyModel, eval_mode, get_model
 from .run import Run
 from .settings import STAGES, Settings
@@ -149,14 +156,26 @@ def _weights_in_use(course: Course, number: int) -> dict[str, torch.Tensor] | No
         wanted = load(checkpoint)["identity"]["starts from"]
         finished = newest_good(stage.folder)
         if finished is not None:
-            weights = load(finished)["model"]
-            if weights_digest(weights) == wanted:
-                return weights
+            state = load(finished)
+            if weights_digest(state["model"]) == wanted:
+                _require_reports_network(state, str(finished), course)
+                return state["model"]
         if stage.model_path.exists():  # the stage may have been trained further since
             weights = get_model(MyModel, stage.model_path).state_dict()
             if weights_digest(weights) == wanted:
                 return weights
     return None
+
+
+def _require_reports_network(state: dict[str, Any], where: str, course: Course) -> None:
+    """Raise CheckpointError if a stage was trained with another network of the same weights."""
+    model = get_model(MyModel)
+    model.load_state_dict(state["model"])
+    place(model, course.device)
+    if not same_answers(state["answers"], answers(model, course)):
+        raise CheckpointError(
+            f"{where} was made with another network than MyModel. Load its weights into yours."
+        )
 
 
 def few_heldout(course: Course) -> Images:
@@ -176,7 +195,7 @@ class Measured(NamedTuple):
     loss: float  # mean, in nats
     accuracy: float  # a share, in [0, 1]
     images: int  # how many
-    measured_on: str  # a digest of the model and the course, so that figures can't be mixed up
+    measured_on: str  # a digest of model, images and course, so that figures can't be mixed up
 
 
 def evaluate(model: nn.Module, images: Images, course: Course, augmented: bool = False) -> Measured:
@@ -190,7 +209,8 @@ def evaluate(model: nn.Module, images: Images, course: Course, augmented: bool =
     labels = images.labels.to(logits.device)  # (n,)
     loss = F.cross_entropy(logits, labels).item()
     correct = (logits.argmax(1) == labels).sum().item()
-    return Measured(loss, correct / len(images), len(images), measured_on(model, course))
+    digest = measured_on(model, images, augmented, course)
+    return Measured(loss, correct / len(images), len(images), digest)
 
 
 def predict(model: nn.Module, images: Images, course: Course) -> torch.Tensor:
@@ -225,6 +245,9 @@ def _logits(
     """Logits of all images in eval mode: float32 (n, classes) on the course's device, in order."""
     place(model, course.device)
     broadcast_buffers(model)
+    if ranks() > 1:
+        digest = measured_on(model, images, augmented, course)
+        require_agreement({"model, images and augmentation": digest})
     batches = evaluation_batches(images.resident(course.device), course, augmented)
     bar = tqdm(total=len(images), unit=" images", desc="evaluating", leave=False, delay=2)
     logits = []
@@ -233,7 +256,12 @@ def _logits(
             with torch.inference_mode(), course.precision.autocast():
                 logits.append(model(batch).float())
             bar.update(len(labels))
-    return all_gather(torch.cat(logits), len(images))
+    everything = all_gather(torch.cat(logits), len(images))
+    if not everything.isfinite().all():
+        raise DivergedError(
+            "The network's answers aren't finite numbers: its weights are unusable."
+        )
+    return everything
 
 
 def _require_trainable(model: nn.Module, images: Images, settings: Settings) -> None:

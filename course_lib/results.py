@@ -14,11 +14,11 @@ from torch import nn
 
 from .errors import CheckpointError
 from .experiment import CHECKOUT, Course, Stage
-from .fingerprints import measured_on
+from .fingerprints import answers, measured_on, same_answers
 from .loops import Measured, evaluate
 from .settings import STAGES
 from .storage.checkpoints import load, newest_good
-from .storage.files import read_sealed, write_json, write_sealed
+from .storage.files import content_digest, read_sealed, write_json, write_sealed
 from .storage.identity import weights_digest
 
 REPORT = {  # report 3: all its figures are on training images
@@ -51,31 +51,43 @@ def record(
 ) -> dict[str, Any]:
     """Save what was measured on a finished stage, in its folder; returns all stages' results.
 
-    model: the stage's finished model. history: from `train`. final: from `measure`. The run's
-    `results.json` is written anew, for people to read. Raises CheckpointError if the model isn't
-    the stage's, or `final` wasn't measured on this model and this data.
+    model: the stage's finished model. history: from `train`, or empty. final: from `measure`. The
+    run's `results.json` is written anew, for people to read. Raises CheckpointError if the model or
+    the history isn't the stage's, or `final` wasn't measured on this model and this data.
     """
     course = stage.course
     path = newest_good(stage.folder)
     if path is None or not stage.finished:
-        raise CheckpointError(f"Stage {stage.number} isn't finished. Run its training cell first.")
+        raise CheckpointError(
+            f"The stage isn't finished: run the training cell of stage {stage.number} first."
+        )
     state = load(path)
     digest = weights_digest(model.state_dict())
     if weights_digest(state["model"]) != digest:
         raise CheckpointError(
             f"This isn't the finished model of stage {stage.number}. Run its training cell first."
         )
-    for figure in final.values():
-        if figure.measured_on != measured_on(model, course):
-            raise CheckpointError(
-                f"These figures weren't measured on stage {stage.number}'s model and data. Run the "
-                "notebook's cells from the top, in order."
-            )
+    if not same_answers(state["answers"], answers(model, course)):
+        raise CheckpointError(
+            f"This isn't the network of stage {stage.number}: with the same weights, it answers "
+            "differently."
+        )
+    trained = state["position"]["history"]
+    if history and history != trained:
+        raise CheckpointError(f"This isn't the history of stage {stage.number}'s training.")
     descriptions = {}
     for name, figure in final.items():
+        images = course.data.heldout if name == "heldout_plain" else stage.images
+        augmented = name == "train_augmented"
+        if figure.measured_on != measured_on(model, images, augmented, course):
+            raise CheckpointError(
+                f"{name} wasn't measured on stage {stage.number}'s model and data. Run the "
+                "notebook's cells from the top, in order."
+            )
         descriptions[name] = MEASURED_ON[name].format(figure.images, course.data.split)
     measured = {
-        "epochs": history,
+        "course": content_digest(course.identity),
+        "epochs": trained,
         "final": {name: figure.accuracy for name, figure in final.items()},
         "measured_on": descriptions,
         "checkpoint": path.name,
@@ -109,6 +121,7 @@ def read_results(course: Course) -> dict[str, Any]:
                     f"course.stage({number}).start_over()."
                 )
                 continue
+        del measured["course"]  # only to compare; the export names the data and the settings
         stages[str(number)] = measured
     data = course.data
     device = course.device.type
@@ -147,7 +160,8 @@ def _read_measured(stage: Stage) -> dict[str, Any] | None:
         print(f"{error} Stage {stage.number} is left out. Run its notebook again.")
         return None
     checkpoint = newest_good(stage.folder)
-    if checkpoint is None or checkpoint.name != measured["checkpoint"]:
+    same_course = measured["course"] == content_digest(stage.course.identity)
+    if checkpoint is None or checkpoint.name != measured["checkpoint"] or not same_course:
         print(
             f"Stage {stage.number} has changed since it was measured, so it's left out. Run its "
             "notebook again."

@@ -25,7 +25,14 @@ from .distributed import (
     require_agreement,
 )
 from .errors import CheckpointError, DivergedError, Stopped
-from .fingerprints import answers, decoder, made_on, stage_identity, training_code_digest
+from .fingerprints import (
+    answers,
+    decoder,
+    made_on,
+    same_answers,
+    stage_identity,
+    training_code_digest,
+)
 from .progress import EpochLines, ProgressBar
 from .storage import checkpoints
 from .storage.identity import require_same, weights_digest
@@ -186,6 +193,7 @@ class Run:
     def finish(self) -> list[dict[str, Any]]:
         """Save a last checkpoint and `model.pth`; returns the history, one dict per epoch."""
         self._save()
+        self.course.claim()
         checkpoints.write_model(self.stage.model_path, self.model)
         broadcast_buffers(self.model)  # all processes end with rank 0's BatchNorm
         if self.position.history:  # a model from elsewhere may have come without one
@@ -240,6 +248,7 @@ class Run:
         if rank() > 0 or self.saved == (epoch, seen):
             return
         self._require_finite()
+        self.course.claim()  # another run may have been begun in this folder meanwhile
         state = {
             "identity": self.identity,
             "made_on": made_on(self.course),
@@ -310,10 +319,7 @@ class Run:
 
         This detects an edited `forward`, attribute or function.
         """
-        before = state["answers"]
-        now = answers(self.model, self.course)
-        tolerance = 0.01 * before.abs().max().item()  # devices round differently
-        if now.shape != before.shape or not torch.allclose(now, before, rtol=0, atol=tolerance):
+        if not same_answers(state["answers"], answers(self.model, self.course)):
             raise CheckpointError(
                 f"{where} was made with another network: with the same weights, it answers "
                 "differently. No file was changed. Undo your edit of the network, or run "

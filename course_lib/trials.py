@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +13,12 @@ from .device import choose_precision
 from .distributed import rank_0_first
 from .errors import CheckpointError
 from .experiment import Course, Stage
-from .fingerprints import model_identity, training_code_digest
+from .fingerprints import new_model_identity, training_code_digest
 from .loops import train
 from .model import MyModel, get_model
 from .progress import NoDisplay
 from .settings import StageSpec, require_epochs
 from .storage.files import content_digest, read_sealed, write_sealed
-from .storage.identity import weights_digest
 
 
 def trial(
@@ -33,11 +33,11 @@ def trial(
 ) -> list[dict[str, Any]]:
     """Train a new model briefly with other settings, as in `trial(course, five, epochs=4, lr=0.1)`.
 
-    model: a new model to use instead of the report's. augmented, heldout: as in `train`. changes:
-    fields of Settings. Returns the history. It's kept in `trials/`, in a file whose name depends on
-    everything that could change it (the code that trains, too), and is reused the next time. After
-    ■ or a kill, the same call continues, as `train` does. Raises SettingsError, and what `train`
-    raises.
+    model: a new model to use instead of the report's; a copy of it is trained. augmented, heldout:
+    as in `train`. changes: fields of Settings. Returns the history. It's kept in `trials/`, in a
+    file whose name depends on everything that could change it (your network's code and the code
+    that trains, too), and is reused the next time. After ■ or a kill, the same call continues, as
+    `train` does. Raises SettingsError, and what `train` raises.
     """
     settings = course.settings.with_changes(**changes)
     precision = choose_precision(course.device, changes.get("precision", course.precision.name))
@@ -54,8 +54,7 @@ def trial(
             "augmented": augmented,
             "images": images.content_digest(),
             "heldout": heldout.content_digest() if heldout else None,
-            "model": model_identity(model),
-            "weights": weights_digest(model.state_dict()),
+            "model": new_model_identity(model),
             "code": training_code_digest(),
         }
     )
@@ -67,9 +66,10 @@ def trial(
         except CheckpointError as error:
             print(f"{error} This trial is trained again.")
     unfinished = replace(attempt, folder=course.unfinished_trials / name)
-    stage = Stage(unfinished, StageSpec(1, "a trial"), unfinished.folder / "stage", epochs)
-    history = train(model, images, stage, augmented=augmented, heldout=heldout, live=NoDisplay())
+    stage = Stage(unfinished, StageSpec(1, "a trial"), unfinished.folder / "stage-1", epochs)
+    copy = deepcopy(model)  # so that the model which was passed in stays new
+    history = train(copy, images, stage, augmented=augmented, heldout=heldout, live=NoDisplay())
     with rank_0_first():  # the other processes need the file next time, too
         write_sealed(path, history)
-    attempt.forget(unfinished.folder)
+    unfinished.forget(unfinished.folder)
     return history

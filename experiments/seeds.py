@@ -80,8 +80,8 @@ def train_control(course: Course, name: str, epochs: int | None = None) -> dict[
         if spec.starts_from is None:
             epochs += course.epochs[2]
     model = first_model(Stage(course, spec, course.folder, epochs))  # of the course itself
-    control = course.experiment(name, epochs=epochs)
-    stage = Stage(control, spec, control.folder / "control", epochs)
+    control = course.experiment(f"{name} {epochs} epochs", epochs=epochs)
+    stage = Stage(control, spec, control.folder / f"stage-{spec.number}", epochs)
     few = few_heldout(course)
     history = train(model, course.data.train, stage, augmented=spec.augmented, heldout=few)
     final = {key: figure.accuracy for key, figure in measure(model, course).items()}

@@ -24,7 +24,7 @@ def stored_path(course: Course, name: str) -> Path:
 def write_stored(course: Course, name: str, content: dict[str, Any]) -> None:
     """Write `content` to `results/<run>/<name>`, with the data, settings and commit it belongs to.
 
-    Raises SettingsError if the file was measured with other settings.
+    Raises SettingsError if the file was measured with other settings, or on other data.
     """
     about = read_results(course)
     # What belongs to one seed isn't about all of the content.
@@ -33,7 +33,13 @@ def write_stored(course: Course, name: str, content: dict[str, Any]) -> None:
     del about["settings"]["seed"]
     path = stored_path(course, name)
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8")).get("settings", {})
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored.get("data", about["data"]) != about["data"]:
+            raise SettingsError(
+                f"{path} was measured on other data of the same name. Nothing was overwritten. "
+                "Move it away first."
+            )
+        before = stored.get("settings", {})
         for setting, value in before.items():
             now = json.loads(json.dumps(about["settings"].get(setting)))  # tuples become lists
             if setting != "seed" and value != now:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import at_step, conv_model, linear_model, noise_images, press_stop, same_weights
+from tiny import at_step, conv_model, noise_images, press_stop, same_weights
 from torch import nn
 
 from course_lib import CheckpointError, Stopped, evaluate, fingerprints, measure, record, train
-from course_lib.fingerprints import TRAINING_CODE, model_identity, without_comments
+from course_lib.fingerprints import TRAINING_CODE, model_identity, new_model_identity
 from course_lib.settings import STAGES
+from course_lib.sources import without_comments
 
 
 def network(activation=nn.ReLU, **members):
@@ -188,6 +189,77 @@ shell.run_cell("from course_lib.fingerprints import model_identity; print(model_
     assert half.startswith("Net") and half == commented != tenth
 
 
+class Base(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x)
+
+
+class OtherBase(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) if not self.training else super().forward(x) * 0.5
+
+
+def inheriting(base):
+    return type("Net", (base,), {})(*conv_model())
+
+
+def with_class_attribute(scale):
+    return network(forward=lambda self, x: nn.Sequential.forward(self, x) * self.scale, scale=scale)
+
+
+def with_property(scale):
+    return network(
+        forward=lambda self, x: nn.Sequential.forward(self, x) * self.scale,
+        scale=property(scale),
+    )
+
+
+def frozen(model):
+    model[0].requires_grad_(False)
+    return model
+
+
+def with_buffer(value):
+    model = network()
+    model.register_buffer("noise", torch.tensor(value), persistent=False)
+    return model
+
+
+def with_function(function):
+    model = network(forward=lambda self, x: self.act(nn.Sequential.forward(self, x)))
+    model.act = function
+    return model
+
+
+def attention(dropout):
+    return nn.Sequential(nn.MultiheadAttention(8, 2, dropout=dropout))
+
+
+EDITS_OF_NEW_MODELS = EDITS | {
+    "a base class, in training only": (lambda: inheriting(Base), lambda: inheriting(OtherBase)),
+    "a class attribute": (lambda: with_class_attribute(1), lambda: with_class_attribute(2)),
+    "a property": (
+        lambda: with_property(lambda self: 1),
+        lambda: with_property(lambda self: 2),
+    ),
+    "a frozen layer": (network, lambda: frozen(network())),
+    "a buffer that isn't saved": (lambda: with_buffer(1.0), lambda: with_buffer(2.0)),
+    "a function": (lambda: with_function(torch.tanh), lambda: with_function(torch.relu)),
+    "an option that repr leaves out": (lambda: attention(0.1), lambda: attention(0.2)),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS_OF_NEW_MODELS)
+def test_a_trial_of_an_edited_network_is_another_trial(edit):
+    before, after = EDITS_OF_NEW_MODELS[edit]
+    torch.manual_seed(0)
+    first = new_model_identity(before())
+    torch.manual_seed(0)
+    assert new_model_identity(before()) == first
+    torch.manual_seed(0)
+    assert new_model_identity(after()) != first
+
+
 @pytest.mark.parametrize("name", TRAINING_CODE)
 def test_an_edit_of_the_code_that_trains_is_noticed(tmp_path, monkeypatch, name):
     library = tmp_path / "course_lib"
@@ -247,7 +319,7 @@ def test_a_stage_says_if_it_begins_with_a_trained_model(short, capsys, number):
 
 
 def measured(stage, model):
-    history = train(model, noise_images(), stage, augmented=False)
+    history = train(model, stage.images, stage, augmented=False)
     return history, measure(model, stage.course)
 
 
@@ -256,10 +328,23 @@ def test_figures_of_another_model_or_other_data_are_not_recorded(short):
     model = conv_model()
     history, final = measured(stage, model)
     results = record(stage, model, history, final)
-    for other in (linear_model(), conv_model(seed=5)):
-        wrong = final | {"train_plain": evaluate(other, noise_images(), short)}
+    images = short.data.train
+    for wrong in (
+        {"train_plain": evaluate(conv_model(seed=5), images, short)},
+        {"train_plain": evaluate(model, images.take(20), short)},
+        {"train_plain": evaluate(model, images, short, augmented=True)},
+        {"train_augmented": final["train_plain"]},
+        {"heldout_plain": final["train_plain"]},
+    ):
         with pytest.raises(CheckpointError, match="stage 2"):
-            record(stage, model, history, wrong)
+            record(stage, model, history, final | wrong)
+    with pytest.raises(CheckpointError, match="stage 2"):
+        record(stage, model, history[:-1], final)
+    relu_less = conv_model()
+    relu_less[2] = nn.Identity()
+    relu_less.load_state_dict(model.state_dict())
+    with pytest.raises(CheckpointError, match="stage 2"):
+        record(stage, relu_less, history, measure(relu_less, short))
     course = short.experiment("other", lr=0.02)
     with pytest.raises(CheckpointError, match="stage 2"):
         record(stage, model, history, measure(model, course))

@@ -57,16 +57,13 @@ def train_and_record(course, number):
     """As in the notebooks: train or load the stage, measure its model, record that."""
     start = [linear_model, conv_model, lambda: trained_model(course, 2)][number - 1]()
     few = loops.few_heldout(course) if number > 1 else None
-    history = train(
-        start, course.data.train, course.stage(number), augmented=number == 3, heldout=few
-    )
-    final = measure(start, course)
-    return record(
-        course.stage(number),
-        start,
-        history,
-        final if number > 1 else {"train_plain": final["train_plain"]},
-    )
+    stage = course.stage(number)
+    history = train(start, stage.images, stage, augmented=number == 3, heldout=few)
+    if number == 1:
+        final = {"train_plain": evaluate(start, stage.images, course)}
+    else:
+        final = measure(start, course)
+    return record(stage, start, history, final)
 
 
 @pytest.fixture
@@ -307,7 +304,8 @@ def test_a_stopped_trial_is_not_stored_and_the_same_call_continues_it(course, ca
     with pytest.raises(Stopped):
         trial(course, noise_images(), epochs=3, model=model, heldout=noise_images(8, seed=1))
     assert not trials_in(course)
-    (model := conv_model()).register_forward_pre_hook(lambda *_: started.append(model.training))
+    model = conv_model()
+    model.register_forward_pre_hook(lambda module, inputs: started.append(module.training))
     again = trial(course, noise_images(), epochs=3, model=model, heldout=noise_images(8, seed=1))
     assert [entry["loss"] for entry in again] == [entry["loss"] for entry in whole]
     assert sum(started) < 3

@@ -37,8 +37,8 @@ def adopt_model(
     """
     path = Path(path)
     stage = course.stage(stage_number)
-    origin = f"{path.name}, SHA-256 {digest_of(path.read_bytes())}…"
     adopted = get_model(MyModel, path).state_dict()
+    origin = f"{path.name}, SHA-256 {digest_of(path.read_bytes())}…"
     if stage.state:
         raise CheckpointError(
             f"Stage {stage_number} has already begun. To replace it, run "
