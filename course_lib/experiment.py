@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,9 +21,10 @@ from .errors import DiskError, SettingsError
 from .settings import PRESETS, STAGES, Settings, StageSpec, require_epochs
 from .storage.checkpoints import newest_good, position
 from .storage.drive import Drive, drive_copy
-from .storage.files import write_sealed
+from .storage.files import entries, remove_if_empty, write_sealed
 from .storage.identity import read_run, require_ours
-from .storage.mounts import drive_root, mount
+from .storage.mounts import drive_root, mount, require_mounted
+from .storage.run_folder import delete_ours
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 VARIABLES = [
@@ -84,8 +84,8 @@ class Course:
         name: letters, digits, spaces and "._+-"; it becomes part of the folder's name. changes:
         fields of Settings, and `epochs` for all stages. Raises SettingsError.
         """
-        if not re.fullmatch(r"[\w.+-][\w.+ -]*", name):
-            advice = 'use letters, digits, spaces and "._+-", since a folder is named after it'
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.+-][\w.+ -]{0,99}", name):
+            advice = 'use up to 100 letters, digits, spaces and "._+-": a folder is named after it'
             raise SettingsError(f"The experiment's name is {name!r}: {advice}.")
         epochs = self.epochs
         if "epochs" in changes:
@@ -106,18 +106,29 @@ class Course:
         return _begin(course, runs_on_drive)
 
     def start_over(self) -> None:
-        """Delete everything this run has saved, here and on Drive."""
+        """Delete everything this run has saved, here and on Drive. Your own files stay.
+
+        Raises CheckpointError if the folder is another run's by now.
+        """
         self.forget(self.folder)
-        self.forget(self.unfinished_trials)
+        with rank_0_first():
+            if rank() == 0:
+                for trial in entries(self.unfinished_trials):
+                    delete_ours(trial)
+                remove_if_empty(self.unfinished_trials)
         self.claim()
 
     def forget(self, folder: Path) -> None:
-        """Delete a folder of this run, here and on Drive."""
+        """Delete what the course has written in a folder of this run, here and on Drive.
+
+        folder: the run's, or a stage's. Raises CheckpointError if it's another run's by now.
+        """
         with rank_0_first():
-            if self.drive and folder.is_relative_to(self.folder):  # only rank 0 has a `drive`
+            read_run(self.folder, self.identity)
+            if self.drive:  # only rank 0 has one
                 self.drive.forget(folder)
-            elif folder.exists() and rank() == 0:
-                shutil.rmtree(folder)
+            elif rank() == 0:
+                delete_ours(self.folder, folder.relative_to(self.folder))
 
     def leave_drive(self) -> None:
         """Wait until Drive has everything, of experiments too, then unmount it.
@@ -294,7 +305,7 @@ def _whole_number(variable: str, default: int) -> int:
     text = os.environ.get(variable)
     if not text:
         return default
-    if not text.isascii() or not text.isdecimal():
+    if not text.isascii() or not text.isdecimal() or len(text) > 20:
         raise SettingsError(f"{variable} is {text!r}: use a whole number.")
     return int(text)
 
@@ -307,8 +318,9 @@ def _homes(wanted: str, drive: bool) -> tuple[Path, Path | None]:
     local = _default_home()
     runs_on_drive = None
     if wanted:
-        path = Path(os.path.abspath(Path(wanted).expanduser()))
+        path = Path(os.path.abspath(os.path.expanduser(wanted)))
         if drive_root(path):
+            require_mounted(path)
             runs_on_drive = path
         else:
             local = path

@@ -843,6 +843,57 @@ def test_a_stage_that_starts_over_is_forgotten_on_drive_too(computer, course):
     assert same_weights(run(course), uninterrupted(computer))
 
 
+def test_your_own_files_stay_on_both_sides_when_a_run_starts_over(computer, course):
+    stopped(course)
+    names = ["thesis.docx", "stage-2/notes.txt", "figures/loss.png", "mine/run.json"]
+    for name in names:
+        write_text(course.folder / name, name)
+    write_text(course.folder / "results.json", "{}")
+    assert course.drive.wait()
+    course.stage(2).start_over()
+    course.start_over()
+    for folder in (course.folder, course.drive.remote):
+        left = {path.relative_to(folder).as_posix() for path in content(folder)}
+        assert left - {"run.json"} == {*names}
+    assert course.drive.wait()
+    other = computer("b")
+    left = {path.relative_to(other.folder).as_posix() for path in content(other.folder)}
+    assert left == {"run.json", *names}
+
+
+def test_what_a_link_on_drive_leads_to_is_neither_copied_to_nor_deleted(computer, course):
+    """A shortcut to what somebody shares with you, in the place of a stage."""
+    theirs = computer("b", SEED=1)
+    run(theirs)
+    assert theirs.drive.wait()
+    assert course.drive.wait()
+    remote_stage(course).symlink_to(remote_stage(theirs))
+    before = content(theirs.drive.remote)
+    run(course)
+    run(course, number=1)
+    assert not course.drive.wait()
+    assert content(theirs.drive.remote) == before
+    course.stage(2).start_over()
+    course.start_over()
+    assert content(theirs.drive.remote) == before and remote_stage(course).is_symlink()
+    assert course.stage(2).state is None and course.stage(1).state is None
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_run_json_is_a_sentence(course):
+    assert course.drive.wait()
+    run_json = course.drive.remote / "run.json"
+    run_json.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(run_json)
+        with pytest.raises(CheckpointError, match=r"run\.json"):
+            course.drive.restore()
+        assert not course.drive.wait()
+        run_json.unlink()
+    run_json.mkdir()
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        course.start_over()
+
+
 def test_what_starts_over_does_not_come_back_with_a_copy_that_was_waiting(
     computer, course, monkeypatch
 ):

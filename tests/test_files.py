@@ -6,11 +6,12 @@ import threading
 import time
 
 import pytest
-from faults import watched
+from faults import Died, watched
 from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib import CheckpointError, DiskError
+from course_lib.storage import files
 from course_lib.storage.files import read_sealed, remove, write_sealed, write_text
 
 texts = st.text(st.characters(exclude_categories=()))  # lone surrogates, too: odd file names
@@ -73,11 +74,11 @@ def test_what_is_not_sealed_is_an_error_that_names_the_file(tmp_path, text):
         read_sealed(tmp_path / "sealed.json")
 
 
-def test_a_missing_sealed_file_is_missing_and_a_folder_cannot_be_read(tmp_path):
+def test_a_missing_sealed_file_is_missing_and_a_folder_is_none(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_sealed(tmp_path / "sealed.json")
     (tmp_path / "sealed.json").mkdir()
-    with pytest.raises(DiskError, match=r"sealed\.json"):
+    with pytest.raises(CheckpointError, match=r"sealed\.json"):
         read_sealed(tmp_path / "sealed.json")
 
 
@@ -110,9 +111,12 @@ def test_only_leftovers_of_this_very_file_are_swept(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["link to a file", "link to nowhere", "file"])
-def test_nothing_is_written_through_a_link_with_the_temporary_files_name(tmp_path, kind):
+def test_nothing_is_written_through_a_link_with_the_temporary_files_name(
+    tmp_path, kind, monkeypatch
+):
     precious = tmp_path / "precious"
-    temporary = tmp_path / f".result.csv.{threading.get_native_id()}.tmp"
+    monkeypatch.setattr(files.secrets, "randbits", lambda bits: 12)  # of all numbers, this one
+    temporary = tmp_path / ".result.csv.12.tmp"
     if kind == "link to a file":
         precious.write_text("theirs")
         temporary.symlink_to(precious)
@@ -120,8 +124,9 @@ def test_nothing_is_written_through_a_link_with_the_temporary_files_name(tmp_pat
         temporary.symlink_to(precious)
     else:
         temporary.write_text("left by a killed process of the same number")
-    write_text(tmp_path / "result.csv", "x")
-    assert (tmp_path / "result.csv").read_text() == "x" and not os.path.lexists(temporary)
+    with pytest.raises(DiskError, match=r"result\.csv"):
+        write_text(tmp_path / "result.csv", "x")
+    assert not (tmp_path / "result.csv").exists()
     if kind == "link to a file":
         assert precious.read_text() == "theirs"
     else:
@@ -148,6 +153,49 @@ def test_two_threads_that_write_one_file_write_it_whole(tmp_path):
     for thread in threads:
         thread.join()
     assert (tmp_path / "result.csv").read_text() in texts
+
+
+def test_two_computers_with_equal_threads_write_a_file_on_one_disk_whole(tmp_path, monkeypatch):
+    """As two containers: the numbers of their processes and threads are the same."""
+    monkeypatch.setattr(threading, "get_native_id", lambda: 7)
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    path = tmp_path / "result.csv"
+    with files.replacing(path, "w") as ours:
+        ours.write("ours, first\n")
+        with files.replacing(path, "w") as theirs:
+            theirs.write("theirs\n")
+        assert path.read_text() == "theirs\n"
+        ours.write("ours, last\n")
+    assert path.read_text() == "ours, first\nours, last\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.csv"]
+
+
+def test_what_a_killed_process_leaves_has_a_name_that_is_swept(tmp_path):
+    dead = []
+
+    def die(kind, path):
+        if kind == "replace" or dead:
+            dead.append(kind)
+            raise Died
+
+    with watched(tmp_path, die), pytest.raises(Died):
+        write_text(tmp_path / "result.csv", "half of it")
+    (left,) = tmp_path.iterdir()
+    os.utime(left, (time.time() - 3600,) * 2)
+    write_text(tmp_path / "result.csv", "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["result.csv"]
+
+
+# What isn't a file
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        read_sealed(tmp_path / "run.json")
+    write_sealed(tmp_path / "run.json", {"a": 1})
+    assert read_sealed(tmp_path / "run.json") == {"a": 1}
 
 
 # Deleting

@@ -13,14 +13,18 @@ from pathlib import Path
 import pytest
 import torch
 from data_sets import answers, report_files, write_folder, write_tar, write_zip
-from tiny import conv_model, noise_images
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import conv_model, noise_images, press_stop
 
-from course_lib import CheckpointError, experiment, open_course, record, train, trial
+from course_lib import CheckpointError, Stopped, experiment, open_course, record, train, trial
 from course_lib.device import Precision
 from course_lib.experiment import PRESETS, Settings
 from course_lib.storage.checkpoints import newest_first
-from course_lib.storage.files import write_text
+from course_lib.storage.files import write_sealed, write_text
+from course_lib.storage.identity import differing
 
+CHECKPOINT = "checkpoint-00001-0000000-0123456789abcdef.pt"
 OTHER = {  # for each setting, another value
     "size": 64,
     "images_per_class": (3, 1),
@@ -82,6 +86,43 @@ def test_a_folder_of_yours_that_happens_to_have_a_runs_name_is_left_alone(enviro
     with pytest.raises(CheckpointError, match="birds-smoke"):
         open_course()
     assert [path.name for path in yours.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".git/HEAD", ".env", ".thesis.12.tmp", "stage-plan.txt", "stage-1/notes.txt", "stage-1"),
+        *("stage-1/checkpoint-best.pt", "best/{checkpoint}", "stage-plan/{checkpoint}"),
+        *("stage-1/{checkpoint}/notes.txt", "stage-1/.{checkpoint}.12.tmp.zip", "{checkpoint}"),
+        *("run.json/notes.txt", "model.pth"),
+    ],
+)
+def test_a_folder_without_a_runs_own_files_in_their_places_is_left_alone(
+    environment, tmp_path, name
+):
+    yours = tmp_path / "birds-smoke" / name.format(checkpoint=CHECKPOINT)
+    data = write_folder(tmp_path / "birds", report_files(6))
+    environment(PRESET="smoke", HOME=tmp_path, DATA=data)
+    write_text(yours, "…")
+    before = content(tmp_path / "birds-smoke")
+    with pytest.raises(CheckpointError, match="birds-smoke"):
+        open_course()
+    assert content(tmp_path / "birds-smoke") == before
+
+
+@pytest.mark.parametrize("name", [".drive.json", ".run.json.12.tmp", "..drive.json.12.tmp"])
+def test_a_folder_with_nothing_but_leftovers_of_ours_is_as_good_as_empty(course, name):
+    shutil.rmtree(course.folder)
+    write_text(course.folder / name, "half of it")
+    assert open_course().folder == course.folder
+
+
+def test_a_file_in_the_place_of_a_runs_folder_is_named(course):
+    shutil.rmtree(course.folder)
+    course.folder.write_text("…")
+    with pytest.raises(CheckpointError, match=course.folder.name):
+        open_course()
+    assert course.folder.read_text() == "…"
 
 
 def test_an_experiment_has_the_courses_data_even_if_its_source_has_changed_since(
@@ -210,6 +251,41 @@ def test_a_data_sets_folder_has_its_name(opened, tmp_path, monkeypatch):
 # run.json
 
 
+NO_RECORDS = [[], {}, "x", 5, None, {"identity": 5}, {"identity": {}}, {"precision": "fp32"}]
+NO_RECORDS += [{"identity": 5, "precision": "fp32"}, {"identity": {}, "precision": 5}]
+
+
+@pytest.mark.parametrize("content", NO_RECORDS)
+def test_a_run_json_with_other_things_in_it_is_damaged(course, content):
+    write_sealed(course.folder / "run.json", content)
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        open_course()
+
+
+@given(
+    key=st.text(min_size=1).map(lambda text: "\x1b" + text),
+    value=st.recursive(
+        st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    ),
+)
+def test_what_somebodys_run_json_says_does_not_reach_the_terminal(key, value):
+    """On a shared Drive, it may be anybody's."""
+    found = {"settings": {"lr": 0.1, "precision": "\x1b]0;title\x07", key: value}}
+    (*differences,) = differing(found, {"settings": {"lr": 0.01, "precision": "fp32", key: 0}})
+    assert len(differences) == 3 and all(text.isprintable() for text in differences)
+    assert "settings lr is 0.1 there, 0.01 here" in differences
+
+
+def test_differences_read_naturally():
+    found = {"data": {"name": "고양이"}, "flips": [0.5, 0.0], "seed": None}
+    expected = {"data": {"name": "birds-v1.2"}, "flips": [0.0, 0.0], "seed": 3}
+    assert list(differing(found, expected)) == [
+        "data name is 고양이 there, birds-v1.2 here",
+        "flips is [0.5, 0.0] there, [0.0, 0.0] here",
+        "seed is None there, 3 here",
+    ]
+
+
 @pytest.mark.parametrize(
     "text", [b'{"identity": {"da', b"\xff\xfe", b"null", b"{}", b'{"identity": 3}']
 )
@@ -234,6 +310,84 @@ def test_a_course_that_starts_over_leaves_an_empty_run(course):
     shutil.rmtree(course.folder)
     course.start_over()
     assert (course.folder / "run.json").exists()
+
+
+OURS = [
+    *("run.json", "results.json", "result.csv", ".drive.json", ".results.json.12.tmp"),
+    *(f"stage-1/{CHECKPOINT}", "stage-2/model.pth", "stage-2/measured.json", "stage-12/model.pth"),
+    *(f"stage-2/.{CHECKPOINT}.12.tmp", "stage-2/.model.pth.34.tmp", "..drive.json.1.tmp"),
+    *("trials/0123456789abcdef.json", "notebooks/02_five_batches.ipynb"),
+]
+YOURS = [
+    *("thesis.docx", "model.pth", CHECKPOINT, "figures/loss.png", ".git/HEAD", ".env", "....1.tmp"),
+    *("stage-1/notes.txt", "stage-1/best.pt", "stage-1/checkpoint-best.pt", "stage-1/.hidden"),
+    *(f"stage-1/best/{CHECKPOINT}", f"best/{CHECKPOINT}", "stage-plan/model.pth", "stage-2x/a.txt"),
+    *("trials/mine.json", "trials/0123456789abcdef.txt", "notebooks/mine.ipynb"),
+    *("notebooks/02_five_batches-Copy1.ipynb", "notebooks/02_five_batches.py", "trials/run.json"),
+    *("results.json.12.tmp", ".thesis.docx.12.tmp", "stage-1/result.csv", "mine/run.json"),
+]
+
+
+def test_only_what_the_course_writes_is_deleted(course):
+    for name in OURS + YOURS:
+        if name != "run.json":
+            write_text(course.folder / name, name)
+    (course.folder / "stage-1" / "empty").mkdir()
+    (course.folder / "stage-3" / "model.pth").mkdir(parents=True)
+    course.stage(1).start_over()
+    left = {path.relative_to(course.folder).as_posix() for path in content(course.folder)}
+    assert left == {name for name in OURS if not name.startswith("stage-1/")} | {*YOURS}
+    course.start_over()
+    left = {path.relative_to(course.folder).as_posix() for path in content(course.folder)}
+    assert left == {"run.json", *YOURS}
+    assert (course.folder / "stage-1" / "empty").is_dir()
+    assert (course.folder / "stage-3" / "model.pth").is_dir()
+    assert not (course.folder / "stage-12").exists()
+    assert open_course().folder == course.folder
+
+
+@pytest.mark.parametrize("linked", [".", "stage-2", "trials"])
+def test_a_folder_on_a_larger_disk_is_emptied_and_the_link_to_it_stays(course, tmp_path, linked):
+    large = tmp_path / "large"
+    place = course.folder / linked
+    shutil.rmtree(place, ignore_errors=True)
+    large.mkdir()
+    place.symlink_to(large)
+    course.claim()
+    run(course)
+    trial(course, noise_images(), epochs=1, model=conv_model())
+    write_text(large / "notes.txt", "mine")
+    assert len(content(large)) > 1
+    course.start_over()
+    assert place.is_symlink() and (large / "notes.txt").read_text() == "mine"
+    expected = {"notes.txt", "run.json"} if linked == "." else {"notes.txt"}
+    assert {path.name for path in content(large)} == expected
+    run(course)
+    assert course.stage(2).finished
+
+
+def test_a_run_that_has_taken_our_place_meanwhile_is_not_deleted(course):
+    """A kernel is still open whose run was deleted, and another begun in the same folder."""
+    shutil.rmtree(course.folder)
+    other = replace(course, settings=replace(course.settings, seed=1))
+    other.claim()
+    run(other)
+    before = content(course.folder)
+    for start_over in (course.start_over, course.stage(2).start_over):
+        with pytest.raises(CheckpointError, match="seed"):
+            start_over()
+    assert content(course.folder) == before and len(before) > 1
+
+
+def test_what_is_left_of_trials_is_deleted_with_the_run(course):
+    """Each is a run with other settings."""
+    model = conv_model()
+    model.register_forward_pre_hook(lambda *_: press_stop())
+    with pytest.raises(Stopped):
+        trial(course, noise_images(), epochs=2, model=model, lr=0.5)
+    assert content(course.unfinished_trials)
+    course.start_over()
+    assert not course.unfinished_trials.exists()
 
 
 # Experiments

@@ -152,7 +152,10 @@ def test_a_file_that_drive_has_torn_is_written_again(folder, left, filled_up):
 
 
 @pytest.mark.parametrize("damaged", [HERE, DRIVE])
-@pytest.mark.parametrize("name", ["model.pth", "stage-2/model.pth", "stage-2/measured.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["run.json", "stage-2/model.pth", "stage-2/measured.json", "trials/0123456789abcdef.json"],
+)
 def test_a_damaged_file_with_a_checksum_never_replaces_a_good_one(folder, damaged, name):
     """Whatever happened to it: one bit, in either place; the good one comes back."""
     save(folder / HERE / STAGE, 3)
@@ -172,7 +175,38 @@ def test_a_damaged_file_with_a_checksum_never_replaces_a_good_one(folder, damage
         assert (folder / place / name).read_bytes() == good
 
 
-@pytest.mark.parametrize("damage", ["missing", "torn", "another Drive's"])
+def encrypted(data):
+    """A zip with the flag of a password in it, as a protected document has."""
+    data = bytearray(data)
+    data[6] |= 1
+    data[data.find(b"PK\x01\x02") + 8] |= 1
+    return bytes(data)
+
+
+UNTESTABLE = [encrypted(model_file("new")), b"\xd0\xcf\x11\xe0 another format", b"PK: a text"]
+
+
+@pytest.mark.parametrize("new", UNTESTABLE)
+@pytest.mark.parametrize("side", [HERE, DRIVE])
+@pytest.mark.parametrize(
+    "name", ["report.docx", "model.pth", "mine/measured.json", "trials/mine.json"]
+)
+def test_of_the_users_own_files_the_newer_one_wins_whatever_can_be_checked(folder, new, side, name):
+    old = folder / HERE / name
+    if name.endswith("json"):
+        old.parent.mkdir(parents=True)
+        write_sealed(old, {"accuracy": 0.71})
+    else:
+        put(old, model_file("old"))
+    assert between(folder).copy_all()
+    put(folder / side / name, new)
+    between(folder).copy_all()
+    between(folder).restore()
+    assert (folder / side / name).read_bytes() == new
+    assert between(folder).copy_all() == (side == HERE or old.read_bytes() == new)
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "another Drive's", "a list", "a number"])
 def test_without_its_record_nothing_is_overwritten(folder, damage, capsys):
     put(folder / HERE / "notes.md", b"first")
     assert between(folder).copy_all()
@@ -182,6 +216,10 @@ def test_without_its_record_nothing_is_overwritten(folder, damage, capsys):
         record.unlink()
     elif damage == "torn":
         record.write_bytes(record.read_bytes()[:50])
+    elif damage == "a list":
+        write_sealed(record, [])
+    elif damage == "a number":
+        write_sealed(record, {"drive": str(folder / DRIVE), "files": 5})
     else:
         write_sealed(record, {"drive": "/elsewhere", "files": {}})
     assert not between(folder).copy_all() and "notes.md" in capsys.readouterr().out
@@ -243,7 +281,97 @@ def test_links_pipes_and_hidden_files_stay_where_they_are(folder):
     assert [path.name for path in (folder / DRIVE).rglob("*")] == ["notes.md"]
 
 
+@pytest.mark.parametrize("side, other", [(HERE, DRIVE), (DRIVE, HERE)])
+@pytest.mark.parametrize("name", ["notes", "mine/notes"])
+def test_a_file_here_and_a_folder_there_is_a_change_on_both_sides(
+    folder, side, other, name, capsys
+):
+    put(folder / side / name, b"a file")
+    put(folder / other / name / "deep" / "a.txt", b"in a folder")
+    put(folder / HERE / "z.txt", b"copied all the same")
+    ours = between(folder)
+    for _ in range(2):
+        ours.restore()
+        assert not ours.copy_all()
+    assert capsys.readouterr().out.count(name) == 1
+    assert (folder / side / name).read_bytes() == b"a file"
+    assert (folder / other / name / "deep" / "a.txt").read_bytes() == b"in a folder"
+    assert (folder / DRIVE / "z.txt").exists()
+    (folder / side / name).rename(folder / side / "renamed")  # as the message advises
+    ours.restore()
+    assert ours.copy_all()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("side, other", [(HERE, DRIVE), (DRIVE, HERE)])
+def test_a_pipe_in_a_files_place_keeps_nobody_waiting(folder, side, other):
+    put(folder / side / "mine" / "notes.md", b"x")
+    (folder / other / "mine").mkdir(parents=True)
+    os.mkfifo(folder / other / "mine" / "notes.md")
+    ours = between(folder)
+    ours.restore()
+    assert ours.copy_all() == (side == DRIVE)
+
+
+@pytest.mark.parametrize("side, other", [(HERE, DRIVE), (DRIVE, HERE)])
+def test_nothing_is_written_into_a_folder_that_is_a_link(folder, side, other, capsys):
+    put(folder / "friend" / "diary.txt", b"theirs")
+    (folder / other).mkdir(parents=True)
+    (folder / other / "mine").symlink_to(folder / "friend")
+    put(folder / side / "mine" / "diary.txt", b"ours")
+    put(folder / side / "mine" / "more" / "a.txt", b"ours")
+    ours = between(folder)
+    ours.restore()
+    assert ours.copy_all() == (side == DRIVE)
+    assert capsys.readouterr().out.count("mine") == 1
+    assert [path.name for path in (folder / "friend").iterdir()] == ["diary.txt"]
+    assert (folder / "friend" / "diary.txt").read_bytes() == b"theirs"
+
+
 # Stages
+
+
+@pytest.mark.parametrize("linked", [HERE, DRIVE])
+@pytest.mark.parametrize("trained", [[], [HERE], [DRIVE], [HERE, DRIVE]])
+def test_a_stage_whose_folder_is_a_link_is_left_alone(folder, linked, trained, capsys):
+    friend = folder / "friend"
+    for epoch in range(1, 5):
+        data = f"checkpoint {epoch} 0".encode()
+        put(friend / f"checkpoint-{epoch:05d}-0000000-{checkpoints.digest_of(data)}.pt", data)
+    put(friend / "model.pth", model_file("friend"))
+    (folder / linked).mkdir(parents=True)
+    (folder / linked / STAGE).symlink_to(friend)
+    save(folder / HERE / "stage-1", 3)
+    for side in trained:
+        if side != linked:
+            save(folder / side / STAGE, 9)
+    before = {path: path.read_bytes() for path in friend.iterdir()}
+    ours = between(folder)
+    for _ in range(2):
+        ours.restore()
+        assert not ours.copy_all()
+    assert capsys.readouterr().out.count(STAGE) == 1
+    assert {path: path.read_bytes() for path in friend.iterdir()} == before
+    assert furthest(folder / DRIVE / "stage-1") == "checkpoint 3 0"
+
+
+@pytest.mark.parametrize("name", ["best", "stage-2/best", "stage-2-kept", "stage-best", "trials"])
+@pytest.mark.parametrize("side, other", [(HERE, DRIVE), (DRIVE, HERE)])
+def test_a_users_copies_of_checkpoints_all_travel_and_all_stay(folder, name, side, other):
+    save(folder / HERE / STAGE, 9)
+    copies = {}
+    for epoch in range(1, 6):
+        data = f"checkpoint {epoch} 0".encode()
+        file = f"checkpoint-{epoch:05d}-0000000-{checkpoints.digest_of(data)}.pt"
+        copies[file] = data
+        put(folder / side / name / file, data)
+    for _ in range(2):
+        ours = between(folder)
+        ours.restore()
+        assert ours.copy_all()
+    for place in (side, other) if side == DRIVE else (HERE, DRIVE):
+        found = {path.name: path.read_bytes() for path in (folder / place / name).iterdir()}
+        assert found == copies
 
 
 steps_of_training = st.one_of(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..errors import DiskError
-from .files import files_in, remove
 from .identity import read_run, require_ours
-from .mirror import RUN, Mirror
+from .mirror import Mirror
 from .mounts import require_mounted
+from .run_folder import delete_ours
 from .worker import NoAnswer, Worker
 
 EVERY_SECONDS = 10  # how often to look for changes, and to retry
@@ -73,7 +72,10 @@ class Drive:
         atexit.unregister(self.wait)
 
     def forget(self, folder: Path) -> None:
-        """Delete a folder of the run and its copy. Raises DiskError or CheckpointError."""
+        """Delete what the course has written in a folder of the run, here and on Drive.
+
+        folder: the run's, or a stage's. Raises DiskError or CheckpointError.
+        """
         self._ask(lambda: self._forget(folder))
 
     def _ask(self, work: Callable[[], Any]) -> Any:
@@ -110,14 +112,11 @@ class Drive:
 
     def _forget(self, folder: Path) -> None:
         self._compare()
-        there = self.remote / folder.relative_to(self.local)
-        files = [path for path in files_in(there) if path != RUN]
-        for path in [*files, RUN]:  # last what says whose folder it is
-            self._worker.moved()
-            remove(there / path)
+        within = folder.relative_to(self.local)
+        # A link on Drive leads to what somebody shares with you; here, to another disk of yours.
+        delete_ours(self.remote, within, through_links=False, before_each=self._worker.moved)
         self._worker.moved()
-        if folder.exists():
-            shutil.rmtree(folder)  # or it would be copied again
+        delete_ours(self.local, within)  # or it would be copied again
         self._mirror.look_again()
 
     def _compare(self) -> None:

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import stat
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,14 +41,12 @@ def replacing(
             yield file
         return
     path = Path(path)
-    # Threads have numbers that are unique on a computer, so no two of them share a file.
-    temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.tmp")
+    # At random: other computers may write the same file, and their processes have equal numbers.
+    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}.tmp")
     try:
         require_mounted(path)
         _make_folders(path.parent)
         sweep_leftovers(path.parent, re.compile(re.escape(path.name)))
-        if os.path.lexists(temporary):
-            temporary.unlink()
         with open(temporary, mode.replace("w", "x"), **options) as file:  # x: never through a link
             yield file
             file.flush()
@@ -81,12 +79,20 @@ def sweep_leftovers(folder: Path, name: re.Pattern[str]) -> None:
                     leftover.unlink()
 
 
+def final_name(name: str) -> str:
+    """The name that a temporary file will have once it's complete; any other name as it is."""
+    temporary = re.fullmatch(r"\.(.+)\.[0-9]+\.tmp", name)
+    if temporary is None:
+        return name
+    return temporary[1]
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write some bytes to `path` unless it has them already: verified, completely or not at all."""
-    try:
-        there = path.read_bytes()
-    except OSError:  # missing, or unreadable: writing will tell
-        there = None
+    there = None
+    with suppress(OSError):  # if it's missing, or unreadable, writing will tell
+        if path.is_file():  # a pipe would keep us waiting
+            there = path.read_bytes()
     if there != data:
         with replacing(path, expected=data) as file:
             file.write(data)
@@ -118,6 +124,8 @@ def read_sealed(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting
+            raise CheckpointError(f"{path} isn't a file. Rename it.")
         data = path.read_bytes()
     except FileNotFoundError:
         raise
@@ -171,6 +179,36 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def remove_if_empty(folder: Path) -> None:
+    """Delete a folder if there's nothing in it; a link to one stays."""
+    if folder.is_dir() and not folder.is_symlink() and not entries(folder):
+        folder.rmdir()
+
+
+def obstacle(top: Path, folder: Path) -> Path | None:
+    """The first place on the way from `top` to a folder in it that isn't really a folder, or None.
+
+    folder: relative to `top`, as is what's returned: a link to a folder, a file, a pipe, … What is
+    missing is no obstacle.
+    """
+    for place in (*reversed(folder.parents), folder):
+        inside = place != Path()  # `top` itself may be a link
+        found = top / place
+        if inside and os.path.lexists(found) and (found.is_symlink() or not found.is_dir()):
+            return place
+    return None
+
+
+def entries(folder: Path) -> list[Path]:
+    """The paths of what is in a folder, sorted; none if it's missing. Raises DiskError."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DiskError(f"{folder} can't be read ({error.strerror or error}).") from error
+
+
 def content_of(path: Path) -> bytes | None:
     """The bytes of a file, or None if it's missing."""
     try:
@@ -183,7 +221,7 @@ def look_at(path: Path) -> Look | None:
     """What changes whenever a file is written; None if it's missing."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_size, found.st_mtime_ns, found.st_ino
 

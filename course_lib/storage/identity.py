@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from ..errors import CheckpointError
-from .files import read_sealed
+from ..errors import CheckpointError, brief
+from .files import entries, final_name, read_sealed
+from .run_folder import RECORD, RUN, is_a_run, is_ours
 
 
 def weights_digest(weights: dict[str, torch.Tensor]) -> str:
@@ -30,9 +31,11 @@ def read_run(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     Raises CheckpointError if it's damaged, or another run's.
     """
     try:
-        record = read_sealed(folder / "run.json")
+        record = read_sealed(folder / RUN)
     except FileNotFoundError:
         return None
+    if not _is_record(record):
+        raise CheckpointError(f"{folder / RUN} is damaged: it isn't what this course writes.")
     expected = json.loads(json.dumps(identity))  # tuples are lists in JSON
     advice = (
         "To keep both, use another COURSE_HOME or experiment name. To give up the old one, delete "
@@ -43,14 +46,18 @@ def read_run(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def require_ours(folder: Path) -> None:
-    """Raise CheckpointError if a folder has files in it that `start_over` mustn't delete."""
-    visible = any(folder.glob("[!.]*"))
-    is_a_run = (folder / "run.json").exists() or any(folder.glob("stage-*"))
-    if visible and not is_a_run:
-        advice = "Rename it, or set COURSE_HOME to another folder."
-        raise CheckpointError(
-            f"{folder} isn't a run's folder: it contains files, but no run.json. {advice}"
-        )
+    """Raise CheckpointError if a folder has something in it, but isn't a run's."""
+    advice = "Rename it, or set COURSE_HOME to another folder."
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} isn't a folder. {advice}")
+    if is_a_run(folder):
+        return
+    for path in entries(folder):
+        if not _is_left_over(path):
+            raise CheckpointError(
+                f"{folder} isn't a run's folder: it contains {brief(path.name)}, but no run.json. "
+                f"{advice}"
+            )
 
 
 def require_same(found: Any, expected: Any, where: str, advice: str) -> None:
@@ -66,6 +73,29 @@ def differing(found: Any, expected: Any, name: str = "") -> Iterator[str]:
     """What differs between two records, in words: "settings lr is 0.1 there, 0.01 here"."""
     if isinstance(found, dict) and isinstance(expected, dict):
         for key in sorted({*found, *expected}):
-            yield from differing(found.get(key), expected.get(key), f"{name} {key}".strip())
+            below = f"{name} {_shown(key)}".strip()
+            yield from differing(found.get(key), expected.get(key), below)
     elif found != expected:
-        yield f"{name} is {found} there, {expected} here"
+        yield f"{name} is {_shown(found)} there, {_shown(expected)} here"
+
+
+def _shown(value: Any) -> str:
+    """A value in a sentence: as `brief` shows it, but a text without quotes."""
+    shown = brief(value)
+    if isinstance(value, str):
+        return shown[1:-1]
+    return shown
+
+
+def _is_record(content: Any) -> bool:
+    """Whether something is what `Course.claim` writes to `run.json`."""
+    if not isinstance(content, dict):
+        return False
+    has_identity = isinstance(content.get("identity"), dict)
+    return has_identity and isinstance(content.get("precision"), str)
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a path in a folder is what is left where a run was deleted, or not yet begun."""
+    is_temporary = final_name(path.name) != path.name
+    return path.name == RECORD.name or (is_temporary and is_ours(Path(path.name)))

@@ -1,15 +1,17 @@
 """A run's two folders, on the local disk and on Google Drive: what travels, and which way.
 
-- Checkpoints travel if they're undamaged, to the side that isn't as far.
+- A stage's checkpoints travel if they're undamaged, to the side that isn't as far.
 - `model.pth` and `measured.json` belong to the furthest checkpoint and travel with it.
 - Any other file travels if only one side has it, or if only one side has changed it. If both have,
   neither is overwritten, and you'll see a message.
 
-Names that begin with a dot and folders that are links stay where they are.
+Files whose names begin with a dot and folders that are links stay where they are. Nothing is copied
+into a link on the other side, or deleted there.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,19 +23,47 @@ from .checkpoints import (
     KEPT,
     delete_older,
     digest_of,
-    has_checkpoint_name,
     is_good,
     newest_first,
     order,
 )
-from .files import Look, content_of, files_in, look_at, read_sealed, write_bytes, write_sealed
+from .files import (
+    Look,
+    content_of,
+    files_in,
+    look_at,
+    obstacle,
+    read_sealed,
+    write_bytes,
+    write_sealed,
+)
+from .run_folder import (
+    OF_A_STAGE,
+    RECORD,
+    RESULTS,
+    RUN,
+    belongs_to_a_stage,
+    carries_checksum,
+    is_checkpoint_of_a_stage,
+    stages_in,
+)
 from .versions import Newer, newer
 
-RECORD = ".drive.json"  # in the local folder: the digest of each file when both were last the same
-RUN = Path("run.json")  # says whose folder it is
-OF_A_STAGE = ("model.pth", "measured.json")
-EXPORTS = ("results.json",)  # put together from the stages: nothing is lost with an older one
 MOST_PASSES = 5  # over all files, until nothing is left to be copied
+
+# Why something isn't copied, after its name
+CHANGED = (
+    "was changed here and on Drive, so neither was overwritten. To keep both, rename one of them; "
+    "or delete the one that you don't need."
+)
+LINKED = (
+    "is a link to another folder, so nothing is copied to it or from it. To have it copied, put a "
+    "folder in its place."
+)
+OTHER_KIND = (
+    "isn't the same kind of thing here and on Drive, so neither was overwritten. To keep both, "
+    "rename one of them."
+)
 
 
 class Mirror:
@@ -50,7 +80,7 @@ class Mirror:
         self._last_same: dict[str, str] = {}  # what RECORD holds
         self._good: dict[Path, Look] = {}  # undamaged checkpoints
         self._equal: dict[Path, tuple[Look | None, Look | None]] = {}  # files, here and on Drive
-        self._reported: set[Path] = set()  # files that both sides have changed
+        self._reported: set[Path] = set()  # what isn't copied, and you've been told why
 
     def restore(self) -> None:
         """Bring here what only Drive has, or what is newer there.
@@ -63,9 +93,9 @@ class Mirror:
             if RUN in theirs:
                 self._restore_file(RUN, self._who_has_begun(theirs))
             for path in theirs:
-                if path != RUN and not _belongs_to_a_stage(path):
+                if path != RUN and not belongs_to_a_stage(path):
                     self._restore_file(path)
-            for stage in stages_among(theirs):
+            for stage in self._stages(theirs):
                 self._restore_stage(stage)
 
     def copy_all(self) -> bool:
@@ -92,10 +122,10 @@ class Mirror:
             if RUN in ours:  # first: a folder without it may be anybody's
                 copied += self._copy_file(RUN)
             for path in ours:
-                if path != RUN and not _belongs_to_a_stage(path):
+                if path != RUN and not belongs_to_a_stage(path):
                     with _collected(errors):
                         copied += self._copy_file(path)
-            for stage in stages_among(ours):
+            for stage in self._stages(ours):
                 with _collected(errors):
                     copied += self._copy_stage(stage)
         if errors:
@@ -108,6 +138,13 @@ class Mirror:
         self._equal.clear()
 
     # Stages
+
+    def _stages(self, files: list[Path]) -> list[Path]:
+        """The folders of the stages among a side's files; reports, and omits, those with a link."""
+        found = {path.parent for path in files if belongs_to_a_stage(path)}
+        for side in (self.local, self.remote):
+            found.update(stage for stage in stages_in(side) if (side / stage).is_symlink())
+        return [stage for stage in sorted(found) if not self._is_obstructed(stage, is_folder=True)]
 
     def _restore_stage(self, stage: Path) -> None:
         ahead = self._who_is_ahead(stage)
@@ -163,8 +200,8 @@ class Mirror:
 
     def _who_has_begun(self, theirs: list[Path]) -> Newer:
         """Which side has trained, and so says in its `run.json` in which precision."""
-        here = any(has_checkpoint_name(path) for path in files_in(self.local))
-        there = any(has_checkpoint_name(path) for path in theirs)
+        here = any(is_checkpoint_of_a_stage(path) for path in files_in(self.local))
+        there = any(is_checkpoint_of_a_stage(path) for path in theirs)
         if not here:
             return Newer.DRIVE
         return Newer.NEITHER if there else Newer.HERE
@@ -197,6 +234,8 @@ class Mirror:
     def _restore_file(self, path: Path, ahead: Newer = Newer.NEITHER) -> None:
         """Bring a file here if it's missing, or if Drive's follows from ours. ahead: as below."""
         self._before_each()
+        if self._is_obstructed(path):
+            return
         ours = content_of(self.local / path)
         theirs = (self.remote / path).read_bytes()
         side = self._which_is_newer(path, ours, theirs, ahead)
@@ -214,6 +253,8 @@ class Mirror:
         if None not in looks and self._equal.get(path) == looks:
             return 0
         self._before_each()
+        if self._is_obstructed(path):
+            return 0
         ours = content_of(self.local / path)
         if ours is None:  # deleted meanwhile
             return 0
@@ -243,22 +284,33 @@ class Mirror:
             last_same = digest_of(theirs)
         if ahead is Newer.DRIVE:
             last_same = digest_of(ours)
-        side = newer(ours, theirs, last_same)
+        side = newer(ours, theirs, last_same, carries_checksum(path))
         if side is Newer.UNKNOWN:
-            self._report(path)
+            self._report(path, CHANGED)
         return side
 
-    def _report(self, path: Path) -> None:
-        """Say, once, that both sides have changed a file."""
-        if path.name not in EXPORTS:
+    def _is_obstructed(self, path: Path, is_folder: bool = False) -> bool:
+        """Whether one side has a link on the way to a path, or something of another kind there.
+
+        Reports it. is_folder: whether the path is that of a folder.
+        """
+        for side in (self.local, self.remote):
+            found = obstacle(side, path if is_folder else path.parent)
+            if found is not None:
+                self._report(found, LINKED if (side / found).is_symlink() else OTHER_KIND)
+                return True
+            if not is_folder and os.path.lexists(side / path) and not (side / path).is_file():
+                self._report(path, OTHER_KIND)
+                return True
+        return False
+
+    def _report(self, path: Path, why: str) -> None:
+        """Say, once, why a path isn't copied."""
+        if path != RESULTS:  # it's put together from the stages: nothing is lost with an older one
             self.complete = False
         if path not in self._reported:
             self._reported.add(path)
-            name = brief(path.as_posix())
-            tqdm.write(
-                f"{name} was changed here and on Drive, so neither was overwritten. To keep both, "
-                "rename one of them; or delete the one that you don't need."
-            )
+            tqdm.write(f"{brief(path.as_posix())} {why}")
 
     @contextmanager
     def _record(self) -> Iterator[None]:
@@ -266,9 +318,11 @@ class Mirror:
         try:
             record = read_sealed(self.local / RECORD)
         except (FileNotFoundError, CheckpointError):  # then nothing is overwritten
-            record = {}
-        same_drive = record.get("drive") == str(self.remote)
-        self._last_same = record["files"] if same_drive else {}
+            record = None
+        self._last_same = {}
+        if isinstance(record, dict) and record.get("drive") == str(self.remote):
+            if isinstance(record.get("files"), dict):
+                self._last_same = record["files"]
         before = dict(self._last_same)
         try:
             yield
@@ -276,15 +330,6 @@ class Mirror:
             if self._last_same != before:
                 record = {"drive": str(self.remote), "files": self._last_same}
                 write_sealed(self.local / RECORD, record)
-
-
-def stages_among(files: list[Path]) -> list[Path]:
-    """The folders of stages: those with a checkpoint, or with a file that belongs to one."""
-    return sorted({path.parent for path in files if _belongs_to_a_stage(path)})
-
-
-def _belongs_to_a_stage(path: Path) -> bool:
-    return path.name in OF_A_STAGE or has_checkpoint_name(path)
 
 
 @contextmanager

@@ -21,18 +21,17 @@ class Newer(Enum):
     UNKNOWN = "both sides have changed"
 
 
-def newer(ours: bytes, theirs: bytes, last_same: str | None) -> Newer:
+def newer(ours: bytes, theirs: bytes, last_same: str | None, checked: bool = False) -> Newer:
     """Which of two versions may take the place of the other: never one that isn't known.
 
     ours: the file's content here. theirs: on Drive. last_same: the digest of what both had when
-    they were last the same, or None if that isn't known.
+    they were last the same, or None if that isn't known. checked: whether every version carries a
+    checksum, as only the course's own files do; then a damaged one gives way.
     """
     if ours == theirs:
         return Newer.NEITHER
-    if is_proven(ours) and not is_proven(theirs):
-        return Newer.HERE
-    if is_proven(theirs) and not is_proven(ours):
-        return Newer.DRIVE
+    if checked and is_proven(ours) != is_proven(theirs):
+        return Newer.HERE if is_proven(ours) else Newer.DRIVE
     if is_torn(theirs, ours):
         return Newer.HERE
     if last_same == digest_of(theirs):

@@ -1,0 +1,126 @@
+"""A run's folder: which files in it the course has written. All others are yours.
+
+    run.json, results.json, result.csv, .drive.json
+    stage-2/    checkpoints, model.pth, measured.json
+    trials/     0123456789abcdef.json
+    notebooks/  02_five_batches.ipynb
+
+While a file is being written, it has a temporary name, which counts as its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import DiskError
+from .checkpoints import has_checkpoint_name, is_checkpoint
+from .files import entries, final_name, remove, remove_if_empty
+
+RUN = Path("run.json")  # says whose folder it is
+RECORD = Path(".drive.json")  # what is the same on Drive
+RESULTS = Path("results.json")  # put together from the stages
+RESULT = Path("result.csv")
+TRIALS = Path("trials")
+NOTEBOOKS = Path("notebooks")
+OF_A_STAGE = ("model.pth", "measured.json")  # beside its checkpoints
+
+_STAGE = re.compile("stage-[0-9]+")
+_TRIAL = re.compile(r"[0-9a-f]{16}\.json")
+_NOTEBOOK = re.compile(r"[0-9]{2}_[^-]+\.ipynb")  # not a reader's "02_name-Copy1"
+
+
+def is_stage(folder: Path) -> bool:
+    """Whether a folder, as a path relative to the run's, has the name of a stage's."""
+    return len(folder.parts) == 1 and _STAGE.fullmatch(folder.name) is not None
+
+
+def is_checkpoint_of_a_stage(path: Path) -> bool:
+    """Whether a path, relative to the run's folder, is that of a stage's checkpoint."""
+    return is_stage(path.parent) and has_checkpoint_name(path)
+
+
+def belongs_to_a_stage(path: Path) -> bool:
+    """Whether the course writes such a path, relative to the run's folder, in training a stage."""
+    return is_stage(path.parent) and (path.name in OF_A_STAGE or has_checkpoint_name(path))
+
+
+def carries_checksum(path: Path) -> bool:
+    """Whether a path, relative to the run's folder, is a file of ours that carries a checksum."""
+    if is_stage(path.parent):
+        return path.name in OF_A_STAGE
+    return path == RUN or _is_trial(path)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether the course writes a file with such a path, relative to the run's folder."""
+    path = path.parent / final_name(path.name)
+    if path in (RUN, RECORD, RESULTS, RESULT):
+        return True
+    if path.parent == NOTEBOOKS:
+        return _NOTEBOOK.fullmatch(path.name) is not None
+    return belongs_to_a_stage(path) or _is_trial(path)
+
+
+def is_a_run(folder: Path) -> bool:
+    """Whether a folder is a run's: it has a run.json, or a stage with a checkpoint."""
+    if (folder / RUN).exists():
+        return True
+    for stage in stages_in(folder):
+        if any(is_checkpoint(path) for path in entries(folder / stage)):
+            return True
+    return False
+
+
+def stages_in(run: Path) -> list[Path]:
+    """The folders of a run's stages, links to folders too, as paths relative to the run's."""
+    found = []
+    for path in entries(run):
+        name = path.relative_to(run)
+        if is_stage(name) and (path.is_dir() or path.is_symlink()):
+            found.append(name)
+    return found
+
+
+def delete_ours(
+    run: Path,
+    within: Path = Path(),
+    through_links: bool = True,
+    before_each: Callable[[], None] = lambda: None,
+) -> None:
+    """Delete what the course has written in a run's folder, then the folders that are empty.
+
+    within: Path() for all of it, or the folder of a stage, relative to the run's. through_links:
+    also in folders of stages that are links, say to a larger disk; the links stay. before_each:
+    called before each file. Raises DiskError.
+    """
+    folders = [within]
+    if within == Path():  # its own files come last, since run.json says whose folder it is
+        folders = [*stages_in(run), TRIALS, NOTEBOOKS, within]
+    try:
+        for folder in folders:
+            is_linked = folder != Path() and (run / folder).is_symlink()
+            if through_links or not is_linked:
+                _delete_files(run, folder, before_each)
+    except OSError as error:
+        place = error.filename or run / within
+        raise DiskError(f"{place} can't be deleted ({error.strerror or error}).") from error
+
+
+def _delete_files(run: Path, folder: Path, before_each: Callable[[], None]) -> None:
+    """Delete our files in a folder, but not below it; then the folder, if that leaves it empty."""
+    place = run / folder
+    if not place.is_dir():
+        return
+    ours = [path for path in entries(place) if is_ours(path.relative_to(run))]
+    for path in sorted(ours, key=lambda path: path.name == RUN.name):
+        if path.is_file() or path.is_symlink():
+            before_each()
+            remove(path)
+    before_each()
+    remove_if_empty(place)
+
+
+def _is_trial(path: Path) -> bool:
+    return path.parent == TRIALS and _TRIAL.fullmatch(path.name) is not None
