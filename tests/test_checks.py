@@ -447,7 +447,10 @@ def test_a_block_that_the_network_cannot_train_with_is_wrong(block, verdict):
 
 # --- The number of layers, and the choice
 
-RIGHT_COUNTS = [41, 41.0, np.int64(41), np.float32(41), torch.tensor(41), [41], (41,), Fraction(41)]
+RIGHT_COUNTS = [
+    *(41, 41.0, np.int64(41), np.float32(41), torch.tensor(41), [41], (41,), Fraction(41)),
+    *("41", " 41.0 ", ["41"]),
+]
 WRONG_COUNTS = [
     ("blocks", 13, "13 counts blocks; each has three convolutions"),
     ("no ends", 39, "39 counts the blocks only"),
@@ -462,13 +465,17 @@ WRONG_COUNTS = [
     ("none", 0, "It isn't 0"),
     ("too large", 41.5, "It isn't 41.5"),
     ("not a number", float("nan"), "It isn't nan"),
-    ("text", "41", "Give a number."),
+    ("text", "forty-one", "Give a number."),
+    ("text and a word", "41 layers", "Give a number."),
+    ("another number as text", "40", "40 forgets"),
     ("nothing", None, "Give a number."),
     ("two", [40, 1], "Give a number."),
     ("a truth", True, "Give a number."),
 ]
 RIGHT_CHOICES = [
     *("c", "C", " c ", "c.", "c)", "(c)", "C:", '"c"', "Option c", "ｃ"),
+    *("the letter c", "Choice c", "My answer: (c)", "The answer is c.", "Run (c)", "_c_"),
+    *("c: same start", "(C): the same start,\nso only augmentation differs"),
     *(["c"], ("c",), {"c"}, ["(C)"], np.str_("c"), np.array("c"), np.array(["c"])),
 ]
 WRONG_CHOICES = [
@@ -478,7 +485,7 @@ WRONG_CHOICES = [
     ("e", "(e)", "(e)"),
     *(
         (repr(choice), choice, "letters")
-        for choice in ("f", "", "cc", "c or d", None, 3, ["c", "d"])
+        for choice in ("f", "", "cc", "c or d", "(c), (d): both", "not c", None, 3, ["c", "d"])
     ),
 ]
 
@@ -674,6 +681,8 @@ RIGHT_ACCURACIES = [
     ("NumPy, all at once", accuracy_of_all_at_once),
     ("a tensor", lambda model, batches: torch.tensor(my_accuracy(model, batches))),
     ("float32", lambda model, batches: np.float32(my_accuracy(model, batches))),
+    ("a tensor of one", lambda model, batches: torch.tensor([my_accuracy(model, batches)])),
+    ("a list of one", lambda model, batches: [my_accuracy(model, batches)]),
     ("max", with_mode_restored(lambda z, y: (z.max(1).indices == y).sum())),
     ("topk", with_mode_restored(lambda z, y: (z.topk(1).indices[:, 0] == y).sum().item())),
     ("sorted", with_mode_restored(lambda z, y: (z.argsort(1)[:, -1] == y).sum())),
@@ -842,7 +851,7 @@ def test_a_wrong_share_is_told_why(answer, word, verdict):
     assert line.startswith("✗") and word in line
 
 
-@pytest.mark.parametrize("divisor", sorted({*range(2, 81)} - {20}))
+@pytest.mark.parametrize("divisor", [2, 4, 5, 10, 19, 21, 40, 60, 80])
 def test_only_20_separates_motif_and_colour(divisor):
     def remainder(labels, predicted):
         wrong = predicted != labels
@@ -970,8 +979,14 @@ WRONG_FORMS = [
 
 
 @judged(RIGHT_BATCHES)
-def test_a_right_augmentation_passes(answer, verdict):
+def test_a_right_augmentation_passes(answer, verdict, monkeypatch):
+    monkeypatch.setattr(augmented, "COPIES", 400)  # all of them are tried below, which is faster
     assert verdict(checks.augmentation, answer).startswith("✓")
+
+
+def test_an_augmentation_that_is_the_same_in_every_call_is_told_why(verdict):
+    line = verdict(checks.augmentation, lambda images, training: by_batch(seed=3)(images, training))
+    assert line.startswith("✗") and "seed" in line
 
 
 @judged(WRONG_BATCHES + WRONG_FORMS)
@@ -987,13 +1002,15 @@ def test_a_wrong_augmentation_is_told_why(answer, word, verdict, monkeypatch):
 def by_batch(change=lambda augmentations: augmentations, seed=0, **strength):
     """A `my_batch` of the course's augmentation with this strength, changed by `change`."""
 
+    random = np.random.default_rng(seed)
+
     def my_batch(images, training):
         squeezed = {image.size: image for image in images}
         squeezed = {size: np.array(image.resize((64, 64))) for size, image in squeezed.items()}
         batch = torch.from_numpy(np.stack([squeezed[image.size] for image in images]))
         if not training:
             return plain_batch(batch, 64).contiguous()
-        uniforms = np.random.default_rng(seed).random((len(images), DRAWS))
+        uniforms = random.random((len(images), DRAWS))
         widths = np.array([image.width for image in images])
         heights = np.array([image.height for image in images])
         augmentations = draw_augmentations(uniforms, widths, heights, **strength)
@@ -1085,26 +1102,26 @@ def test_a_wrong_distribution_is_told_why(answer, word, verdict, monkeypatch):
     assert line.startswith("✗") and word in line
 
 
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(st.integers(0, 10**9))
 def test_a_right_augmentation_never_fails_by_chance(seed):
     assert checks.augmentation(by_batch(seed=seed)) is True
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(st.one_of(st.floats(0, 0.33), st.floats(0.67, 1)), st.booleans(), st.integers(0, 10**9))
 def test_any_other_share_of_flips_is_noticed(share, across, seed):
     flips = (share, 0.5) if across else (0.5, share)
     assert checks.augmentation(by_batch(flips=flips, seed=seed)) is False
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(st.floats(0, 87), st.integers(0, 10**9))
 def test_any_smaller_rotation_is_noticed(degrees, seed):
     assert checks.augmentation(by_batch(degrees=degrees, seed=seed)) is False
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(st.one_of(st.floats(0.001, 0.05), st.floats(0.12, 1)), st.integers(0, 10**9))
 def test_any_other_smallest_crop_is_noticed(crop, seed):
     assert checks.augmentation(by_batch(crop=crop, seed=seed)) is False
@@ -1169,14 +1186,14 @@ def test_a_block_with_another_change_is_refused_untrained(answer, word, verdict)
 def test_a_block_without_short_cut_is_trained_and_the_prediction_compared(
     course, verdict, monkeypatch
 ):
-    monkeypatch.setattr(block_checks, "PASSES", 2)
+    monkeypatch.setattr(block_checks, "PASSES", 1)
     monkeypatch.setattr(block_checks, "IMAGES", 16)
     line = verdict(checks.no_shortcut, PlainBlock, np.float32(4), course)
     images = course.data.train.take(16, seed=0)
     losses = []
     for block in PlainBlock, res_block:
         model = get_model(MyModel, seed=0, block=block)
-        history = trial(course, images, epochs=2, model=model, size=32, batch_size=16)
+        history = trial(course, images, epochs=1, model=model, size=32, batch_size=16)
         losses.append(history[-1]["loss"])
     assert line.startswith("✓") and "4" in line and all(f"{loss:.3g}" in line for loss in losses)
     assert len(list((course.folder / "trials").iterdir())) == 2  # read, not measured again
@@ -1184,10 +1201,10 @@ def test_a_block_without_short_cut_is_trained_and_the_prediction_compared(
 
 def test_a_loss_that_cant_be_is_refused_untrained(monkeypatch, verdict):
     monkeypatch.setattr(block_checks, "compare_networks", lambda *arguments: None)  # slow
-    for prediction in float("nan"), float("inf"), torch.tensor(0):
+    for prediction in float("nan"), torch.tensor(0):
         line = verdict(checks.no_shortcut, plain_block, prediction, None)
         assert line.startswith("✗") and "above 0" in line
-    for prediction in "4", [4, 5]:
+    for prediction in "four", [4, 5]:
         line = verdict(checks.no_shortcut, plain_block, prediction, None)
         assert line == "✗ Your prediction isn't a number."
 

@@ -311,6 +311,26 @@ def test_a_zip_that_does_not_say_how_its_names_are_encoded(tmp_path, capsys, enc
         assert re.fullmatch(f"'mine.zip'.*{assumed}.*{found[0][0]}.*\n", printed)  # in one line
 
 
+@pytest.mark.parametrize(
+    "names, encoding",
+    [
+        (["책", "트"], "cp949"),
+        (["처칠"], "cp949"),
+        (["고양"], "utf-8"),
+        (["고양", "café"], "utf-8"),
+    ],
+)
+def test_names_that_two_encodings_could_mean_are_korean_and_said(tmp_path, capsys, names, encoding):
+    """Some Hangul in CP949 is also valid UTF-8, for Latin letters with accents."""
+    contents = {f"test_data/{name}.png".encode(encoding): png(i) for i, name in enumerate(names)}
+    for raw in contents:
+        assert raw.decode("cp949") != raw.decode("utf-8")
+    contents |= {name.encode(): data for name, data in report_files(train=2).items()}
+    found = everything_in(zip_of_raw_names(tmp_path / "mine.zip", contents))[1]
+    assert {name for name, _, _ in found} == {f"test_data/{name}.png" for name in names}
+    assert encoding.upper() in capsys.readouterr().out
+
+
 def zip_with_unicode_paths(path, table):
     """table: a list of (stored name, true name or None, data). What WinZip and ALZip write."""
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(path, "w") as archive:

@@ -253,6 +253,21 @@ def test_a_data_sets_name_is_safe_in_folder_names(tmp_path, path, name):
     )
 
 
+@pytest.mark.parametrize("beside", [None, "a folder", "a file"])
+def test_a_built_in_name_that_is_also_a_path_is_said(tmp_path, monkeypatch, capsys, beside):
+    if beside == "a folder":
+        (tmp_path / "shapes").mkdir()
+    elif beside == "a file":
+        (tmp_path / "shapes").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(manifest.shapes, "generate", lambda folder, *numbers: folder / "built-in")
+    found = manifest.locate("shapes", SETTINGS, tmp_path / "home")
+    assert found.path == tmp_path / "home" / "data" / "built-in"
+    assert ("./shapes" in capsys.readouterr().out) == (beside is not None)
+    if beside:
+        assert manifest.locate("./shapes", SETTINGS, tmp_path / "home").path == tmp_path / "shapes"
+
+
 def test_a_dot_is_the_folders_own_name(tmp_path, monkeypatch):
     monkeypatch.chdir(write_folder(tmp_path / "mine" / "inner", {"a": b""}))
     assert [manifest.locate(dots, SETTINGS, tmp_path)[1] for dots in (".", "..")] == [

@@ -71,6 +71,13 @@ def test_a_wrong_row_is_named(tmp_path):
         describe_data(folder)
 
 
+def test_a_path_that_no_system_can_open_is_a_data_error(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for path in ("~nobody-of-this-name/x", "a\0b", tmp_path / "loop" / "x", tmp_path / "missing"):
+        with pytest.raises(DataError):
+            describe_data(path)
+
+
 def test_an_unlabelled_copy_is_a_leak_but_no_other_label(tmp_path):
     contents = report_files(train=2, test=2, labelled=False)
     text = describe_data(

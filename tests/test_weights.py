@@ -201,7 +201,7 @@ def test_numbers_that_would_change_their_meaning_are_refused(tmp_path, name, con
     refused(saved(tmp_path, weights | {name: convert(weights[name])}), name)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     data=st.data(),
     value=st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e300]),
@@ -218,6 +218,15 @@ def test_weights_that_are_not_finite_are_refused(tmp_path_factory, data, value, 
     weights[name] = tensor.view_as(weights[name])
     path = saved(tmp_path_factory.mktemp("weights"), prefixed(wrapper, weights))
     refused(path, name, f"1 of {tensor.numel()}")
+
+
+@pytest.mark.parametrize("name", ["norm.running_var", "norm.num_batches_tracked"])
+def test_statistics_that_no_training_leads_to_are_refused(tmp_path, name):
+    """A negative variance makes every logit NaN."""
+    weights = small().state_dict()
+    weights[name] = weights[name].clone()
+    weights[name].view(-1)[-1] = -1
+    refused(saved(tmp_path, weights), name)
 
 
 # --- What isn't a file of weights at all

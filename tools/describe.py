@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from course_lib import CourseError, DataError
+from course_lib.data.answers import data_error
 from course_lib.data.archives import Files
 from course_lib.data.images import upright_rgb
 from course_lib.data.layouts import LAYOUTS
@@ -36,7 +37,8 @@ class Opened(NamedTuple):
 
 def describe_data(path: str | Path) -> str:
     """What is found in a folder or archive in the report's layout, in words. Raises DataError."""
-    path = Path(path).expanduser().resolve()
+    with data_error(f"The path {brief(str(path))} can't be used", "Check its spelling."):
+        path = Path(path).expanduser().resolve()
     layout = LAYOUTS["report"]
     with Files(path, layout.belongs) as files:
         source = layout.rows(files)

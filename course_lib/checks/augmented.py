@@ -53,6 +53,7 @@ def augmentation(my_batch: MyBatch) -> str:
     require_flips(copies)
     require_crops(copies)
     require_crops_of_originals(seen)
+    require_new_draws(my_batch, different)
     return (
         "Each training image has its own crop, flips and rotation with mid-grey corners; "
         "held-out images stay plain."
@@ -225,6 +226,17 @@ def require_crops_of_originals(seen: Seen) -> None:
     refuse(
         share((ratio < 0.7) | (ratio > 1.4)) > 0.1,
         "Crop the original, not a squeezed copy: an image that isn't square is distorted.",
+    )
+
+
+def require_new_draws(my_batch: MyBatch, images: list[Image.Image]) -> None:
+    """Raise Wrong if a second call augments the same images in the same way."""
+    first = as_batch(my_batch(images, True), len(images))
+    second = as_batch(my_batch(images, True), len(images))
+    refuse(
+        torch.equal(first, second),
+        "Each call augments images as the call before did, so every epoch sees the same pictures: "
+        "don't seed inside my_batch.",
     )
 
 

@@ -35,6 +35,14 @@ OTHER_LETTERS = {
     "together.",
 }
 
+LABELS = "the|my|answer|choice|experiment|letter|option|run|is"  # such as "the letter c"
+CHOICE = re.compile(
+    rf"((?:{LABELS})[\W_]+)*"
+    r"[\W_]*(?P<letter>[a-z])[\W_]*"
+    r"(:.*)?",  # the reason
+    re.DOTALL,
+)
+
 
 @check
 def layers(my_count: object) -> str:
@@ -67,12 +75,10 @@ def separating_experiment(my_choice: object) -> str:
 
 
 def chosen_letter(choice: object) -> str:
-    """The letter in "c", "C", "c.", "(c)" or "Option c"; an empty string if there isn't just one.
+    """The letter in "c", "C.", "(c)", "Option c" or "c: a reason"; "" if there isn't just one.
 
     A full-width ｃ, as Asian keyboards type it, is a c.
     """
     text = unicodedata.normalize("NFKC", str(choice)).lower()
-    words = re.findall(r"[^\W_]+", text)  # without spaces, brackets, full stops
-    if len(words) == 2 and words[0] in ("answer", "experiment", "option", "run"):
-        words = words[1:]
-    return words[0] if len(words) == 1 and len(words[0]) == 1 else ""
+    match = CHOICE.fullmatch(text)
+    return match["letter"] if match else ""

@@ -117,6 +117,8 @@ def compare(
     """
     mine = as_tensor(answer)
     right = torch.as_tensor(right).detach().double()
+    if right.ndim == 0 and mine.numel() == 1:  # a number in brackets
+        mine = mine.reshape(())
     refuse(
         mine.shape != right.shape,
         f"Your shape is {tuple(mine.shape)}, not {tuple(right.shape)}: {hint}.",
@@ -152,8 +154,13 @@ def as_tensor(answer: object) -> Tensor:
 
 
 def as_number(answer: object) -> float | None:
-    """The number in a scalar of Python, NumPy or PyTorch; None if it isn't a number."""
+    """The number in text or in a scalar of Python, NumPy or PyTorch; None if it isn't a number."""
     answer = without_brackets(answer)
+    if isinstance(answer, str):
+        try:
+            return float(answer)
+        except ValueError:
+            return None
     if isinstance(answer, Tensor | np.ndarray) and answer.ndim == 0:
         answer = answer.item()
     if isinstance(answer, numbers.Real) and not isinstance(answer, bool):

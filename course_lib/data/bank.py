@@ -174,9 +174,9 @@ def _read_or_none(file: Path, size: int, mark: str) -> tuple[np.ndarray, Content
 def from_file(path: str | Path, side: int) -> Images:
     """Your own image file as Images of length 1 with label −1.
 
-    Raises DataError if it can't be decoded.
+    Raises DataError if it can't be decoded, or isn't a file.
     """
-    image = upright_rgb(Path(path).expanduser(), str(path))
+    image = upright_rgb(os.path.expanduser(path), str(path))
     pixels = np.array(image.resize((side, side), Image.Resampling.BILINEAR))
     return Images(
         pixels=torch.from_numpy(pixels)[None],

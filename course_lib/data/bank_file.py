@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Raise it if the same image files give other pixels than before, or if Contents changes: banks
 # that are on disk are then decoded again.
-VERSION = 2
+VERSION = 3
 
 BLOCK = 64  # images that are decoded at once, and share a checksum
 

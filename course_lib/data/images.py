@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import zlib
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -36,6 +38,10 @@ IMAGE_SUFFIXES = (
 # More counts as a decompression bomb; Pillow itself only warns, from 89 million on.
 MAX_PIXELS = 80_000_000
 
+# Larger pictures than this are decoded one at a time: one of 80 million pixels takes 1.5 GB.
+LARGE = 10_000_000
+_one_at_a_time = threading.Lock()
+
 _ADVICE = f"Replace it with an image ({', '.join(FORMATS)}), or remove it and its row."
 _RESCALE = (
     "Convert all images of the data set to 8 bits with the same scale, so that black becomes 0 and "
@@ -50,6 +56,9 @@ WHITES = {
 }
 OVERSHOOT = 2  # sharpened images have some values beyond white: up to so many times white
 UNDERSHOOT = 0.1  # and some below black, down to this part of white
+
+PHOTOMETRIC = 262  # the tag of a TIFF that says what its values mean
+WHITE_IS_ZERO = 0  # for grey values: 0 is white
 
 # A picture of more than 8 bits whose brightest value is at most this part of white is nearly
 # black: probably, only 10, 12 or 14 of its 16 bits are used.
@@ -96,7 +105,7 @@ class Picture(NamedTuple):
 
     image: Image.Image  # RGB, upright
     was_transparent: bool  # parts of it were, and are on white now
-    # The brightest value of a picture of more than 8 bits, as a part of white; None for others.
+    # The largest value of a picture of more than 8 bits, as a part of white; None for others.
     peak: float | None
 
     @property
@@ -112,11 +121,18 @@ def upright_rgb(file: str | Path | BinaryIO, name: str) -> Image.Image:
     bits is nearly black.
     """
     with data_error(f"{name} can't be read", _ADVICE):
-        data = Path(file).read_bytes() if isinstance(file, (str, Path)) else file.read()
+        data = _content(Path(file), name) if isinstance(file, (str, Path)) else file.read()
     picture = read_picture(data, name)
     if picture.is_nearly_black:
         raise nearly_black(name)
     return picture.image
+
+
+def _content(path, name):
+    """The bytes of a file. Raises DataError if it's something else: a pipe would hang."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{name} is a folder, a pipe or a device. Give the path of an image file.")
+    return path.read_bytes()
 
 
 def nearly_black(name: str) -> DataError:
@@ -136,15 +152,11 @@ def read_picture(data: bytes, name: str) -> Picture:
     """
     with data_error(f"{name} can't be read", _ADVICE):
         try:
-            image, peak = _decoded(data, name)
+            return _decoded(data, name)
         except DataError:
             raise
         except Exception:  # Pillow raises all kinds, and doesn't say whether pixels are damaged
-            image, peak = _decoded(without_metadata(data), name)
-        if image.mode.startswith(("I", "F")):
-            image, peak = _eight_bits(image, name)
-        image, was_transparent = _on_white(image)
-        return Picture(image, was_transparent, peak)
+            return _decoded(without_metadata(data), name)
 
 
 def without_metadata(data: bytes) -> bytes:
@@ -187,24 +199,48 @@ def _jpeg_without_metadata(data):
 
 
 def _decoded(data, name):
-    """The first picture in a file, upright, in the file's own mode; and its peak, if it's known."""
+    """The Picture in a file, which is the first one if there are several."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
+        pixels = image.width * image.height
+        if pixels > MAX_PIXELS:
             raise DataError(
                 f"{name} has {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}. "
                 "Make it smaller, or remove it and its row."
             )
-        # Of 16 bits per colour, Pillow keeps the upper 8; only its name for the raw data says so.
-        keeps_upper_half = image.mode[0] != "I" and ";16" in str(image.tile)
-        image.load()
-        peak = None
-        if keeps_upper_half:
-            peak = float(np.asarray(image.convert("RGB")).max() / 255)
-            if "transparency" in image.info:  # the colour that is transparent
-                image.info["transparency"] = tuple(v >> 8 for v in image.info["transparency"])
-        turn = TURNS.get(_orientation(image))
-        upright = image.copy() if turn is None else image.transpose(turn)
-        return upright, peak
+        with _one_at_a_time if pixels > LARGE else nullcontext():
+            return _loaded(image, name)
+
+
+def _loaded(image, name):
+    """The Picture in an image that is open, but whose pixels haven't been read yet."""
+    has_deep_colours = _has_deep_colours(image)
+    image.load()
+    turn = TURNS.get(_orientation(image))
+    peak = None
+    if image.mode.startswith(("I", "F")):
+        image, peak = _eight_bits(image, name)
+    elif has_deep_colours:
+        # Pillow may have rounded it up, and the largest of 14 bits with it to over a quarter.
+        peak = max(0.0, (float(np.asarray(image.convert("RGB")).max()) - 0.5) / 255)
+        if "transparency" in image.info:  # the colour that is transparent
+            image.info["transparency"] = tuple(v >> 8 for v in image.info["transparency"])
+    image, was_transparent = _on_white(image)
+    if turn is not None:
+        image = image.transpose(turn)
+    return Picture(image, was_transparent, peak)
+
+
+def _has_deep_colours(image):
+    """Whether the file of a colour picture has more than 8 bits per channel.
+
+    Pillow keeps the upper 8. Only how it'll read the pixels still tells.
+    """
+    if image.mode.startswith(("I", "F")):  # grey, and all bits are kept
+        return False
+    if image.format == "PPM":
+        arguments = image.tile[0][3]  # (mode, largest value), unless it's 1 bit or 8
+        return isinstance(arguments, tuple) and arguments[1] > 255
+    return ";16" in str(image.tile)
 
 
 def _orientation(image):
@@ -223,20 +259,25 @@ def _eight_bits(image, name):
     """
     values = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
     brightest = float(values.max())
-    white = _white(image.mode, float(values.min()), brightest, name)
+    white = _white(image, float(values.min()), brightest, name)
+    if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        values = white - values
     # Slightly less than 256 for white, so that 16 bits lose exactly their lower 8.
     scaled = values * (65535 / 256 / white)
     grey = Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
     transparent_value = image.info.get("transparency")
     if isinstance(transparent_value, int):
-        opaque = values != transparent_value
+        opaque = np.asarray(image) != transparent_value
         grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
     return grey, brightest / white
 
 
-def _white(mode, darkest, brightest, name):
-    """The value that means white in a picture of `mode`, if 0 means black. Raises DataError."""
-    kind = "I;16" if mode.startswith("I;16") else mode  # I;16B and I;16L differ in byte order
+def _white(image, darkest, brightest, name):
+    """The value that means white in a grey picture; black if 0 is white. Raises DataError."""
+    kind = image.mode
+    is_scaled = image.format == "PPM" and kind == "I"  # by Pillow, to 16 bits
+    if kind.startswith("I;16") or is_scaled:  # I;16B and I;16L differ in byte order
+        kind = "I;16"
     possible = [white for white in WHITES[kind] if brightest <= white * OVERSHOOT]
     if not possible:
         raise DataError(

@@ -52,6 +52,13 @@ def locate(data: str, settings: Settings, home: str | Path) -> Located:
     manifest = json.loads(MANIFEST.read_bytes())
     folder = Path(home).resolve() / "data"
     entry = manifest.get(data, {})
+    is_built_in = entry.get("layout") == "generated" or "archive" in entry
+    if is_built_in and Path(data).exists():
+        print(
+            f"Using the course's own data set {data}. For the file or folder of that name in the "
+            f"working directory, write ./{data}.",
+            flush=True,
+        )
     if entry.get("layout") == "generated":
         train, test = settings.images_per_class
         path = shapes.generate(folder, settings.size, train, test, settings.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import struct
 import zipfile
@@ -30,6 +31,9 @@ METHODS = {
     95: "XZ",
     98: "PPMd",
 }
+
+CODE_PAGES = ("utf-8", "cp949")  # of names on a Mac, and on a Korean Windows
+HANGUL = re.compile("[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")  # letters and syllables
 
 # A file larger than this (in bytes) that was packed this well is a decompression bomb.
 BOMB_BYTES = 32_000_000
@@ -155,24 +159,35 @@ def _unicode_path(info):
 
 
 def _code_page(members, where):
-    """The encoding of the names that don't say theirs; it's printed unless it's UTF-8."""
-    unknown = []
+    """The encoding of the names that don't say theirs; it's printed unless it must be UTF-8."""
+    names = []
     for info in members:
         if not info.flag_bits & UTF8_NAME and not _unicode_path(info):
-            unknown.append(_name_bytes(info))
-    for code_page in ("utf-8", "cp949"):  # a Mac's, a Korean Windows'
-        if _can_decode(unknown, code_page):
-            break
-    else:
+            names.append(_name_bytes(info))
+    names = [name for name in names if not name.isascii()]
+    possible = [page for page in CODE_PAGES if _can_decode(names, page)]
+    if not names or possible == ["utf-8"]:
+        return "utf-8"
+    if not possible:
         code_page = "cp437"  # the standard's own
-    if code_page != "utf-8":
-        example = next(name for name in unknown if not name.isascii()).decode(code_page)
-        print(
-            f"{where} doesn't say how its file names are encoded; reading them as "
-            f"{code_page.upper()}, such as {brief(example)}. If that's wrong: {PACK_AGAIN}",
-            flush=True,
-        )
+    elif len(possible) == 2 and not _seem_korean(names):
+        code_page = "utf-8"
+    else:
+        code_page = "cp949"
+    print(
+        f"{where} doesn't say how its file names are encoded; reading them as "
+        f"{code_page.upper()}, such as {brief(names[0].decode(code_page))}. "
+        f"If that's wrong: {PACK_AGAIN}",
+        flush=True,
+    )
     return code_page
+
+
+def _seem_korean(names):
+    """Whether names are Hangul if read as CP949, and have no Hangul if read as UTF-8."""
+    text = b"".join(names)
+    letters = [c for c in text.decode("cp949") if not c.isascii()]
+    return all(HANGUL.match(c) for c in letters) and not HANGUL.search(text.decode("utf-8"))
 
 
 def _can_decode(names, encoding):
