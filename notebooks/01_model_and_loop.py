@@ -199,7 +199,8 @@ import torch
 from course_lib import plain_batch
 
 images = course.data.train
-batch, labels = plain_batch(images.batch(range(32)), course.settings.size), images.labels[:32]
+first = range(min(32, len(images)))
+batch, labels = plain_batch(images.batch(first), course.settings.size), images.labels[: len(first)]
 x = batch[:4]
 print(f"{'image':6} {tuple(x.shape)}")
 model.eval()  # explained in a moment

@@ -164,12 +164,14 @@ import torch
 from course_lib import augment_batch, augmentations, plain_batch, plot_predictions
 
 six = course.data.train.take(6, seed=1)
-pixels = six.batch(range(6))
+pixels = six.batch(range(len(six)))
 both = torch.cat(
     [
         plain_batch(pixels, course.settings.size),
         augment_batch(
-            pixels.to(course.device), augmentations(six, range(6), course), course.settings.size
+            pixels.to(course.device),
+            augmentations(six, range(len(six)), course),
+            course.settings.size,
         ).cpu(),
     ]
 )
