@@ -344,7 +344,7 @@ def plot_classes(
 def _plot_bars(
     axis: Axes, chosen: list[int], about: str, percent: torch.Tensor, names: Sequence[str]
 ) -> None:
-    """Draw a bar for the accuracy of each chosen class. about: what is said about these classes."""
+    """Draw a bar for the accuracy of each chosen class. about: how to describe these classes."""
     positions = range(len(chosen))  # classes of equal names would share a bar
     # With edges, so that 0% is a thin line.
     bars = axis.barh(positions, percent[chosen].numpy(), color=BLUE, edgecolor=BLUE)

@@ -25,17 +25,16 @@ from .distributed import (
     require_agreement,
 )
 from .errors import CheckpointError, DivergedError, Stopped
-from .fingerprints import (
-    answers,
-    decoder,
-    made_on,
-    same_answers,
-    stage_identity,
-    training_code_digest,
-)
+from .fingerprints import answers, made_on, stage_identity, training_code_digest
 from .progress import EpochLines, ProgressBar
+from .resume import (
+    report_finished,
+    report_resumption,
+    report_trained_model,
+    require_same_answers,
+    require_same_stage,
+)
 from .storage import checkpoints
-from .storage.identity import require_same, weights_digest
 from .threads import MOST, choose_threads
 
 if TYPE_CHECKING:
@@ -272,7 +271,7 @@ class Run:
         course.claim()
         path = checkpoints.newest_good(self.stage.folder)
         if path is None:
-            self._report_trained_model()
+            report_trained_model(self.model, self.stage)
             return
         state = checkpoints.load(path)
         try:
@@ -282,13 +281,17 @@ class Run:
                 f"{path} doesn't hold the state of a stage ({error}). Delete or rename it, and the "
                 "checkpoint before it is used."
             ) from error
-        self._report_resumption(state["made_on"])
+        if self.position.epoch >= self.stage.epochs and self.position.seen == 0:
+            report_finished(self.stage, self.position)
+        else:
+            self.live.show(self.position.history)
+            report_resumption(self.stage, self.position, state["made_on"])
 
     def _continue_from(self, state: dict[str, Any], where: str) -> None:
         """Take over all that a checkpoint holds. Raises CheckpointError if it's another run's."""
-        self._require_same_stage(state, where)
+        self.identity = require_same_stage(state, self.identity, self.stage, where)
         self.model.load_state_dict(state["model"])
-        self._require_same_answers(state, where)
+        require_same_answers(state, self.model, self.stage, where)
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:  # empty if the checkpoint wasn't made in fp16
             self.scaler.load_state_dict(state["scaler"])
@@ -296,70 +299,6 @@ class Run:
         self.position = Position(**state["position"])
         self.saved = (self.position.epoch, self.position.seen)
         self._resumed_in_mid_epoch = self.position.seen > 0
-
-    def _require_same_stage(self, state: dict[str, Any], where: str) -> None:
-        """Raise CheckpointError if a checkpoint belongs to another run, images or network."""
-        found = state["identity"]
-        expected = dict(self.identity)
-        begins_anew = self.stage.spec.starts_from is None
-        was_called_again = expected["starts from"] == weights_digest(state["model"])
-        if begins_anew or was_called_again:
-            # The weights come from the checkpoint, so the model that was passed in may be any.
-            expected["starts from"] = found["starts from"]
-        if state["made_on"]["decoder"] != decoder():  # pixels may differ a little: that's reported
-            expected["pixels"] = found["pixels"]
-        advice = (
-            f"To train this stage from scratch, run course.stage({self.stage.number}).start_over()."
-        )
-        require_same(found, expected, where, advice)
-        self.identity = found  # with what is on record, such as the model that the stage began with
-
-    def _require_same_answers(self, state: dict[str, Any], where: str) -> None:
-        """Raise CheckpointError if the network, with the same weights, computes something else.
-
-        This detects an edited `forward`, attribute or function.
-        """
-        if not same_answers(state["answers"], answers(self.model, self.course)):
-            raise CheckpointError(
-                f"{where} was made with another network: with the same weights, it answers "
-                "differently. No file was changed. Undo your edit of the network, or run "
-                f"course.stage({self.stage.number}).start_over()."
-            )
-
-    def _report_trained_model(self) -> None:
-        """Say so if a stage that's meant to begin with a new model begins with a trained one."""
-        if self.stage.spec.starts_from is not None:
-            return
-        for name, value in self.model.state_dict().items():
-            if name.endswith("num_batches_tracked") and value > 0:  # BatchNorm counts them
-                print(
-                    f"Stage {self.stage.number} begins with a model that has been trained on "
-                    f"{value:,} batches before. For a new one, use get_model(MyModel, seed=…)."
-                )
-                return
-
-    def _report_resumption(self, before: dict[str, Any]) -> None:
-        """Say where the stage continues, and what isn't as it was."""
-        position = self.position
-        number = self.stage.number
-        if position.epoch >= self.stage.epochs and position.seen == 0:
-            print(
-                f"Stage {number}: all {position.epoch} epochs are done; loaded from the checkpoint."
-            )
-            return
-        self.live.show(position.history)
-        print(
-            f"Resuming stage {number} in epoch {position.epoch + 1}, after {position.seen:,} of "
-            "the epoch's images."
-        )
-        changed = []
-        for name, value in made_on(self.course).items():
-            if value != before.get(name):
-                changed.append(f"{name} {value} instead of {before.get(name)}")
-        if changed:
-            print(
-                "Results are equally valid, but won't be bit-identical: " + ", ".join(changed) + "."
-            )
 
     def _undo_overflow(self) -> bool:
         """If fp16 overflowed, and the scaler skipped the step, undo what BatchNorm has averaged.

@@ -303,7 +303,7 @@ def test_pixels_of_another_decoder_are_reported_not_refused(short, monkeypatch, 
     with pytest.raises(Stopped):
         train(at_step(conv_model(), 5, press_stop), images, short.stage(2), augmented=False)
     images.pixels[3, 5, 7, 1] ^= 1
-    for module in ("run", "fingerprints"):
+    for module in ("resume", "fingerprints"):
         monkeypatch.setattr(f"course_lib.{module}.decoder", lambda: "another decoder")
     train(conv_model(), images, short.stage(2), augmented=False)
     assert re.search("bit-identical.*another decoder", capsys.readouterr().out)

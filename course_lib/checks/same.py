@@ -44,7 +44,7 @@ def compare_passes(
 
 
 def forward(mine: nn.Module, ours: nn.Module, given: Tensor) -> Tensor:
-    """The output of your network. If it fails, what may be the reason is said first."""
+    """The output of your network. If it fails, a likely reason is named first."""
     try:
         output = mine(given)
     except RuntimeError:  # shapes that don't agree, above all

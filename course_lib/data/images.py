@@ -39,7 +39,7 @@ IMAGE_SUFFIXES = (
 MAX_PIXELS = 80_000_000
 
 # Larger pictures than this are decoded one at a time: one of 80 million pixels takes 1.5 GB.
-LARGE = 10_000_000
+LARGE = 25_000_000
 _one_at_a_time = threading.Lock()
 
 _ADVICE = f"Replace it with an image ({', '.join(FORMATS)}), or remove it and its row."
