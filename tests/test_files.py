@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from faults import Died, watched
@@ -233,3 +234,9 @@ def test_a_folder_in_a_files_place_is_a_disk_error_and_stays(tmp_path):
     assert (tmp_path / "result.csv" / "mine.txt").exists()
     with pytest.raises(DiskError, match=r"mine\.txt"):
         write_text(tmp_path / "result.csv" / "mine.txt" / "below", "x")
+
+
+def test_hidden_files_and_folders_are_not_listed(tmp_path):
+    for name in ("a.txt", "b/c.txt", ".d.txt", ".git/HEAD", "b/.e/f.txt"):
+        files.write_text(tmp_path / name, "x")
+    assert files.files_in(tmp_path) == [Path("a.txt"), Path("b/c.txt")]

@@ -168,10 +168,14 @@ def remove(path: str | Path) -> None:
 def files_in(folder: Path) -> list[Path]:
     """The regular files in a folder and below, as paths relative to it; none if it's missing.
 
-    Without hidden ones, which may be half-written. Raises OSError if a folder can't be read.
+    Without hidden files, which may be half-written, and hidden folders, such as .git. Raises
+    OSError if a folder can't be read.
     """
     found = []
-    for base, _, names in os.walk(folder, onerror=_unless_missing):
+    for base, folders, names in os.walk(folder, onerror=_unless_missing):
+        for name in [*folders]:
+            if name.startswith("."):
+                folders.remove(name)  # `os.walk` then leaves it out
         for name in names:
             path = Path(base, name)
             if not name.startswith(".") and path.is_file():
