@@ -266,7 +266,7 @@ def safetensors():
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "LFS"),
         (safetensors(), "safetensors"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
-        (gzip.compress(b"weights"), "gzip"),
+        (gzip.compress(b"weights", mtime=0), "gzip"),
         (b"just some text", "damaged"),
         (bytes(1000), "damaged"),
     ],
