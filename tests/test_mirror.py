@@ -410,7 +410,7 @@ def test_the_furthest_good_checkpoint_wins_and_none_is_lost(steps):
             stage = folder / place / STAGE
             theirs = folder / DRIVE / STAGE
             if step == "train":
-                epoch = order_of(furthest(stage))[0] + more[0]  # training goes on from there
+                epoch = order_of(furthest(stage))[0] + more[0]  # training continues from there
                 save(stage, epoch, more[1])
             elif step == "damage":
                 files = sorted(stage.glob("*"))

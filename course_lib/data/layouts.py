@@ -73,8 +73,10 @@ def _inside(files, folder):
 
 
 def _rows(files, folder, answers):
-    """The rows of a folder, and the files in it that aren't images. Raises DataError unless each
-    image has a row in `answers` and each row an image."""
+    """The rows of a folder, and the files in it that aren't images.
+
+    Raises DataError for an image without a row in `answers`, or a row without an image.
+    """
     rows = []
     for name, category in read_answer(files.read(answers), answers):
         rows.append(Row(f"{folder}/{name}", category))
