@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib import DiskError
-from course_lib.storage import checkpoints, mirror
+from course_lib.storage import checkpoints
 from course_lib.storage.files import write_json, write_sealed
 from course_lib.storage.mirror import Mirror
-from course_lib.storage.versions import Newer, newer
+from course_lib.storage.run_folder import RECORD
+from course_lib.storage.versions import Side, newer_side
 
 STAGE = "stage-2"
 HERE, OTHER, DRIVE = "a", "b", "MyDrive/run"  # two computers and their Drive
@@ -211,7 +212,7 @@ def test_without_its_record_nothing_is_overwritten(folder, damage, capsys):
     put(folder / HERE / "notes.md", b"first")
     assert between(folder).copy_all()
     put(folder / HERE / "notes.md", b"ours")
-    record = folder / HERE / mirror.RECORD
+    record = folder / HERE / RECORD
     if damage == "missing":
         record.unlink()
     elif damage == "torn":
@@ -516,10 +517,10 @@ def test_the_side_that_has_trained_says_in_run_json_how_it_began(folder, trained
 
 @given(ours=st.binary(), theirs=st.binary(), last=st.binary())
 def test_which_version_is_newer(ours, theirs, last):
-    side = newer(ours, theirs, checkpoints.digest_of(last))
+    side = newer_side(ours, theirs, checkpoints.digest_of(last))
     if ours == theirs:
-        assert side is Newer.NEITHER
+        assert side is Side.NEITHER
     elif ours.startswith(theirs.rstrip(b"\0")):
-        assert side is Newer.HERE
+        assert side is Side.HERE
     else:
-        assert side is {theirs: Newer.HERE, ours: Newer.DRIVE}.get(last, Newer.UNKNOWN)
+        assert side is {theirs: Side.HERE, ours: Side.DRIVE}.get(last, Side.UNKNOWN)

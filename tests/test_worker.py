@@ -15,7 +15,7 @@ FOREVER = 60  # seconds that no test waits for
 
 @pytest.fixture
 def worker():
-    return Worker("test", lambda: None, lambda: FOREVER)
+    return Worker("test", lambda: None, FOREVER)
 
 
 def test_what_the_work_returns_or_raises_is_the_callers(worker):
@@ -74,5 +74,5 @@ def test_stop_frees_the_caller_and_ends_the_work_at_its_next_step(worker):
 
 def test_in_between_is_called_while_nobody_asks_for_anything():
     called = threading.Event()
-    Worker("test", called.set, lambda: 0.001).do(lambda: None, FOREVER)
+    Worker("test", called.set, 0.001).do(lambda: None, FOREVER)
     assert called.wait(FOREVER)

@@ -29,8 +29,8 @@ PATIENCE = 300  # seconds to wait for a Drive that has stopped answering
 class Drive:
     """The copy of a run's folder on Google Drive.
 
-    local, remote: the two folders. identity: the run's, as JSON. Drive is touched only by a thread
-    of its own, so that nothing else can be stuck in it.
+    local, remote: the two folders. identity: the run's, as JSON (a dict can't be a key of `cache`,
+    below). Drive is touched only by a thread of its own, so that nothing else can be stuck in it.
     """
 
     opened: list[Drive] = []  # all copies that are kept up to date, also of experiments
@@ -40,7 +40,7 @@ class Drive:
         self.remote = remote
         self.identity = json.loads(identity)
         self._is_behind = False
-        self._worker = Worker("copy to Drive", self._copy_in_between, lambda: EVERY_SECONDS)
+        self._worker = Worker("copy to Drive", self._copy_in_between, EVERY_SECONDS)
         self._mirror = Mirror(local, remote, self._worker.moved)
 
     def restore(self) -> None:
@@ -102,12 +102,12 @@ class Drive:
         return self._mirror.copy_all()
 
     def _copy_in_between(self) -> None:
-        if self in Drive.opened:
+        if self in Drive.opened:  # until you leave Drive
             try:
                 self._compare()
                 self._mirror.copy()
                 self._tell(None)
-            except Exception as error:
+            except Exception as error:  # whatever it is, the next try may succeed
                 self._tell(error)
 
     def _forget(self, folder: Path) -> None:
@@ -127,12 +127,15 @@ class Drive:
 
     def _tell(self, error: Exception | None) -> None:
         """Say so if Drive isn't up to date any more, and once it is again."""
-        if error is not None and not self._is_behind:
-            retried = "Training continues, and the copy is retried."
-            tqdm.write(f"The copy on Drive isn't up to date. {retried} {error}")
-        if error is None and self._is_behind:
-            tqdm.write("The copy on Drive is up to date again.")
+        was_behind = self._is_behind
         self._is_behind = error is not None
+        if self._is_behind and not was_behind:
+            tqdm.write(
+                "The copy on Drive isn't up to date. Training continues, and the copy is retried. "
+                f"{error}"
+            )
+        if was_behind and not self._is_behind:
+            tqdm.write("The copy on Drive is up to date again.")
 
 
 drive_copy = cache(Drive)  # one for each pair of folders, however often a run is opened

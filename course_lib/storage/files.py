@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from ..errors import CheckpointError, DiskError
 from .mounts import drive_root, require_mounted
@@ -22,7 +22,13 @@ writes_files = True  # False in all processes but the first, if there are severa
 # A temporary file nobody has written to for this long was left by a killed process.
 STALE_SECONDS = 600
 
-Look = tuple[int, int, int]  # of a file: its size, time (ns) and number on the disk
+
+class Look(NamedTuple):
+    """What a file looks like from outside: at least one of these changes if it's written."""
+
+    size: int  # bytes
+    written: int  # ns
+    number: int  # on the disk; another file has another
 
 
 @contextmanager
@@ -64,9 +70,14 @@ def replacing(
 
 def _make_folders(folder: Path) -> None:
     """Create a folder and those above it, but none that Google Drive would bring along."""
-    for place in (*reversed(folder.parents), folder):
+    for place in _from_the_top(folder):
         if not place.exists() and drive_root(place) != place:  # Drive may be unmounted right now
             place.mkdir(exist_ok=True)
+
+
+def _from_the_top(folder: Path) -> list[Path]:
+    """A folder and all those above it, the uppermost first."""
+    return [*reversed(folder.parents), folder]
 
 
 def sweep_leftovers(folder: Path, name: re.Pattern[str]) -> None:
@@ -173,9 +184,8 @@ def files_in(folder: Path) -> list[Path]:
     """
     found = []
     for base, folders, names in os.walk(folder, onerror=_unless_missing):
-        for name in [*folders]:
-            if name.startswith("."):
-                folders.remove(name)  # `os.walk` then leaves it out
+        visible = [name for name in folders if not name.startswith(".")]
+        folders[:] = visible  # in place: `os.walk` looks only into what is left in its list
         for name in names:
             path = Path(base, name)
             if not name.startswith(".") and path.is_file():
@@ -195,10 +205,12 @@ def obstacle(top: Path, folder: Path) -> Path | None:
     folder: relative to `top`, as is what's returned: a link to a folder, a file, a pipe, … What is
     missing is no obstacle.
     """
-    for place in (*reversed(folder.parents), folder):
-        inside = place != Path()  # `top` itself may be a link
+    for place in _from_the_top(folder):
+        if place == Path():  # `top` itself may be a link
+            continue
         found = top / place
-        if inside and os.path.lexists(found) and (found.is_symlink() or not found.is_dir()):
+        is_folder = found.is_dir() and not found.is_symlink()
+        if os.path.lexists(found) and not is_folder:
             return place
     return None
 
@@ -222,12 +234,12 @@ def content_of(path: Path) -> bytes | None:
 
 
 def look_at(path: Path) -> Look | None:
-    """What changes whenever a file is written; None if it's missing."""
+    """What a file looks like from outside; None if it's missing."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return Look(size=found.st_size, written=found.st_mtime_ns, number=found.st_ino)
 
 
 def _unless_missing(error: OSError) -> None:

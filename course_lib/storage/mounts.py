@@ -78,7 +78,7 @@ def require_mounted(path: str | Path) -> None:
         raise DiskError(f"Google Drive isn't mounted: there is no {root}. {advice}")
     mount_point = _mount_point_of(root)
     before = _lay_on.get(root, mount_point)
-    if mount_point != before and mount_point in before.parents:
+    if mount_point in before.parents:  # what was mounted at `before` is gone
         raise DiskError(f"Google Drive was unmounted: {root} is only a local folder now. {advice}")
     _lay_on[root] = mount_point
 

@@ -96,7 +96,7 @@ def delete_ours(
     called before each file. Raises DiskError.
     """
     folders = [within]
-    if within == Path():  # its own files come last, since run.json says whose folder it is
+    if within == Path():  # it comes last, since its run.json says whose folder it is
         folders = [*stages_in(run), TRIALS, NOTEBOOKS, within]
     try:
         for folder in folders:
@@ -114,12 +114,17 @@ def _delete_files(run: Path, folder: Path, before_each: Callable[[], None]) -> N
     if not place.is_dir():
         return
     ours = [path for path in entries(place) if is_ours(path.relative_to(run))]
-    for path in sorted(ours, key=lambda path: path.name == RUN.name):
+    ours.sort(key=_is_run_json)  # False comes before True: run.json goes last
+    for path in ours:
         if path.is_file() or path.is_symlink():
             before_each()
             remove(path)
     before_each()
     remove_if_empty(place)
+
+
+def _is_run_json(path: Path) -> bool:
+    return path.name == RUN.name
 
 
 def _is_trial(path: Path) -> bool:

@@ -12,38 +12,38 @@ from .checkpoints import digest_of
 from .files import unsealed
 
 
-class Newer(Enum):
-    """Which side is newer, or has got further."""
+class Side(Enum):
+    """One of a run's two folders: the one that is newer, or has got further."""
 
-    NEITHER = "both sides are the same"
     HERE = "the local disk"
     DRIVE = "Google Drive"
-    UNKNOWN = "both sides have changed"
+    NEITHER = "both are the same"
+    UNKNOWN = "both have changed"
 
 
-def newer(ours: bytes, theirs: bytes, last_same: str | None, checked: bool = False) -> Newer:
-    """Which of two versions may take the place of the other: never one that isn't known.
+def newer_side(ours: bytes, theirs: bytes, last_same: str | None, checked: bool = False) -> Side:
+    """The side whose version may take the place of the other's: never of one that isn't known.
 
     ours: the file's content here. theirs: on Drive. last_same: the digest of what both had when
     they were last the same, or None if that isn't known. checked: whether every version carries a
     checksum, as only the course's own files do; then a damaged one gives way.
     """
     if ours == theirs:
-        return Newer.NEITHER
+        return Side.NEITHER
     if checked and is_proven(ours) != is_proven(theirs):
-        return Newer.HERE if is_proven(ours) else Newer.DRIVE
+        return Side.HERE if is_proven(ours) else Side.DRIVE
     if is_torn(theirs, ours):
-        return Newer.HERE
-    if last_same == digest_of(theirs):
-        return Newer.HERE
+        return Side.HERE
+    if last_same == digest_of(theirs):  # so only ours has changed since
+        return Side.HERE
     if last_same == digest_of(ours):
-        return Newer.DRIVE
-    return Newer.UNKNOWN
+        return Side.DRIVE
+    return Side.UNKNOWN
 
 
 def is_proven(data: bytes) -> bool:
     """Whether data carries a checksum, and matches it: a zip (as `model.pth` is) or sealed JSON."""
-    if data.startswith(b"PK"):
+    if data.startswith(b"PK"):  # how a zip begins
         try:
             with zipfile.ZipFile(BytesIO(data)) as archive:
                 return archive.testzip() is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..errors import CheckpointError, brief
 SAVE = "torch.save(model.state_dict(), …)"
 MOST_WRAPPERS = 4  # such as torch.compile around DistributedDataParallel
 
-# How files begin that are often called model.pth, and what they are.
+# Other files that people call model.pth: how they begin, and what they are.
 OTHER_FILES = {
     b"version https://git-lfs": "a Git LFS pointer. Run `git lfs pull` in its repository.",
     b"<": "a web page, such as a log-in or an exceeded quota. Download the file in a browser.",
@@ -28,6 +29,17 @@ OTHER_FILES = {
     b"\x1f\x8b": "compressed by gzip. Unpack it, and pass the file inside.",
     b"GGUF": "a GGUF file. This model needs weights of its PyTorch code.",
 }
+SAFETENSORS = (
+    "a safetensors file. Convert it: "
+    'torch.save(safetensors.torch.load_file("that file"), "model.pth").'
+)
+TORCHSCRIPT = (
+    f"a TorchScript program, not a state_dict. Load it with torch.jit.load, and save its weights "
+    f"with {SAVE}."
+)
+ANOTHER_ZIP = (
+    "a zip archive that torch.save didn't write. If the weights are a file inside, unpack it."
+)
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -38,7 +50,8 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     own = model.state_dict()
-    weights = _own_names(path, _state_dict_in(path, _read(path)), own)
+    found = _state_dict_in(path, _read(path))
+    weights = _under_own_names(path, found, own)
     _require_same_names(path, weights, own)
     _require_same_shapes(path, weights, own)
     _require_same_kinds(path, weights, own)
@@ -80,14 +93,12 @@ def _require_torch_file(path: Path) -> None:
         head = file.read(64)
     if not head:
         raise CheckpointError(f"{path} is empty. Copy or download it again.")
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")  # what may come before the text of a web page
     for beginning, kind in OTHER_FILES.items():
-        if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(beginning):
+        if text.startswith(beginning):
             raise CheckpointError(f"{path} is {kind}")
-    if head[8:10] == b'{"':  # after the length of this JSON
-        raise CheckpointError(
-            f"{path} is a safetensors file. Convert it: "
-            f'torch.save(safetensors.torch.load_file("{path.name}"), "model.pth").'
-        )
+    if head[8:10] == b'{"':  # eight bytes with the length of a JSON text, then this text
+        raise CheckpointError(f"{path} is {SAFETENSORS}")
     if head.startswith(b"PK\x03\x04"):  # a zip archive, as torch.save writes it since PyTorch 1.6
         _require_torch_archive(path)
 
@@ -103,15 +114,9 @@ def _require_torch_archive(path: Path) -> None:
             f"{path} is cut short or damaged. Copy or download it again."
         ) from error
     if "constants.pkl" in names:
-        raise CheckpointError(
-            f"{path} is a TorchScript program, not a state_dict. Load it with torch.jit.load, and "
-            f"save its weights with {SAVE}."
-        )
+        raise CheckpointError(f"{path} is {TORCHSCRIPT}")
     if "data.pkl" not in names:
-        raise CheckpointError(
-            f"{path} is a zip archive that torch.save didn't write. If the weights are a file "
-            "inside, unpack it."
-        )
+        raise CheckpointError(f"{path} is {ANOTHER_ZIP}")
     if damaged:
         raise CheckpointError(
             f"{path} is damaged: the checksum of {brief(damaged)} in it is wrong. "
@@ -139,11 +144,10 @@ def _state_dict_in(path: Path, content: Any) -> dict[str, Tensor]:
             f'torch.save(torch.load("{path.name}")[{brief(inside[0])}], "model.pth").'
         )
     if not inside:
-        others = [
-            f"{brief(key)} ({type(value).__name__})"
-            for key, value in content.items()
-            if not _is_state_dict({key: value})
-        ]
+        others = []
+        for key, value in content.items():
+            if not _is_state_dict({key: value}):
+                others.append(f"{brief(key)} ({type(value).__name__})")
         raise CheckpointError(
             f"{path} holds {_some(others)}; a state_dict has only names and tensors. Save the "
             f"model with {SAVE}."
@@ -159,7 +163,9 @@ def _is_state_dict(value: Any) -> bool:
     return has_names and all(isinstance(tensor, Tensor) for tensor in value.values())
 
 
-def _own_names(path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+def _under_own_names(
+    path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """The weights under the model's own names: without what wrappers have put before them.
 
     DataParallel and DistributedDataParallel put "module." before all names, and a LightningModule
@@ -168,14 +174,18 @@ def _own_names(path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]) -
     plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in weights.items()}
     if len(plain) < len(weights):
         raise CheckpointError(f"{path} has some tensors twice: with and without _orig_mod.")
-    own_beginnings = {name.partition(".")[0] for name in own}
     for _ in range(MOST_WRAPPERS):
-        wrapper = next(iter(plain)).partition(".")[0]
-        prefix = wrapper + "."
-        if wrapper in own_beginnings or not all(name.startswith(prefix) for name in plain):
+        beginnings = _first_parts(plain)
+        if len(beginnings) > 1 or beginnings <= _first_parts(own):  # no wrapper, or no more
             break
-        plain = {name.removeprefix(prefix): tensor for name, tensor in plain.items()}
+        wrapper = beginnings.pop()
+        plain = {name.removeprefix(wrapper + "."): tensor for name, tensor in plain.items()}
     return plain
+
+
+def _first_parts(names: Iterable[str]) -> set[str]:
+    """What names begin with: the first part of "conv1.weight" is "conv1"."""
+    return {name.partition(".")[0] for name in names}
 
 
 def _require_same_names(path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
@@ -190,17 +200,14 @@ def _require_same_names(path: Path, weights: dict[str, Tensor], own: dict[str, T
             f"{path} holds an average of several models (n_averaged). Update its BatchNorm with "
             "torch.optim.swa_utils.update_bn, then save averaged.module.state_dict()."
         )
+    too_few = f"lacks {len(missing)} of this model's {len(own)} tensors: {_briefly(missing)}"
+    too_many = f"has tensors that this model lacks: {_briefly(unknown)}"
     if missing and unknown:
-        raise CheckpointError(
-            f"{path} belongs to another network. Missing are {len(missing)} of this model's "
-            f"{len(own)} tensors: {_briefly(missing)}. Unexpected are {_briefly(unknown)}."
-        )
+        raise CheckpointError(f"{path} belongs to another network. It {too_few}. It {too_many}.")
     if missing:
-        raise CheckpointError(
-            f"{path} lacks {len(missing)} of this model's {len(own)} tensors: {_briefly(missing)}."
-        )
+        raise CheckpointError(f"{path} {too_few}.")
     if unknown:
-        raise CheckpointError(f"{path} has tensors that this model lacks: {_briefly(unknown)}.")
+        raise CheckpointError(f"{path} {too_many}.")
 
 
 def _require_same_shapes(path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
@@ -209,9 +216,11 @@ def _require_same_shapes(path: Path, weights: dict[str, Tensor], own: dict[str, 
     if not differing:
         return
     first = differing[0]
-    found, expected = list(weights[first].shape), list(own[first].shape)
+    found = list(weights[first].shape)
+    expected = list(own[first].shape)
     message = f"{path}: {first} has the shape {found} instead of {expected}"
-    last_layer = list(own)[-1].rpartition(".")[0]
+    last_name = list(own)[-1]
+    last_layer = last_name.rpartition(".")[0]  # "fc" of "fc.bias"
     if all(name.startswith(last_layer + ".") for name in differing):
         raise CheckpointError(f"{message}. Is it a model of another number of classes?")
     raise CheckpointError(f"{message}; {len(differing)} of {len(own)} tensors don't fit.")
@@ -220,10 +229,11 @@ def _require_same_shapes(path: Path, weights: dict[str, Tensor], own: dict[str, 
 def _require_same_kinds(path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
     """Raise CheckpointError unless all tensors are dense, and as real or whole as the model's."""
     for name, tensor in weights.items():
-        dense = tensor.layout == torch.strided and tensor.device.type == "cpu"  # or "meta"
+        has_values = tensor.device.type == "cpu"  # one on the device "meta" has only a shape
+        is_dense = tensor.layout == torch.strided and not tensor.is_quantized
         same_real = tensor.is_floating_point() == own[name].is_floating_point()
         same_complex = tensor.is_complex() == own[name].is_complex()
-        if tensor.is_quantized or not (dense and same_real and same_complex):
+        if not (has_values and is_dense and same_real and same_complex):
             raise CheckpointError(
                 f"{path}: {name} is {tensor.dtype} ({tensor.layout}, {tensor.device}) instead of "
                 f"{own[name].dtype}."

@@ -43,10 +43,10 @@ class Task:
 class Worker:
     """A daemon thread that does one piece of work at a time, and something else in between.
 
-    pause: seconds without work after which `in_between` is called, again and again.
+    in_between: called again and again while there is no work, every `pause` seconds.
     """
 
-    def __init__(self, name: str, in_between: Callable[[], None], pause: Callable[[], float]):
+    def __init__(self, name: str, in_between: Callable[[], None], pause: float):
         self._in_between = in_between
         self._pause = pause
         self._waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
@@ -61,7 +61,7 @@ class Worker:
         Raises NoAnswer once nothing has moved for `patience` seconds. Then, and if ■ is pressed,
         the work ends as soon as it calls `moved`, so that nothing happens behind your back.
         """
-        with self._starting:
+        with self._starting:  # two cells may ask at the same time
             if not self._thread.is_alive():
                 self._thread.start()
         task = Task(work)
@@ -69,9 +69,10 @@ class Worker:
         try:
             self._waiting.put(task)
             while not task.finished.wait(min(patience, GLANCE)):
-                if time.monotonic() - max(asked, self._moved) > patience:
+                last_moved = max(asked, self._moved)
+                if time.monotonic() - last_moved > patience:
                     raise NoAnswer
-        except BaseException:
+        except BaseException:  # also ■
             task.given_up = True
             raise
         if task.error is not None:
@@ -87,7 +88,7 @@ class Worker:
     def _run(self) -> None:
         while True:
             try:
-                self._current = self._waiting.get(timeout=self._pause())
+                self._current = self._waiting.get(timeout=self._pause)
             except queue.Empty:
                 self._current = None
                 self._in_between()
