@@ -1,0 +1,198 @@
+"""Is one variant better than another? Verdicts that account for the seeds and for the images.
+
+Train a network again with another seed, and its accuracy changes. Measure it on other images, and
+it changes, too. A difference between two variants is therefore random in two ways, and as all seeds
+are usually measured on the same images, more seeds don't average the images' part away. A verdict
+is an interval around the difference that is wide enough for both, and for the number of comparisons
+shown together: if eight of them have no difference at all, the chance that any of the eight is
+called "better" or "worse" is at most 5%. `tests/test_verdicts.py` tries that.
+
+The methods: two random factors, here seeds and images (Clark, "The language-as-fixed-effect
+fallacy", 1973; Owen, "The pigeonhole bootstrap", 2007); variants whose spread differs (Welch, "The
+generalization of 'Student's' problem when several different population variances are involved",
+1947); an interval for a sum of two parts (Howe, "Approximate confidence limits on the mean of X + Y
+where X and Y are two tabled independent random variables", 1974); several comparisons (Dunn,
+"Multiple comparisons among means", 1961, known as Bonferroni's correction); the smallest difference
+that would be found (Bloom, "Minimum detectable effects", 1995).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from course_lib import DataError
+
+FALSE_VERDICTS = 0.05  # the share of families (comparisons shown together) with one or more
+FOUND = 0.8  # how often a difference of `smallest_found` gets a verdict
+
+
+class Verdict(NamedTuple):
+    """How far one variant is ahead of another, in percentage points, and how sure that is."""
+
+    difference: float  # of the accuracies, averaged over the seeds
+    low: float  # the interval's ends
+    high: float
+    smallest_found: float  # a difference as large as this is found four times out of five
+    seeds: int  # 1: the seeds' part is unknown, so the verdict is about these two networks
+
+    @property
+    def verdict(self) -> str:
+        """In words: "better" or "worse" if the interval excludes 0, else "no clear difference"."""
+        if self.low > 0:
+            return "better"
+        if self.high < 0:
+            return "worse"
+        return "no clear difference"
+
+    def __str__(self) -> str:
+        """The verdict as text: "+4.1 points (-0.8 to +9.0): no clear difference (…)"."""
+        text = (
+            f"{self.difference:+.1f} points ({self.low:+.1f} to {self.high:+.1f}): {self.verdict}"
+        )
+        if self.seeds == 1:
+            text += " of these two networks; other seeds may differ"
+        if self.verdict == "no clear difference":
+            text += f" (one of {self.smallest_found:.1f} points would probably be found)"
+        return text
+
+
+class Source(NamedTuple):
+    """One reason why a difference is random: the seeds, or the images."""
+
+    variance: float  # its part of the difference's variance; of shares, not percentage points
+    degrees: float  # of freedom: how well that variance is known
+
+
+def judge(one: ArrayLike, other: ArrayLike, comparisons: int = 1, paired: bool = False) -> Verdict:
+    """How far the variant `one` is ahead of `other`.
+
+    one, other: which images were right, bool (seeds, images), or shares in [0, 1], such as averages
+    over epochs; the images of both are the same. comparisons: how many are shown together. paired:
+    whether row s of both also shares what row s of others doesn't, such as the training images
+    (`make seeds` generates them anew for every seed; `make compare` doesn't). Networks that share
+    only a seed needn't be paired: after many steps, equal initial weights no longer matter; if they
+    did, the interval would be too wide, not too narrow. Raises DataError if the shapes don't match.
+    """
+    one, other = _checked(one, other, paired)
+    difference = 100 * (one.mean() - other.mean())
+    sources = _sources(one, other, paired)
+    certain = _certain(comparisons)
+    margin = 100 * _width(sources, [certain])
+    return Verdict(
+        difference=float(difference),
+        low=float(difference - margin),
+        high=float(difference + margin),
+        smallest_found=100 * _width(sources, [certain, FOUND]),
+        seeds=min(len(one), len(other)),
+    )
+
+
+def judge_all(
+    right: dict[str, np.ndarray], baseline: str, paired: bool = False
+) -> dict[str, Verdict]:
+    """Judge each variant against the baseline, as one family: {variant: verdict}.
+
+    right: {variant: bool (seeds, images)}, with the baseline. paired: as for `judge`.
+    """
+    variants = [name for name in right if name != baseline]
+    verdicts = {}
+    for name in variants:
+        verdicts[name] = judge(right[name], right[baseline], len(variants), paired)
+    return verdicts
+
+
+def smallest_found(
+    one: ArrayLike, other: ArrayLike, comparisons: int = 1, paired: bool = False
+) -> float:
+    """The smallest true difference that `judge` would find in 80% of families, in points.
+
+    Arguments and errors are those of `judge`. It depends on how much seeds and images vary, not on
+    the difference that was measured. Say it beside every "no clear difference".
+    """
+    return judge(one, other, comparisons, paired).smallest_found
+
+
+@functools.cache
+def t_quantile(share: float, degrees: float) -> float:
+    """The value that Student's t stays below with probability `share`, in [0.5, 1).
+
+    degrees: of freedom, above 0. With t = √degrees · tan(angle), the angle's density is
+    proportional to cos(angle)^(degrees − 1); it's summed in small steps, to about four digits.
+    """
+    angles = np.linspace(0, np.pi / 2, 2001)
+    middles = (angles[:-1] + angles[1:]) / 2
+    below = np.concatenate([[0.0], np.cumsum(np.cos(middles) ** (degrees - 1))])
+    angle = np.interp(2 * share - 1, below / below[-1], angles)
+    return float(math.sqrt(degrees) * np.tan(angle))
+
+
+def _checked(one, other, paired):
+    """Both as float64 (seeds, images). Raises DataError if they can't be compared."""
+    one = np.asarray(one, dtype=np.float64)
+    other = np.asarray(other, dtype=np.float64)
+    for right in (one, other):
+        if right.ndim != 2:
+            raise DataError(f"The shape is {right.shape}; it should be (seeds, images).")
+    if one.shape[1] != other.shape[1]:
+        raise DataError(f"One has {one.shape[1]} images, the other {other.shape[1]}.")
+    if one.shape[1] < 2:
+        raise DataError("A verdict needs two images or more.")
+    if paired and len(one) != len(other):
+        raise DataError(f"One has {len(one)} seeds, the other {len(other)}: they can't be paired.")
+    return one, other
+
+
+def _certain(comparisons: int) -> float:
+    """The quantile for each of several comparisons: the 5% are shared out, half to either side."""
+    return 1 - FALSE_VERDICTS / comparisons / 2
+
+
+def _sources(one: np.ndarray, other: np.ndarray, paired: bool) -> list[Source]:
+    """What makes the difference random: the images and, with two seeds or more, the seeds.
+
+    If the images are others for every seed, the images' part is about 0: it's in the seeds' part.
+    """
+    count = one.shape[1]
+    images = (one.mean(0) - other.mean(0)).var(ddof=1) / count
+    if min(len(one), len(other)) == 1:
+        return [Source(float(images), count - 1)]
+    independent = [one - other] if paired else [one, other]
+    seeds = 0.0
+    squares = 0.0
+    for right in independent:
+        of_seeds = right.mean(1).var(ddof=1) / len(right)
+        seeds += of_seeds
+        squares += of_seeds**2 / (len(right) - 1)
+        images -= _noise(right)  # the noise is in both parts; it should count once
+    degrees = seeds**2 / squares if squares > 0 else 1.0
+    return [Source(float(seeds), float(degrees)), Source(max(0.0, float(images)), count - 1)]
+
+
+def _noise(right: np.ndarray) -> float:
+    """The part of a mean's variance that is neither the seeds' nor the images': one training's
+    luck with one image.
+
+    right: float (seeds, images).
+    """
+    seeds, images = right.shape
+    expected = right.mean(1, keepdims=True) + right.mean(0) - right.mean()
+    squares = ((right - expected) ** 2).sum() / ((seeds - 1) * (images - 1))
+    return float(squares / right.size)
+
+
+def _width(sources: Sequence[Source], shares: Sequence[float]) -> float:
+    """The root of the sum of each source's (quantiles · standard error)²; t's quantiles, added up.
+
+    shares: whose quantiles.
+    """
+    total = 0.0
+    for source in sources:
+        quantiles = sum(t_quantile(share, source.degrees) for share in shares)
+        total += source.variance * quantiles**2
+    return math.sqrt(total)

@@ -1,0 +1,184 @@
+"""experiments/verdicts.py: how often a verdict is false, and which differences it finds."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_lib import DataError
+from experiments.verdicts import judge, judge_all, smallest_found, t_quantile
+
+COMPARISONS = 8  # in a family: each of eight variants against one baseline
+SEEDS, IMAGES = 5, 640
+
+
+def simulated(families, variants=COMPARISONS + 1, *, images=0.7, luck=0.13, planted=0.0, redrawn=0):
+    """Which images were right if all variants are equally good: bool (families, variants, seeds,
+    images).
+
+    Images differ in difficulty, some suit one variant more than another (`images`), and each
+    training has luck (`luck`: about two percentage points); all as standard deviations of the
+    logit. planted: how much better the second variant is. redrawn: if not 0, every seed has images
+    of its own, and luck of this size that all its variants share.
+    """
+    random = np.random.default_rng(0)
+    of_images = SEEDS if redrawn else 1
+
+    def normal(spread, *shape):
+        return spread * random.standard_normal((families, *shape), dtype=np.float32)
+
+    logits = 0.5 + normal(2.0, 1, of_images, IMAGES)
+    logits = logits + normal(images, variants, of_images, IMAGES)
+    logits = logits + normal(luck, variants, SEEDS, 1) + normal(redrawn, 1, SEEDS, 1)
+    logits[:, 1] += planted
+    return random.random(logits.shape, dtype=np.float32) < 1 / (1 + np.exp(-logits))
+
+
+def has_a_verdict(family, paired=False):
+    """Whether any of a family's variants is better or worse than the first."""
+    right = dict(enumerate(family))
+    verdicts = judge_all(right, baseline=0, paired=paired).values()
+    return any(one.verdict != "no clear difference" for one in verdicts)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        {},
+        {"images": 1.2, "luck": 0.06},  # mostly the images'
+        {"images": 0.0, "luck": 0.25},  # mostly the seeds': four points
+        {"redrawn": 0.3},  # as in `make seeds`
+    ],
+    ids=str,
+)
+def test_equally_good_variants_get_a_verdict_in_at_most_5_percent_of_families(world):
+    families = simulated(250, **world)
+    accuracies = families.mean(-1)
+    assert 0.5 < accuracies.mean() < 0.8
+    assert 0.012 < accuracies.std(2, ddof=1).mean() < 0.06
+    paired = "redrawn" in world
+    false = np.mean([has_a_verdict(family, paired) for family in families])
+    print(f"{world}: a false verdict in {false:.1%} of families")
+    assert false <= 0.05
+
+
+def test_a_difference_of_eight_points_is_found_in_four_of_five_families():
+    differences, found, said = [], [], []
+    for planted in (0.4, 0.5, 0.6, 0.7):
+        verdicts = []
+        for one, other in simulated(200, variants=2, planted=planted):
+            verdicts.append(judge(other, one, COMPARISONS))
+        differences.append(np.mean([each.difference for each in verdicts]))
+        found.append(np.mean([each.verdict == "better" for each in verdicts]))
+        said.append(np.mean([each.smallest_found for each in verdicts]))
+    at_80_percent = np.interp(0.8, found, differences)
+    print(f"found in 80% of families: {at_80_percent:.1f} points; smallest_found: {said}")
+    assert found[0] < 0.8 < found[-1]
+    assert 6.5 < at_80_percent < 8.5
+    assert np.allclose(said, at_80_percent, atol=1)
+
+
+@given(seed=st.integers(0, 99), comparisons=st.integers(1, 20), paired=st.booleans())
+def test_what_a_verdict_must_not_depend_on(seed, comparisons, paired):
+    random = np.random.default_rng(seed)
+    one, other = random.random((2, 4, 50)) < random.random((2, 1, 50))
+    verdict = judge(one, other, comparisons, paired)
+    reverse = judge(other, one, comparisons, paired)
+    assert np.allclose(reverse[:3], [-verdict.difference, -verdict.high, -verdict.low])
+    rows, columns = random.permutation(4), random.permutation(50)
+    shuffled = judge(one[rows][:, columns], other[rows][:, columns], comparisons, paired)
+    assert np.allclose(shuffled, verdict)
+    assert verdict.difference == pytest.approx(100 * (one.mean() - other.mean()))
+    assert (verdict.low + verdict.high) / 2 == pytest.approx(verdict.difference)
+    more = judge(one, other, comparisons + 1, paired)
+    assert more.low < verdict.low and more.high > verdict.high
+    smallest = smallest_found(one, other, comparisons, paired)
+    assert smallest == verdict.smallest_found > verdict.high - verdict.difference
+
+
+def test_more_seeds_do_not_average_the_images_away():
+    random = np.random.default_rng(0)
+    one, other = random.random((2, 1, 640)) < 0.5
+    alone = judge(one, other)
+    repeated = judge(np.repeat(one, 20, axis=0), np.repeat(other, 20, axis=0))
+    assert np.allclose(repeated[:4], alone[:4])
+
+
+def test_luck_that_belongs_to_no_seed_and_no_image_counts_once():
+    one, other = np.random.default_rng(0).random((2, 60, 60)) < 0.5
+    verdict = judge(one, other)
+    of_coins = 196 * np.sqrt(2 * 0.25 / 60**2)  # heads or tails, 3,600 times each
+    assert verdict.high - verdict.difference == pytest.approx(of_coins, rel=0.15)
+
+
+def test_paired_seeds_see_past_what_all_variants_of_a_seed_share():
+    paired, unpaired = [], []
+    for one, other in simulated(50, variants=2, planted=0.8, redrawn=1.0):
+        paired.append(judge(other, one, paired=True).verdict == "better")
+        unpaired.append(judge(other, one).verdict == "better")
+    assert np.mean(paired) > 0.8 > 0.4 > np.mean(unpaired)
+
+
+def test_one_seed_is_judged_by_its_images_alone():
+    right = np.zeros((2, 1, 1000), dtype=bool)
+    right[0, 0, :300] = True
+    right[1, 0, 100:400] = True  # 100 images only the one gets right, 100 only the other
+    verdict = judge(*right)
+    assert verdict.difference == 0 and verdict.seeds == 1
+    # McNemar's standard error is √(number of images that differ) / number of images.
+    assert verdict.high == pytest.approx(100 * 1.96 * np.sqrt(200) / 1000, rel=0.01)
+    assert "other seeds" in str(verdict)
+
+
+def test_a_verdict_says_better_worse_or_what_would_be_found():
+    _, none = simulated(1, variants=2)[0]
+    one, other = simulated(1, variants=2, planted=2.0)[0]
+    assert judge(other, one).verdict == "better"
+    assert judge(one, other).verdict == "worse"
+    unclear = judge(none, none[::-1])
+    assert unclear.verdict == "no clear difference"
+    assert f"{unclear.smallest_found:.1f} points" in str(unclear)
+
+
+def test_a_family_shares_out_its_5_percent():
+    right = dict(zip("abcd", simulated(1, variants=4)[0]))
+    verdicts = judge_all(right, baseline="b")
+    assert list(verdicts) == ["a", "c", "d"]
+    assert verdicts["c"] == judge(right["c"], right["b"], comparisons=3)
+
+
+@pytest.mark.parametrize(
+    "degrees, share, expected",  # from the tables of Student's t
+    [
+        (1, 0.975, 12.706),
+        (4, 0.5, 0.0),
+        (4, 0.975, 2.776),
+        (4, 0.995, 4.604),
+        (8, 0.8, 0.889),
+        (10, 0.9995, 4.587),
+        (639, 0.975, 1.9637),
+    ],
+)
+def test_students_t(degrees, share, expected):
+    assert t_quantile(share, degrees) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "one, other, paired, named",
+    [
+        ((5, 640), (5, 320), False, "640 images.*320"),
+        ((5, 640), (640,), False, r"\(640,\)"),
+        ((5, 640), (3, 640), True, "5 seeds.*3"),
+        ((5, 1), (5, 1), False, "two images"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error(one, other, paired, named):
+    with pytest.raises(DataError, match=named):
+        judge(np.ones(one), np.ones(other), paired=paired)
+
+
+def test_variants_may_have_different_numbers_of_seeds():
+    one, other = simulated(1, variants=2)[0]
+    fewer = judge(one, other[:2])
+    assert fewer.seeds == 2
+    assert fewer.high - fewer.low > judge(one, other).high - judge(one, other).low
