@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import difflib
 import io
+import itertools
 import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .data.bank import Bank, Images, open_data
 from .device import Precision, best_device, choose_precision, computes_in
 from .distributed import init_process_group, rank, rank_0_first, require_agreement
-from .errors import DiskError, SettingsError
+from .errors import SettingsError
+from .homes import find_homes, folder_name
+from .model import MyModel, get_model, res_block
+from .run_record import claim_folder, may_hold, require_same_run
 from .settings import PRESETS, STAGES, Settings, StageSpec, require_epochs
 from .storage.checkpoints import newest_good, position
 from .storage.drive import Drive, drive_copy
-from .storage.files import entries, remove_if_empty, write_sealed
-from .storage.identity import read_run, require_ours
-from .storage.mounts import drive_root, mount, require_mounted
+from .storage.files import entries, remove_if_empty
+from .storage.identity import read_record, read_run, require_ours
 from .storage.run_folder import delete_ours
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 VARIABLES = [
     "COURSE_DATA",
     "COURSE_PRESET",
@@ -35,6 +39,7 @@ VARIABLES = [
     "COURSE_SIZE",
     "COURSE_EPOCHS",
     "COURSE_PRECISION",
+    "COURSE_SKIP_UNREADABLE",
 ]
 
 
@@ -51,6 +56,7 @@ class Course:
     home: Path  # the folder of all runs, image banks and downloads, on a local disk
     folder: Path  # this run's folder
     source: str  # the name or path that the data was opened with
+    skip_unreadable: bool  # whether images that can't be read are left out
     drive: Drive | None = None  # the copy of this run's folder on Google Drive
 
     @property
@@ -61,17 +67,26 @@ class Course:
             "settings": asdict(self.settings),
         }
 
+    def new_model(
+        self,
+        seed: int | None = None,
+        model_class: Callable[[type[nn.Module], int], nn.Module] = MyModel,
+        block: type[nn.Module] = res_block,
+    ) -> nn.Module:
+        """A new model for this data's classes. seed: of its weights; by default, the course's.
+
+        The other arguments: as in `get_model`.
+        """
+        if seed is None:
+            seed = self.settings.seed
+        return get_model(model_class, seed=seed, block=block, classes=len(self.data.classes))
+
     def claim(self) -> dict[str, Any]:
         """Claim the run's folder and return its `run.json`.
 
-        Raises CheckpointError if the folder belongs to another run.
+        Raises CheckpointError if the folder belongs to another run, or its data has changed.
         """
-        record = read_run(self.folder, self.identity)
-        begun = any(self.stage(number).state is not None for number in self.epochs)
-        if record is None or not begun:  # until training begins, the precision may still change
-            record = {"identity": self.identity, "precision": self.precision.name}
-            write_sealed(self.folder / "run.json", record)
-        return record
+        return claim_folder(self)
 
     def stage(self, number: int) -> Stage:
         """Stage 1, 2 or 3 of the experiment (report 3)."""
@@ -99,7 +114,8 @@ class Course:
         redrawn = any(name in changes for name in ("size", "seed", "images_per_class"))
         if redrawn:  # the generated data depends on these, and decoding on the size
             with rank_0_first():
-                course = replace(course, data=open_data(self.source, settings, self.home))
+                data = open_data(self.source, settings, self.home, self.skip_unreadable)
+                course = replace(course, data=data)
         runs_on_drive = None
         if self.drive:
             runs_on_drive = self.drive.remote.parent
@@ -244,13 +260,21 @@ class Stage:
         print(f"Stage {self.number} starts over.")
 
 
-def open_course(data: str = "shapes", preset: str = "lecture", drive: bool = False) -> Course:
+def open_course(
+    data: str = "shapes",
+    preset: str = "lecture",
+    drive: bool = False,
+    skip_unreadable: bool = False,
+    start_over: bool = False,
+) -> Course:
     """Open a run with the settings of a notebook's form; `COURSE_…` variables override them.
 
-    data: a name in `data_manifest.json`, or the path of a folder or archive in the report's layout.
-    preset: "smoke", "lecture" or "full". drive: keep a copy of the run on Google Drive; Colab asks
-    for permission. A COURSE_HOME on a mounted Drive does the same. Raises SettingsError, DataError,
-    DiskError, or CheckpointError if the folder is another run's.
+    data: a name in `data_manifest.json`, or the path of a folder or archive: a folder per class, or
+    the report's layout. preset: "smoke", "lecture" or "full". drive: keep a copy of the run on
+    Google Drive; Colab asks for permission. A COURSE_HOME on a mounted Drive does the same.
+    skip_unreadable: leave out images that can't be read. start_over: first delete what a run of
+    this name has saved, here and on Drive. Raises SettingsError, DataError, DiskError, or
+    CheckpointError if the folder is another run's.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console may lack some of our characters
@@ -272,11 +296,11 @@ def open_course(data: str = "shapes", preset: str = "lecture", drive: bool = Fal
     init_process_group(settings.batch_size)  # join the other processes, if `torchrun` started any
     device = best_device()
     precision = choose_precision(device, settings.precision)
-    home, runs_on_drive = _homes(os.environ.get("COURSE_HOME") or "", drive)
+    home, runs_on_drive = find_homes(os.environ.get("COURSE_HOME") or "", drive)
     source = os.environ.get("COURSE_DATA") or data
+    skip_unreadable = _whole_number("COURSE_SKIP_UNREADABLE", int(skip_unreadable)) > 0
     with rank_0_first():
-        bank = open_data(source, settings, home)
-    folder = home / folder_name(bank.name, preset, settings)
+        bank = open_data(source, settings, home, skip_unreadable)
     course = Course(
         data=bank,
         preset=preset,
@@ -285,10 +309,12 @@ def open_course(data: str = "shapes", preset: str = "lecture", drive: bool = Fal
         device=device,
         precision=precision,
         home=home,
-        folder=folder,
+        folder=home / folder_name(bank.name, preset, settings),
         source=source,
+        skip_unreadable=skip_unreadable,
     )
-    return _begin(course, runs_on_drive)
+    course = replace(course, folder=_free_folder(course, runs_on_drive))
+    return _begin(course, runs_on_drive, start_over)
 
 
 def _refuse_misspelt_variables() -> None:
@@ -310,60 +336,22 @@ def _whole_number(variable: str, default: int) -> int:
     return int(text)
 
 
-def _homes(wanted: str, drive: bool) -> tuple[Path, Path | None]:
-    """The folder of all runs on the local disk, and the one on Drive, if runs are copied there.
-
-    wanted: the COURSE_HOME, or "". Raises DiskError, SettingsError.
-    """
-    local = _default_home()
-    runs_on_drive = None
-    if wanted:
-        path = Path(os.path.abspath(os.path.expanduser(wanted)))
-        if drive_root(path):
-            require_mounted(path)
-            runs_on_drive = path
-        else:
-            local = path
-    if drive and runs_on_drive is None:
-        runs_on_drive = mount() / "runs"
-    try:
-        local.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        advice = "Set COURSE_HOME to a folder that you can write to."
-        raise DiskError(f"{local} can't be used ({error.strerror}). {advice}") from error
-    return local, runs_on_drive
+def _free_folder(course: Course, runs_on_drive: Path | None) -> Path:
+    """The folder of this data's run; with a number if other data of the same name has a run."""
+    for number in itertools.count(1):
+        name = course.data.name if number == 1 else f"{course.data.name}-{number}"
+        folder = course.home / folder_name(name, course.preset, course.settings)
+        require_ours(folder)
+        records = [read_record(folder)]
+        if runs_on_drive:
+            copy = drive_copy(folder, runs_on_drive / folder.name, json.dumps(course.identity))
+            records.append(copy.trained_record())
+        if all(may_hold(record, course.data) for record in records):
+            break
+    return folder
 
 
-def _default_home() -> Path:
-    """Where runs are kept without a COURSE_HOME: beside the code, or else in the current folder.
-
-    Never on anybody's Drive, which may be shared, and never in Python's own folders.
-    """
-    is_checkout = (CHECKOUT / "pyproject.toml").exists()
-    if is_checkout and not drive_root(CHECKOUT):
-        return CHECKOUT / "runs"
-    if not drive_root(Path.cwd()):
-        return Path.cwd() / "runs"
-    return Path.home() / "runs"
-
-
-def folder_name(data_name: str, preset: str, settings: Settings) -> str:
-    """`<data>-<preset>` and what differs from the preset: "tiny80-full-64px"."""
-    usual, _ = PRESETS[preset]
-    parts = [data_name, preset]
-    for name, value in vars(settings).items():
-        if value == getattr(usual, name):
-            continue
-        if name == "size":
-            parts.append(f"{value}px")
-        elif name == "precision":
-            parts.append(value)
-        else:
-            parts.append(f"{name}{value}")
-    return re.sub(r"[^\w.+-]+", "_", "-".join(parts))
-
-
-def _begin(course: Course, runs_on_drive: Path | None) -> Course:
+def _begin(course: Course, runs_on_drive: Path | None, start_over: bool = False) -> Course:
     """The course, restored from Drive if there's a copy, with the precision it was begun with."""
     require_agreement(course.identity)
     with rank_0_first():
@@ -371,8 +359,13 @@ def _begin(course: Course, runs_on_drive: Path | None) -> Course:
         if runs_on_drive and rank() == 0:
             remote = runs_on_drive / course.folder.name
             copy = drive_copy(course.folder, remote, json.dumps(course.identity))
+            if start_over:
+                copy.delete_any_run()
+            require_same_run(course, copy.trained_record())
             copy.restore()
             course = replace(course, drive=copy)
+        elif start_over and rank() == 0:
+            delete_ours(course.folder)
         began_in = course.claim()["precision"]
     if computes_in(course.device, began_in):
         return replace(course, precision=Precision(began_in, course.device.type))

@@ -26,12 +26,13 @@ from .distributed import (
 )
 from .errors import CheckpointError, DataError, DivergedError, SettingsError
 from .fingerprints import answers, measured_on, same_answers
-from .model import MyModel, eval_mode, get_model
+from .model import eval_mode
 from .run import Run
 from .settings import STAGES, Settings
 from .storage.checkpoints import load, newest_good
 from .storage.files import replacing
 from .storage.identity import weights_digest
+from .storage.weights import load_weights
 
 if TYPE_CHECKING:
     from .data.bank import Images
@@ -125,7 +126,7 @@ def trained_model(course: Course, stage_number: int) -> nn.Module:
     """
     weights = _weights_in_use(course, stage_number)
     if weights is not None:
-        model = get_model(MyModel)
+        model = course.new_model()
         model.load_state_dict(weights)
         return model
     stage = course.stage(stage_number)
@@ -139,7 +140,7 @@ def first_model(stage: Stage) -> nn.Module:
     """The model that a stage starts from: a new one, or a finished stage's."""
     before = stage.spec.starts_from
     if before is None:
-        return get_model(MyModel, seed=stage.course.settings.seed)
+        return stage.course.new_model()
     return trained_model(stage.course, before)
 
 
@@ -161,7 +162,9 @@ def _weights_in_use(course: Course, number: int) -> dict[str, torch.Tensor] | No
                 _require_reports_network(state, str(finished), course)
                 return state["model"]
         if stage.model_path.exists():  # the stage may have been trained further since
-            weights = get_model(MyModel, stage.model_path).state_dict()
+            model = course.new_model()
+            load_weights(model, stage.model_path)
+            weights = model.state_dict()
             if weights_digest(weights) == wanted:
                 return weights
     return None
@@ -169,7 +172,7 @@ def _weights_in_use(course: Course, number: int) -> dict[str, torch.Tensor] | No
 
 def _require_reports_network(state: dict[str, Any], where: str, course: Course) -> None:
     """Raise CheckpointError if a stage was trained with another network of the same weights."""
-    model = get_model(MyModel)
+    model = course.new_model()
     model.load_state_dict(state["model"])
     place(model, course.device)
     if not same_answers(state["answers"], answers(model, course)):
@@ -181,9 +184,10 @@ def _require_reports_network(state: dict[str, Any], where: str, course: Course) 
 def few_heldout(course: Course) -> Images:
     """Some held-out images to measure after every epoch: equally many of each class, if possible.
 
-    About 320 in all, or one for every eight training images if that's more.
+    About 320 in all, or one for every eight training images if that's more. They are validation
+    images if the data has some: the held-out images then stay unseen until the end.
     """
-    heldout = course.data.heldout
+    heldout = course.data.validation
     wanted = max(320, len(course.data.train) // 8)
     each = max(1, wanted // len(heldout.labels.unique()))
     return heldout.of_each_class(0, each, course.settings.seed)

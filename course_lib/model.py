@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from .data.answers import CLASSES
 from .storage.weights import load_weights
 
 
@@ -50,10 +49,10 @@ class MyModel(nn.Module):
     """The report's network: images (B, 3, S, S) in [-1, 1], S ≥ 32 → logits (B, classes) (1.A).
 
     `res_block` is an argument, so that you can put another block with the same signature in its
-    place.
+    place. classes: how many there are; the report has 80.
     """
 
-    def __init__(self, res_block: type[nn.Module], classes: int = CLASSES):
+    def __init__(self, res_block: type[nn.Module], classes: int = 80):
         super().__init__()
         self.conv1 = nn.Sequential(
             nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
@@ -118,7 +117,7 @@ class two_conv_block(res_block):
 class ConstantWidth(MyModel):
     """256 channels in every block, for about as many multiplications: to test the claim in 2.D."""
 
-    def __init__(self, res_block: type[nn.Module], classes: int = CLASSES):
+    def __init__(self, res_block: type[nn.Module], classes: int = 80):
         super().__init__(res_block, classes)
         self.conv2 = nn.Sequential(res_block(64, 128, 1), res_block(256, 128, 1))
         self.conv3 = nn.Sequential(
@@ -134,24 +133,30 @@ class ConstantWidth(MyModel):
 
 
 def get_model(
-    model_class: Callable[[type[nn.Module]], nn.Module],
+    model_class: Callable[[type[nn.Module], int], nn.Module],
     checkpoint_path: str | os.PathLike[str] | None = None,
     seed: int = 0,
     block: type[nn.Module] = res_block,
+    classes: int = 80,
 ) -> nn.Module:
-    """Build `model_class(block)`, with the weights of `checkpoint_path` if that file exists (1.E).
+    """Build `model_class(block, classes)`, with the weights of a file if it exists (report 1.E).
 
     checkpoint_path: a `model.pth`, that is a `state_dict`; also one of DataParallel or
     torch.compile, or inside a checkpoint. Without it, the weights are new and depend on `seed`
-    alone, never on the global random state. Returns the model on the CPU, in training mode. Raises
-    CheckpointError if the weights don't fit or aren't finite. Nothing in the file is executed.
+    alone, never on the global random state; if it's missing, a message says so. Returns the model
+    on the CPU, in training mode. Raises CheckpointError if the weights don't fit or aren't finite.
+    Nothing in the file is executed.
     """
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would seed the CUDA devices as well.
         torch.default_generator.manual_seed(seed)
-        model = model_class(block)
-    if checkpoint_path is not None and os.path.exists(checkpoint_path):
+        model = model_class(block, classes)
+    if checkpoint_path is None:
+        return model
+    if os.path.exists(checkpoint_path):
         load_weights(model, checkpoint_path)
+    else:  # as in the report, whose first run has no checkpoint yet
+        print(f"There is no {os.fspath(checkpoint_path)}: the weights are new.")
     return model
 
 

@@ -13,8 +13,9 @@ import torchvision
 from torch import nn
 
 from .errors import CheckpointError
-from .experiment import CHECKOUT, Course, Stage
+from .experiment import Course, Stage
 from .fingerprints import answers, measured_on, same_answers
+from .homes import CHECKOUT
 from .loops import Measured, evaluate
 from .settings import STAGES
 from .storage.checkpoints import load, newest_good

@@ -58,7 +58,7 @@ def report_trained_model(model: nn.Module, stage: Stage) -> None:
         if name.endswith("num_batches_tracked") and value > 0:  # BatchNorm counts them
             print(
                 f"Stage {stage.number} begins with a model that has been trained on {value:,} "
-                "batches before. For a new one, use get_model(MyModel, seed=…)."
+                "batches before. For a new one, use course.new_model(seed=…)."
             )
             return
 

@@ -14,8 +14,7 @@ from .distributed import rank_0_first
 from .errors import CheckpointError
 from .experiment import Course, Stage
 from .fingerprints import new_model_identity, training_code_digest
-from .loops import train
-from .model import MyModel, get_model
+from .loops import predict, train
 from .progress import NoDisplay
 from .settings import StageSpec, require_epochs
 from .storage.files import content_digest, read_sealed, write_sealed
@@ -34,10 +33,12 @@ def trial(
     """Train a new model briefly with other settings, as in `trial(course, five, epochs=4, lr=0.1)`.
 
     model: a new model to use instead of the report's; a copy of it is trained. augmented, heldout:
-    as in `train`. changes: fields of Settings. Returns the history. It's kept in `trials/`, in a
-    file whose name depends on everything that could change it (your network's code and the code
-    that trains, too), and is reused the next time. After ■ or a kill, the same call continues, as
-    `train` does. Raises SettingsError, and what `train` raises.
+    as in `train`. changes: fields of Settings. Returns the history. With `heldout`, its last entry
+    also has "heldout_right": for each of these images, in order, whether the finished network is
+    right (bool). The history is kept in `trials/`, in a file whose name depends on everything that
+    could change it (your network's code and the code that trains, too), and is reused the next
+    time. After ■ or a kill, the same call continues, as `train` does. Raises SettingsError, and
+    what `train` raises.
     """
     settings = course.settings.with_changes(**changes)
     precision = choose_precision(course.device, changes.get("precision", course.precision.name))
@@ -45,7 +46,7 @@ def trial(
     # The course with other settings; what it writes before it's finished isn't copied to Drive.
     attempt = replace(course, settings=settings, precision=precision, drive=None)
     if model is None:
-        model = get_model(MyModel, seed=settings.seed)
+        model = attempt.new_model()
     key = content_digest(
         {
             "course": attempt.identity,
@@ -69,6 +70,9 @@ def trial(
     stage = Stage(unfinished, StageSpec(1, "a trial"), unfinished.folder / "stage-1", epochs)
     copy = deepcopy(model)  # so that the model which was passed in stays new
     history = train(copy, images, stage, augmented=augmented, heldout=heldout, live=NoDisplay())
+    if heldout is not None:
+        predicted = predict(copy, heldout, attempt).argmax(1)
+        history[-1]["heldout_right"] = (predicted == heldout.labels).tolist()
     with rank_0_first():  # the other processes need the file next time, too
         write_sealed(path, history)
     unfinished.forget(unfinished.folder)

@@ -83,8 +83,8 @@ def course(environment, drawn, monkeypatch):
     environment(PRESET="smoke", PRECISION="fp32")
     monkeypatch.setattr(experiment, "best_device", lambda: torch.device("cpu"))
 
-    def open_drawn_data(data, settings, home):
-        return open_data(data, settings, drawn if data == "shapes" else home)
+    def open_drawn_data(data, settings, home, skip_unreadable=False):
+        return open_data(data, settings, drawn if data == "shapes" else home, skip_unreadable)
 
     monkeypatch.setattr(experiment, "open_data", open_drawn_data)
     return open_course()

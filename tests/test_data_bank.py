@@ -241,7 +241,9 @@ def tiny_bank(tmp_path):
     rows = [(f"train_data/{i}.png", i % 3) for i in range(6)]
     path = tmp_path / "bank.npy"
     classes = ["one", "two", "three"]
-    build_bank(Source(rows[:4], rows[4:], classes, lambda name: png(int(name[11]))), 4, path, "it")
+    build_bank(
+        Source(rows[:4], rows[4:], classes, lambda name: png(int(name[11])), "any"), 4, path, "it"
+    )
     return path, 4, "it"
 
 
@@ -396,7 +398,7 @@ def test_memory_stays_flat(tmp_path):
     image = stored(Image.new("RGB", (224, 224)), "BMP")
     rows = [(f"train_data/{i}.bmp", 0) for i in range(400)]
     tracemalloc.start()
-    build_bank(Source(rows, [], ["one"], lambda name: image), 224, tmp_path / "bank.npy")
+    build_bank(Source(rows, [], ["one"], lambda name: image, "any"), 224, tmp_path / "bank.npy")
     read_bank(tmp_path / "bank.npy", 224, "")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

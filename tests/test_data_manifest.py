@@ -249,7 +249,8 @@ def test_a_data_sets_name_is_safe_in_folder_names(tmp_path, path, name):
     assert manifest.locate(str(tmp_path / path), SETTINGS, tmp_path) == (
         tmp_path / path,
         name,
-        "report",
+        None,
+        False,
     )
 
 

@@ -30,7 +30,7 @@ from tiny import (
     same_weights,
 )
 
-from course_lib import CheckpointError, DiskError, Stopped, experiment, open_course, train
+from course_lib import CheckpointError, DiskError, Stopped, experiment, homes, open_course, train
 from course_lib.storage import checkpoints, drive, files
 from course_lib.storage.files import read_sealed, write_sealed, write_text
 
@@ -54,7 +54,7 @@ def computer(environment, tmp_path, monkeypatch):
     def opened(name="a", drive=True, data=birds, **variables):
         checkout = tmp_path / name
         write_text(checkout / "pyproject.toml", "")
-        monkeypatch.setattr(experiment, "CHECKOUT", checkout)
+        monkeypatch.setattr(homes, "CHECKOUT", checkout)
         home = tmp_path / "MyDrive" / "runs" if drive else checkout / "runs"
         environment(
             **{"PRESET": "smoke", "PRECISION": "fp32", "HOME": home, "DATA": data, "SEED": ""}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import linear_model, noise_images, press_stop
 
-from course_lib import SettingsError, Stopped, experiment, open_course, train
+from course_lib import SettingsError, Stopped, experiment, homes, open_course, train
 from course_lib.data.bank import Bank
 from course_lib.experiment import PRESETS
 
@@ -19,15 +19,27 @@ def opened(environment, monkeypatch, tmp_path):
     """A checkout without data, in tmp_path; a list of what is opened."""
     images, opened = noise_images(), []
 
-    def open_data(source, settings, home):
+    def open_data(source, settings, home, skip_unreadable):
         opened.append((source, settings, home))
         return Bank(
-            Path(source).stem, images, images, images, images.classes, "all of them", "digest"
+            name=Path(source).stem,
+            layout="any",
+            generated=False,
+            train=images,
+            validation=images,
+            heldout=images,
+            test=images,
+            classes=images.classes,
+            split="all of them",
+            digest="digest",
+            place="",
+            counts={},
+            left_out=[],
         )
 
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.setattr(experiment, "open_data", open_data)
-    monkeypatch.setattr(experiment, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(homes, "CHECKOUT", tmp_path)
     monkeypatch.setattr(experiment, "best_device", lambda: torch.device("cpu"))
     return opened
 

@@ -12,12 +12,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from data_sets import answers, report_files, write_folder, write_tar, write_zip
+from data_sets import answers, png, report_files, write_folder, write_tar, write_zip
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import conv_model, noise_images, press_stop
 
-from course_lib import CheckpointError, Stopped, experiment, open_course, record, train, trial
+from course_lib import (
+    CheckpointError,
+    Stopped,
+    experiment,
+    homes,
+    open_course,
+    record,
+    train,
+    trial,
+)
 from course_lib.device import Precision
 from course_lib.experiment import PRESETS, Settings
 from course_lib.storage.checkpoints import newest_first
@@ -190,33 +199,86 @@ def test_the_number_of_epochs_is_not_part_of_it(opened, course):
 # Data
 
 
-def test_data_of_the_same_name_with_other_content_is_refused(opened, tmp_path):
+def changed_files(change):
+    """Six images of three classes, and what is different after a change."""
+    files = report_files(8 if change == "one more class" else 6)
+    if change == "pixels":
+        files["train_data/3.png"] = files["train_data/2.png"]
+    if change == "labels":
+        files["answer.json"] = answers([(f"{n}.png", 2 - n // 2) for n in range(6)])
+    if change == "one more image":
+        files["train_data/x.png"] = png(77)
+        rows = [(f"{n}.png", n // 2) for n in range(6)]
+        files["answer.json"] = answers([*rows, ("x.png", 1)])
+    if change == "names":
+        files["train_data/x.png"] = files.pop("train_data/5.png")
+        files["answer.json"] = answers([(f"{'x' if n == 5 else n}.png", n // 2) for n in range(6)])
+    return files
+
+
+CHANGES = ["one more class", "one more image", "pixels", "labels", "names"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_two_data_sets_of_one_name_have_a_run_each(opened, tmp_path, change):
     first = opened(write_folder(tmp_path / "a" / "data", report_files(6)))
     run(first)
     before = content(first.folder)
-    for i, change in enumerate(("one more", "pixels", "labels", "names")):
-        files = report_files(8 if change == "one more" else 6)
-        if change == "pixels":
-            files["train_data/3.png"] = files["train_data/2.png"]
-        if change == "labels":
-            files["answer.json"] = answers([(f"{n}.png", 2 - n // 2) for n in range(6)])
-        if change == "names":
-            files["train_data/x.png"] = files.pop("train_data/5.png")
-            files["answer.json"] = answers(
-                [(f"{'x' if n == 5 else n}.png", n // 2) for n in range(6)]
-            )
-        with pytest.raises(CheckpointError, match="data digest"):
-            opened(write_folder(tmp_path / f"b{i}" / "data", files))
-    assert content(first.folder) == before
+    second = opened(write_folder(tmp_path / "b" / "data", changed_files(change)))
+    run(second)
+    third = opened(write_folder(tmp_path / "c" / "data", report_files(6)))
+    assert second.folder != first.folder and content(first.folder) == before
+    assert third.folder == first.folder  # the same images elsewhere are the same run
 
 
-def test_pixels_replaced_under_the_same_names_are_refused(opened, tmp_path):
-    folder = write_folder(tmp_path / "birds", report_files(6))
-    before = content(opened(folder).folder)
-    shutil.copy(folder / "train_data" / "2.png", folder / "train_data" / "3.png")
-    with pytest.raises(CheckpointError, match="data digest"):
-        opened(folder)
-    assert before and all(path.read_bytes() == data for path, data in before.items())
+@pytest.mark.parametrize("change", CHANGES)
+def test_before_training_the_data_may_change(opened, tmp_path, change):
+    folder = tmp_path / "data"
+    first = opened(write_folder(folder, report_files(6)))
+    shutil.rmtree(folder)
+    second = opened(write_folder(folder, changed_files(change)))
+    assert second.folder == first.folder and second.data.digest != first.data.digest
+    run(second)
+    with pytest.raises(CheckpointError):
+        run(first)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ("one more class", ["8 images instead of 6", "class 3 is new"]),
+        ("one more image", ["7 images instead of 6", "class 1 has one more"]),
+        ("pixels", ["as many images"]),
+        ("labels", ["as many images"]),
+        ("names", ["as many images"]),
+    ],
+)
+def test_after_training_a_change_is_described_and_one_can_start_over(
+    opened, tmp_path, change, said
+):
+    folder = tmp_path / "data"
+    course = opened(write_folder(folder, report_files(6)))
+    run(course)
+    before = content(course.folder)
+    shutil.rmtree(folder)
+    write_folder(folder, changed_files(change))
+    with pytest.raises(CheckpointError) as refusal:
+        open_course(str(folder))
+    for text in said:
+        assert text in str(refusal.value)
+    assert content(course.folder) == before
+    (course.folder / "notes.txt").write_text("mine")
+    again = open_course(str(folder), start_over=True)
+    assert again.folder == course.folder and again.stage(2).state is None
+    assert (course.folder / "notes.txt").read_text() == "mine"
+    run(again)
+
+
+def test_a_folder_of_ones_own_called_shapes_is_not_the_generated_data(opened, tmp_path):
+    drawn = opened("shapes")
+    own = opened(write_folder(tmp_path / "shapes", report_files(6)))
+    assert drawn.data.generated and not own.data.generated
+    assert drawn.folder != own.folder
 
 
 def test_the_same_data_is_the_same_run_wherever_it_is_and_however_it_is_packed(opened, tmp_path):
@@ -449,9 +511,9 @@ def test_a_run_keeps_the_precision_it_began_in(environment, monkeypatch):
 
 SCRIPT = """
 import sys
-from course_lib import experiment, open_course
+from course_lib import homes, open_course
 from course_lib.storage.files import write_text
-experiment.CHECKOUT = experiment.Path(sys.argv[1])
+homes.CHECKOUT = homes.Path(sys.argv[1])
 course = open_course()
 print(course.describe(), course.folder, "새 – ² … é 🙂")
 print("새 – ² … é 🙂", file=sys.stderr)
@@ -473,7 +535,7 @@ def test_no_console_is_too_narrow_and_drive_gets_what_is_written_last(tmp_path):
     }
     environment |= {
         "COURSE_PRESET": "smoke",
-        "PYTHONPATH": str(experiment.CHECKOUT),
+        "PYTHONPATH": str(homes.CHECKOUT),
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "not a checkout")]
@@ -492,5 +554,5 @@ def test_no_file_of_a_run_holds_a_path_of_this_machine(opened, tmp_path):
     run(course.experiment("large", size=48))
     stored = content(course.home)
     assert {".json", ".pt", ".pth", ".npy"} <= {path.suffix for path in stored}
-    machine = [os.fsencode(path) for path in (tmp_path, Path.home(), experiment.CHECKOUT)]
+    machine = [os.fsencode(path) for path in (tmp_path, Path.home(), homes.CHECKOUT)]
     assert not [path for path, data in stored.items() if any(place in data for place in machine)]

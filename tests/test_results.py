@@ -36,7 +36,8 @@ from course_lib import (
     trained_model,
     trial,
 )
-from tools import adopt
+from course_lib.experiment import Course
+from course_lib.storage.weights import load_weights
 from tools.adopt import adopt_model
 
 FINAL = ["train_plain", "train_augmented", "heldout_plain"]
@@ -46,10 +47,16 @@ FINAL = ["train_plain", "train_augmented", "heldout_plain"]
 def course(course):
     """Tiny models and images in place of the report's, and two epochs of stage 1."""
     train, heldout = noise_images(40), noise_images(12, seed=1)
-    data = replace(course.data, train=train, heldout=heldout, test=heldout, split="12 of noise")
+    data = replace(
+        course.data,
+        train=train,
+        validation=heldout,
+        heldout=heldout,
+        test=heldout,
+        split="12 of noise",
+    )
     with pytest.MonkeyPatch.context() as patch:
-        for module in (loops, adopt):
-            patch.setattr(module, "MyModel", lambda block: conv_model())
+        patch.setattr(Course, "new_model", lambda course: conv_model())
         yield replace(course, data=data, epochs=course.epochs | {1: 2})
 
 
@@ -315,9 +322,12 @@ def test_a_stopped_trial_is_not_stored_and_the_same_call_continues_it(course, ca
 
 def test_without_a_model_it_is_the_reports_with_the_runs_seed(course, monkeypatch):
     seeds = []
-    monkeypatch.setattr(
-        "course_lib.trials.get_model", lambda model, seed: seeds.append(seed) or linear_model(seed)
-    )
+
+    def new_model(course):
+        seeds.append(course.settings.seed)
+        return linear_model(course.settings.seed)
+
+    monkeypatch.setattr(Course, "new_model", new_model)
     trial(replace(course, settings=replace(course.settings, seed=5)), noise_images(), epochs=1)
     assert seeds == [5]
     trial(course, noise_images(), epochs=1, seed=6)
@@ -357,7 +367,7 @@ def test_a_model_from_elsewhere_is_adopted_as_the_finished_stage_2(course, tmp_p
     path, weights = tmp_path / "model.pth", conv_model(seed=7).state_dict()
     torch.save(weights, path)
     history = [{"epoch": 1, "loss": 0.1, "train_accuracy": 0.9, "heldout_accuracy": None}]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(CheckpointError, match="no such file"):
         adopt_model(course, tmp_path / "no such file")
     assert course.stage(2).state is None
     adopt_model(course, path, history)
@@ -436,4 +446,6 @@ def test_an_adoption_that_is_cut_short_leaves_a_stage_that_has_not_begun(
         adopt_model(course, tmp_path / "8.pth")
         expected = conv_model(seed=8)
     assert same_weights(trained_model(course, 2), expected)
-    assert same_weights(loops.get_model(loops.MyModel, stage.model_path), expected)
+    found = course.new_model()
+    load_weights(found, stage.model_path)
+    assert same_weights(found, expected)

@@ -38,7 +38,6 @@ from course_lib import (
     Stopped,
     evaluate,
     get_model,
-    loops,
     open_course,
     predict,
     run,
@@ -47,6 +46,7 @@ from course_lib import (
 )
 from course_lib.augment import training_batches
 from course_lib.device import Precision
+from course_lib.experiment import Course
 from course_lib.storage import checkpoints
 
 HERE = Path(__file__).parent
@@ -167,7 +167,7 @@ def test_pressing_stop_again_and_again_changes_nothing(short):
 
 
 def test_stop_in_stage_2_does_not_start_stage_3(short, monkeypatch):
-    monkeypatch.setattr(loops, "MyModel", lambda block: at_step(conv_model(), 2, press_stop))
+    monkeypatch.setattr(Course, "new_model", lambda course: at_step(conv_model(), 2, press_stop))
     with pytest.raises(Stopped):
         trained_model(short, 3)
     assert short.stage(3).state is None and not short.stage(3).folder.exists()
@@ -346,7 +346,7 @@ def test_a_clock_set_back_changes_nothing(short, monkeypatch):
 @pytest.fixture
 def conv_models(monkeypatch):
     """Tiny models in place of the report's, also where `trained_model` makes them."""
-    monkeypatch.setattr(loops, "MyModel", lambda block: conv_model())
+    monkeypatch.setattr(Course, "new_model", lambda course: conv_model())
 
 
 def test_more_epochs_of_all_stages_train_stage_3_further_and_leave_the_stage_2_it_came_from(

@@ -33,7 +33,7 @@ def weights(report_model):
     return OrderedDict(report_model.state_dict())
 
 
-def small(block=None):
+def small(block=None, classes=None):
     """A network with the same kinds of tensors as the report's, but few of them."""
     return nn.Sequential(
         OrderedDict(conv=nn.Conv2d(3, 4, 3), norm=nn.BatchNorm2d(4), fc=nn.Linear(4, 5))
@@ -138,7 +138,7 @@ def test_both_formats_of_pytorch_are_read_also_without_counted_batches(tmp_path,
 
 
 def test_a_name_of_the_models_own_is_no_wrapper(tmp_path):
-    def named_module(block=None):
+    def named_module(block=None, classes=None):
         return nn.Sequential(OrderedDict(module=small()))
 
     weights = named_module().state_dict()

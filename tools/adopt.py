@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from course_lib import CheckpointError, CourseError, MyModel, get_model, open_course
+from course_lib import CheckpointError, CourseError, open_course
 from course_lib.device import place
 from course_lib.experiment import Course
 from course_lib.loops import first_model, new_optimizer
 from course_lib.run import Run
 from course_lib.settings import STAGES
 from course_lib.storage.checkpoints import digest_of
+from course_lib.storage.weights import load_weights
 
 WHOLE_STAGES = [number for number, spec in STAGES.items() if spec.batches is None]
 
@@ -37,7 +38,8 @@ def adopt_model(
     """
     path = Path(path)
     stage = course.stage(stage_number)
-    adopted = get_model(MyModel, path).state_dict()
+    adopted = course.new_model()
+    load_weights(adopted, path)
     origin = f"{path.name}, SHA-256 {digest_of(path.read_bytes())}…"
     if stage.state:
         raise CheckpointError(
@@ -54,7 +56,7 @@ def adopt_model(
     optimizer = new_optimizer(model, course.settings)
     scaler = course.precision.scaler()
     with Run(stage, model, optimizer, scaler, stage.images, stage.spec.augmented) as run:
-        model.load_state_dict(adopted)
+        model.load_state_dict(adopted.state_dict())
         run.position.epoch = stage.epochs
         run.position.history = list(history)
         run.position.origin = origin

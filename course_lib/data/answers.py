@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLASSES = 80
+MAX_CLASSES = 10_000
 MAX_JSON = 32_000_000  # bytes, half a million rows; Python needs up to 25 times as much memory
 MAX_NAME = 1000  # characters of a path
 
@@ -71,7 +72,7 @@ def data_error(what: str, advice: str) -> Iterator[None]:
 
 
 def read_answer(text: bytes | str, where: str = "answer.json") -> list[Row]:
-    """Read `{"annotations": [{"file_name": "…", "category": 0…79}, …]}` as one Row per image.
+    """Read `{"annotations": [{"file_name": "…", "category": 0}, …]}` as one Row per image.
 
     where: the file's name in messages. File names come back in NFC, because a Mac spells 가 in two
     characters and other systems in one. Raises DataError that names the file and the row (counted
@@ -124,14 +125,19 @@ def _file_name(row, place):
 
 
 def read_category(row: Any, place: str) -> int:
-    """The `category` of a row: 0 to CLASSES − 1. Raises DataError that starts with `place`."""
+    """The `category` of a row: 0 to MAX_CLASSES − 1. Raises DataError that starts with `place`."""
     category = read_field(row, "category", place)
     if type(category) is not int:  # isinstance would let True pass
-        raise DataError(f'{place}: "category" is {brief(category)}; it should be a whole number.')
-    if not 0 <= category < CLASSES:
         raise DataError(
-            f"{place}: category {brief(category)} is outside 0–{CLASSES - 1}. "
-            "Classes start at 0; if yours start at 1, subtract one."
+            f'{place}: "category" is {brief(category)}; it should be a whole number. Number the '
+            "classes from 0, and put their names into classes.json."
+        )
+    if category < 0:
+        raise DataError(f"{place}: category {brief(category)} is below 0, where classes start.")
+    if category >= MAX_CLASSES:
+        raise DataError(
+            f"{place}: category {brief(category)} is above {MAX_CLASSES - 1:,}, the highest number "
+            "that a class can have. Number the classes from 0."
         )
     return category
 

@@ -19,11 +19,13 @@ from .entries import (
     COPY_AGAIN,
     IS_A_DEVICE,
     PACK_AGAIN,
+    REPORT_NAMES,
     Entry,
     at_most,
     enclosing_folder,
+    is_a_part,
 )
-from .folders import folder_entries, home_of, visible, walk
+from .folders import data_folder, folder_entries, walk
 from .tars import tar_entries
 from .zips import zip_entries
 
@@ -60,29 +62,24 @@ GZIP = b"\x1f\x8b"
 class Files:
     """The files of a data set in a folder or archive. It's open until the end of the `with` block.
 
-    path: of the folder or archive. belongs: the names at its top that make up the data set, such as
-    `train_data`. Every such data set has the first one, which also tells whether an enclosing
-    folder holds it. Nothing else is looked at, and what's hidden (see `is_hidden`) is ignored.
+    path: of the folder or archive. With an `answer.json` in it, or in a folder in it, only what
+    belongs to the report's layout is looked at. What's hidden (see `is_hidden`) is always ignored.
     Raises DataError if an archive is damaged, or if something that belongs can't be used.
     """
 
     names: list[str]  # paths with `/`, in NFC, without the enclosing folder
-    top: list[str]  # the names beside them, whether they belong or not
 
-    def __init__(self, path: Path, belongs: tuple[str, ...]) -> None:
+    def __init__(self, path: Path) -> None:
         self._where = brief(path.name)
         self._entries: dict[str, Entry] = {}
         require_file_or_folder(path)
         with ExitStack() as opened:
             if path.is_dir():
-                home = home_of(path, belongs)
-                self.top = visible(home)
-                entries = folder_entries(home, belongs)
+                folder, belonging = data_folder(path)
+                entries = folder_entries(folder, belonging)
             else:
                 every = list(at_most(_archive_entries(path, self._where, opened), self._where))
-                inside = _without_enclosing_folder(every, belongs[0], self._where)
-                self.top = list(dict.fromkeys(_first(entry.name) for entry in inside))
-                entries = [entry for entry in inside if _first(entry.name) in belongs]
+                entries = _belonging(every, self._where)
             for entry in at_most(entries, self._where):
                 self._add(entry)
             self._opened = opened.pop_all()
@@ -111,8 +108,7 @@ class Files:
     def read(self, name: str) -> bytes:
         """The bytes of a file; for any thread. Raises DataError, also if it's over MAX_FILE."""
         if name not in self._entries:
-            there = ", ".join(brief(name) for name in self.top[:9]) or "no files"
-            raise DataError(f"{self._where} has no {name}; it has {there}.")
+            raise DataError(f"{self._where} has no {brief(name)}.")
         entry = self._entries[name]
         what = f"{self._where}: {brief(name)}"
         if entry.size > MAX_FILE:
@@ -122,14 +118,14 @@ class Files:
             return entry.read()
 
 
-def fingerprint(path: Path, belongs: tuple[str, ...]) -> str:
-    """A digest that changes when a data set does, made without reading it. Arguments: as in Files.
+def fingerprint(path: Path) -> str:
+    """A digest that changes when a data set does, made without reading it. path: as in Files.
 
     It's that of the size and times of an archive, or of every file of a folder. Raises DataError.
     """
     require_file_or_folder(path)
     if path.is_dir():
-        files = walk(home_of(path, belongs), belongs)
+        files = walk(*data_folder(path))
     else:
         files = [("", path.stat())]
     digest = hashlib.sha256()
@@ -209,22 +205,34 @@ def _write(copy, data, where):
         ) from error
 
 
-def _without_enclosing_folder(entries, key, where):
-    """The entries of an archive, relative to the folder in it that holds the data set.
+def _belonging(entries, where):
+    """The entries of an archive that belong to the data set, relative to its folder.
 
-    key: the name that every data set has at its top. Entries outside of that folder are left out.
+    The same as for folders: see `data_folder`.
     """
-    candidates = set()
+    first_names = {_first(entry.name) for entry in entries}
+    if REPORT_NAMES[0] in first_names:
+        return [entry for entry in entries if _first(entry.name) in REPORT_NAMES]
+    with_answers = set()
     for entry in entries:
-        parts = entry.name.split("/", 2)
-        if parts[0] == key:
-            return entries
-        if len(parts) > 1 and parts[1] == key:
-            candidates.add(parts[0])
-    folder = enclosing_folder(candidates, where)
-    if not folder:
-        return entries
-    inside = [entry for entry in entries if _first(entry.name) == folder]
+        folder, _, name = entry.name.partition("/")
+        if name == REPORT_NAMES[0]:
+            with_answers.add(folder)
+    found = enclosing_folder(with_answers, where)
+    if found:
+        inside = _entries_in(found, entries)
+        return [entry for entry in inside if _first(entry.name) in REPORT_NAMES]
+    if len(first_names) == 1:
+        [only] = first_names
+        inside = _entries_in(only, entries)
+        if inside and not is_a_part(only):  # it's empty if it's a file
+            return inside
+    return entries
+
+
+def _entries_in(folder, entries):
+    """The entries in a folder, relative to it."""
+    inside = [entry for entry in entries if entry.name.startswith(f"{folder}/")]
     return [entry._replace(name=entry.name.removeprefix(f"{folder}/")) for entry in inside]
 
 

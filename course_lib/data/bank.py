@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shlex
-import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +22,8 @@ from . import draws
 from .archives import Files, fingerprint
 from .bank_file import BankDamaged, BankMissing, Contents, build_bank, read_bank
 from .images import upright_rgb
-from .layouts import LAYOUTS, read_source
-from .manifest import locate
+from .layouts import read_source
+from .manifest import Located, locate
 from .split import split_training
 
 if TYPE_CHECKING:
@@ -125,26 +125,49 @@ class Bank:
     """A data set ready for training."""
 
     name: str  # safe in folder names
+    layout: str  # in words
+    generated: bool  # whether the course has drawn the images itself
     train: Images
-    heldout: Images  # labelled, never trained on
+    validation: Images  # labelled, never trained on: choices are made on them
+    heldout: Images  # the same, unless the data has both validation and labelled test images
     test: Images  # what `result.csv` is written for; may be the held-out images
     classes: list[str]
     split: str  # where the held-out images come from, in words
     # hex SHA-256 of all rows' paths, labels and file bytes in order: the same on every machine
     digest: str
+    place: str  # stands for the path of your own data; "" for a data set of the course
+    counts: dict[str, int]  # the name of each class → how many labelled images it has in all
+    left_out: list[str]  # an error for each image that can't be read, if these may be left out
+
+    @property
+    def guessing(self) -> float:
+        """The share of images that's right by chance if each class is answered equally often."""
+        return 1 / len(self.classes)
+
+    @property
+    def largest_class(self) -> tuple[str, float]:
+        """The class with most training images, and its share of them: what it's right to answer
+        if nothing is known of an image."""
+        counts = torch.bincount(self.train.labels, minlength=len(self.classes))
+        largest = int(counts.argmax())
+        return self.classes[largest], counts[largest].item() / len(self.train)
 
 
-def open_data(data: str, settings: Settings, home: str | Path) -> Bank:
+def open_data(
+    data: str, settings: Settings, home: str | Path, skip_unreadable: bool = False
+) -> Bank:
     """Open a data set as a Bank, decoding it first if it's new or has changed.
 
     data: a name in `data_manifest.json`, or the path of a folder or archive. settings: size, seed,
-    images_per_class. home: the folder for banks/ and data/. Raises DataError for anything wrong
-    with the data.
+    images_per_class. home: the folder for banks/ and data/. skip_unreadable: leave out images that
+    can't be read. Raises DataError for anything wrong with the data.
     """
-    path, name, layout = locate(data, settings, home)
-    file = Path(home) / "banks" / f"{name}-{zlib.crc32(os.fsencode(path)):08x}-{settings.size}.npy"
-    belongs = LAYOUTS[layout].belongs
-    mark = fingerprint(path, belongs)
+    located = locate(data, settings, home)
+    path = located.path
+    file = Path(home) / "banks" / f"{located.name}-{located.place}-{settings.size}.npy"
+    mark = fingerprint(path)
+    if skip_unreadable:
+        mark += ", readable images only"
     found = _read_or_none(file, settings.size, mark)
     if found is None:
         if path.is_dir() and drive_root(path):
@@ -152,12 +175,16 @@ def open_data(data: str, settings: Settings, home: str | Path) -> Bank:
                 f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.",
                 flush=True,
             )
-        advice = f"To list all such images: python -m tools.describe {shlex.quote(str(path))}"
-        with Files(path, belongs) as files:
-            build_bank(read_source(files, layout), settings.size, file, mark, advice)
+        advice = (
+            f"To list all such images: python -m tools.describe {shlex.quote(str(path))}. "
+            "To leave them out: COURSE_SKIP_UNREADABLE=1."
+        )
+        with Files(path) as files:
+            source = read_source(files, located.layout)
+            build_bank(source, settings.size, file, mark, advice, skip_unreadable)
         found = read_bank(file, settings.size, mark)
     pixels, contents = found
-    return _as_bank(pixels, contents, name, settings.seed)
+    return _as_bank(pixels, contents, located, settings.seed)
 
 
 def _read_or_none(file: Path, size: int, mark: str) -> tuple[np.ndarray, Contents] | None:
@@ -189,8 +216,8 @@ def from_file(path: str | Path, side: int) -> Images:
     )
 
 
-def _as_bank(pixels: np.ndarray, contents: Contents, name: str, seed: int) -> Bank:
-    """The content of a bank's files as training, held-out and test images."""
+def _as_bank(pixels: np.ndarray, contents: Contents, located: Located, seed: int) -> Bank:
+    """The content of a bank's files as training, validation, held-out and test images."""
     labels = np.array(contents.labels, dtype=np.int64)
     images = Images(
         pixels=torch.from_numpy(pixels),
@@ -201,28 +228,46 @@ def _as_bank(pixels: np.ndarray, contents: Contents, name: str, seed: int) -> Ba
         names=contents.names,
         classes=contents.classes,
     )
-    training = np.arange(contents.training)  # these come first, so positions are rows
-    test = np.arange(contents.training, len(labels))
+    # The training images come first, then validation and test images, so positions are rows.
+    first_test = contents.training + contents.validation
+    training = np.arange(contents.training)
+    validation = np.arange(contents.training, first_test)
+    test = np.arange(first_test, len(labels))
     if len(test) > 0 and (labels[test] >= 0).all():
         heldout = test
         split = "the labelled test images"
+    elif len(validation) > 0:
+        heldout = validation
+        split = "the validation images"
     else:
         copies = np.array(contents.copies, dtype=np.int64)
         training, heldout = split_training(labels[training], copies[training], seed)
         split = f"1 in 10 training images of each class, drawn with seed {seed}"
-    if len(test) == 0:
-        test = heldout
+        missing = len(np.setdiff1d(labels[training], labels[heldout]))
+        if missing:
+            split += f" (none of {missing:,} classes, which have only one)"
     if len(heldout) == 0:
         raise DataError(
-            f"{name} has no labelled test images, and no class has two different images, of which "
-            "one could be held out. Add images."
+            f"{located.name} has no labelled test images, and no class has two different images, "
+            "of which one could be held out. Add images."
         )
+    if len(validation) == 0:
+        validation = heldout
+    if len(test) == 0:
+        test = heldout
+    images_of = Counter(contents.labels)
     return Bank(
-        name=name,
+        name=located.name,
+        layout=contents.layout,
+        generated=located.generated,
         train=images.subset(training),
+        validation=images.subset(validation),
         heldout=images.subset(heldout),
         test=images.subset(test),
         classes=contents.classes,
         split=split,
         digest=contents.digest,
+        place="" if located.layout else located.place,
+        counts={name: images_of[number] for number, name in enumerate(contents.classes)},
+        left_out=contents.left_out,
     )

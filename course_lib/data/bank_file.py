@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,11 +27,11 @@ from .images import NEARLY_BLACK, nearly_black, read_picture
 from .split import first_copies, other_label
 
 if TYPE_CHECKING:
-    from .layouts import Source
+    from .source import Source
 
 # Raise it if the same image files give other pixels than before, or if Contents changes: banks
 # that are on disk are then decoded again.
-VERSION = 3
+VERSION = 4
 
 BLOCK = 64  # images that are decoded at once, and share a checksum
 
@@ -53,14 +54,16 @@ class BankDamaged(DataError):
 class Contents:
     """All that a bank holds besides pixels.
 
-    Lists have one item per image, training images first.
+    Lists have one item per image: training images first, then validation, then test images.
     """
 
     version: int
     mark: str  # the fingerprint of the folder or archive that was decoded
-    training: int  # how many of the images are training images; the others are test images
+    layout: str  # of the data set, in words
+    training: int  # how many of the images are training images
+    validation: int  # how many are validation images; the others are test images
     classes: list[str]
-    names: list[str]  # paths relative to the folder of training or test images
+    names: list[str]  # paths relative to the folder of training, validation or test images
     labels: list[int]  # −1 if unknown
     widths: list[int]  # of the originals, upright, in pixels
     heights: list[int]
@@ -68,6 +71,7 @@ class Contents:
     # Hex SHA-256 of all rows' paths, labels and file bytes in order: the same on every machine.
     digest: str
     checksums: list[int]  # the CRC-32 of the pixels of each BLOCK images
+    left_out: list[str]  # an error for each image that can't be read, if these may be left out
 
 
 class _Row(NamedTuple):
@@ -75,7 +79,8 @@ class _Row(NamedTuple):
 
     name: str
     label: int  # −1 if unknown
-    number: int  # its row, counted from 0 among the training or test images
+    number: int  # its row, counted from 0 in its part
+    part: str  # "training", "validation" or "test"
 
     @property
     def place(self) -> str:
@@ -95,11 +100,26 @@ class _Facts(NamedTuple):
     pixel_digest: bytes  # SHA-256 of the pixels in the bank
 
 
-def build_bank(source: Source, side: int, path: Path, mark: str = "", advice: str = "") -> None:
+class _Decoded(NamedTuple):
+    """An image as it's written to a bank."""
+
+    pixels: bytes
+    facts: _Facts
+
+
+def build_bank(
+    source: Source,
+    side: int,
+    path: Path,
+    mark: str = "",
+    advice: str = "",
+    skip_unreadable: bool = False,
+) -> None:
     """Decode all images of `source` into a bank, squeezed to side × side like the report's Resize.
 
     path: of the bank's .npy. mark: the source's fingerprint. advice: a sentence to add to the
-    error if an image can't be read. Prints what you should know about the images. Raises DataError.
+    error if an image can't be read. skip_unreadable: leave such images out instead. Prints what
+    you should know about the images. Raises DataError.
     """
     if source.skipped:
         names = [brief(name.rpartition("/")[2]) for name in source.skipped[:MOST_NAMES]]
@@ -107,62 +127,87 @@ def build_bank(source: Source, side: int, path: Path, mark: str = "", advice: st
             names.append("…")
         count = f"{len(source.skipped):,} files that aren't images (by their names)"
         print(f"Ignoring {count}: {', '.join(names)}.")
-    rows = _rows(source)
-    facts: list[_Facts] = []
-    checksums = []
+    wanted = _rows(source)
+    rows: list[_Row] = []  # those that could be read
+    facts: list[_Facts] = []  # one for each of them
+    checksums: list[int] = []
+    left_out: list[str] = []
 
-    def decode(row):
-        return _decode(row, source.read(row.name), side, advice)
+    def decode(row) -> _Decoded | DataError:  # the error if the image is to be left out
+        try:
+            return _decode(row, source.read(row.name), side)
+        except DataError as error:
+            if skip_unreadable:
+                return error
+            raise DataError(f"{error} {advice}".strip()) from error
 
-    progress = tqdm(total=len(rows), desc="decoding", unit=" images", leave=False)
+    progress = tqdm(total=len(wanted), desc="decoding", unit=" images", leave=False)
     # More threads than cores, since on Drive they mostly wait. Pillow decodes outside the
     # interpreter's lock.
     with ThreadPoolExecutor(16) as pool, replacing(path) as file, progress:
-        file.write(_npy_header(len(rows), side))
-        for first in range(0, len(rows), BLOCK):  # so that memory stays flat
-            checksum = 0
-            for pixels, image in pool.map(decode, rows[first : first + BLOCK]):
-                file.write(pixels)
-                checksum = zlib.crc32(pixels, checksum)
-                facts.append(image)
-            checksums.append(checksum)
-            progress.update(len(facts) - first)
+        file.write(_npy_header(len(wanted), side))
+        for first in range(0, len(wanted), BLOCK):  # so that memory stays flat
+            block = wanted[first : first + BLOCK]
+            for row, decoded in zip(block, pool.map(decode, block)):
+                progress.update()
+                if isinstance(decoded, DataError):
+                    left_out.append(str(decoded))
+                    continue
+                file.write(decoded.pixels)
+                if len(rows) % BLOCK == 0:
+                    checksums.append(0)
+                checksums[-1] = zlib.crc32(decoded.pixels, checksums[-1])
+                rows.append(row)
+                facts.append(decoded.facts)
+        if not rows:
+            raise DataError(f"None of {len(wanted):,} images can be read. {left_out[0]}")
+        file.seek(0)
+        file.write(_npy_header(len(rows), side))  # as long as before: NumPy leaves room for numbers
         copies = first_copies([image.pixel_digest for image in facts])
         _require_bright_images(rows, facts)
         _require_consistent_labels(rows, copies, source.classes)
+    parts = Counter(row.part for row in rows)
     contents = Contents(
         version=VERSION,
         mark=mark,
-        training=len(source.train),
+        layout=source.layout,
+        training=parts["training"],
+        validation=parts["validation"],
         classes=list(source.classes),
-        names=[row.name.partition("/")[2] for row in rows],
+        names=[_shown_name(row.name, source) for row in rows],
         labels=[row.label for row in rows],
         widths=[image.width for image in facts],
         heights=[image.height for image in facts],
         copies=copies,
         digest=_digest(rows, facts),
         checksums=checksums,
+        left_out=left_out,
     )
     write_sealed(path.with_suffix(".json"), asdict(contents))
     _report_transparency(rows, facts)
-    _report_leaks(rows[len(source.train) :], copies, len(source.train))
+    _report_leaks(rows, copies, contents.training)
 
 
 def _rows(source):
-    """The rows of a data set, those of training images first."""
+    """The rows of a data set: those of training images, then of validation, then of test images."""
+    parts = {"training": source.train, "validation": source.validation, "test": source.test}
     rows = []
-    for part in (source.train, source.test):
-        for number, (name, label) in enumerate(part):
-            rows.append(_Row(name, label, number))
+    for part, images in parts.items():
+        for number, (name, label) in enumerate(images):
+            rows.append(_Row(name, label, number, part))
     return rows
 
 
-def _decode(row, data, side, advice):
-    """The pixels (bytes) and the _Facts of the image in a row. data: the bytes of its file."""
-    try:
-        picture = read_picture(data, row.place)
-    except DataError as error:
-        raise DataError(f"{error} {advice}".strip()) from error
+def _shown_name(name, source):
+    """A row's path without the folder of its part."""
+    if source.has_part_folders:
+        return name.partition("/")[2]
+    return name
+
+
+def _decode(row, data, side):
+    """The _Decoded image in a row. data: the bytes of its file. Raises DataError."""
+    picture = read_picture(data, row.place)
     pixels = picture.image.resize((side, side), Image.Resampling.BILINEAR).tobytes()
     facts = _Facts(
         width=picture.image.width,
@@ -173,7 +218,7 @@ def _decode(row, data, side, advice):
         file_digest=hashlib.sha256(data).hexdigest(),
         pixel_digest=hashlib.sha256(pixels).digest(),
     )
-    return pixels, facts
+    return _Decoded(pixels, facts)
 
 
 def _digest(rows, facts):
@@ -217,15 +262,17 @@ def _require_consistent_labels(rows, copies, classes):
     print(f"{count}: {found}, for example.")
 
 
-def _report_leaks(test_rows, copies, training):
-    """Print how many labelled test images are training images, too."""
+def _report_leaks(rows, copies, training):
+    """Print how many labelled images of other parts are training images, too."""
+    measured = 0
     leaked = 0
-    for row, first_copy in zip(test_rows, copies[training:]):
+    for row, first_copy in zip(rows[training:], copies[training:]):
+        measured += 1
         if row.label >= 0 and first_copy < training:
             leaked += 1
     if leaked:
         print(
-            f"{leaked:,} of {len(test_rows):,} test images can also be found among the training "
+            f"{leaked:,} of {measured:,} test images can also be found among the training "
             "images: there, accuracy says nothing about new images."
         )
 

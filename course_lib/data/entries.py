@@ -12,6 +12,20 @@ if TYPE_CHECKING:
 
 MAX_FILES = 1_000_000  # a data set has thousands; a million take a gigabyte of memory to list
 
+# What belongs to a data set in the report's layout. The first name tells that it's this layout.
+REPORT_NAMES = ("answer.json", "train_data", "test_data", "test_answer.json", "classes.json")
+
+# What people call the folders of a data set's parts, in lower case
+PARTS = {
+    "train": "training",
+    "training": "training",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
 # What helps against files that are damaged, and against archives that Python can't read
 COPY_AGAIN = "Copy the data here again."
 PACK_AGAIN = "Unpack it and use the folder, or pack that again: zip -r new.zip folder"
@@ -32,6 +46,11 @@ class Entry(NamedTuple):
     size: int  # in bytes
     read: Callable[[], bytes]  # in any thread
     refusal: str = ""  # why it can't be used, after "its name": "is a link"; "" if it can
+
+
+def is_a_part(folder: str) -> bool:
+    """Whether a folder at the top has the name of a part, such as `train`."""
+    return folder.lower() in PARTS
 
 
 def clean(stored: str) -> str:

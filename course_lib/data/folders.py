@@ -4,29 +4,58 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING
 
-from ..errors import brief
+from ..errors import DataError, brief
+from ..storage.mounts import drive_root
 from .answers import data_error, is_hidden
-from .entries import IS_A_DEVICE, IS_A_LINK, Entry, clean, enclosing_folder
+from .entries import (
+    IS_A_DEVICE,
+    IS_A_LINK,
+    REPORT_NAMES,
+    Entry,
+    clean,
+    enclosing_folder,
+    is_a_part,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 
-def home_of(folder: Path, belongs: tuple[str, ...]) -> Path:
-    """The folder that holds the data set: this one, or the only one in it that has belongs[0]."""
+def data_folder(folder: Path) -> tuple[Path, list[str]]:
+    """The folder that holds the data set, and the names in it that belong to the data set.
+
+    It's this folder or one in it. With an `answer.json`, only REPORT_NAMES belong; otherwise,
+    everything does, and a folder without anything beside it is looked into. Raises DataError.
+    """
     top = visible(folder)
-    if belongs[0] in top:
-        return folder
-    candidates = []
-    for name in top:
-        inside = folder / name
-        if not inside.is_symlink() and os.path.lexists(inside / belongs[0]):
-            candidates.append(name)
-    return folder / enclosing_folder(candidates, brief(folder.name))
+    if REPORT_NAMES[0] in top:
+        return folder, list(REPORT_NAMES)
+    folders = [name for name in top if _is_folder(folder / name)]
+    with_answers = [name for name in folders if os.path.lexists(folder / name / REPORT_NAMES[0])]
+    found = enclosing_folder(with_answers, brief(folder.name))
+    if found:
+        return folder / found, list(REPORT_NAMES)
+    if _is_everything(folder):
+        raise DataError(
+            f"{brief(str(folder))} has no {REPORT_NAMES[0]}, and holds everything that you keep "
+            "there. Give the folder of your images."
+        )
+    if len(top) == 1 and folders and not is_a_part(top[0]):
+        folder = folder / top[0]
+    return folder, visible(folder)
+
+
+def _is_folder(path):
+    return path.is_dir() and not path.is_symlink()
+
+
+def _is_everything(folder):
+    """Whether a folder is somebody's whole Drive, home folder or disk."""
+    return folder in (drive_root(folder), Path.home(), Path(folder.anchor))
 
 
 def folder_entries(folder: Path, belongs: Iterable[str]) -> Iterator[Entry]:

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from ..errors import DataError
 from .answers import data_error, is_hidden, natural_order
+from .other_formats import other_format
 
 # Other formats, such as PostScript, would start programs.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+FORMATS = ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM"]
+if "avif" in features.modules and features.check("avif"):
+    FORMATS.append("AVIF")
+
+# Files with these names are pictures, also if it turns out that they can't be read.
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -33,6 +38,13 @@ IMAGE_SUFFIXES = (
     ".pgm",
     ".pbm",
     ".pnm",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jp2",
+    ".jxl",
+    ".svg",
+    ".psd",
 )
 
 # More counts as a decompression bomb; Pillow itself only warns, from 89 million on.
@@ -42,7 +54,10 @@ MAX_PIXELS = 80_000_000
 LARGE = 25_000_000
 _one_at_a_time = threading.Lock()
 
-_ADVICE = f"Replace it with an image ({', '.join(FORMATS)}), or remove it and its row."
+_ADVICE = (
+    f"Replace it with an image ({', '.join(FORMATS)}), or remove it, with its row in answer.json "
+    "if there is one."
+)
 _RESCALE = (
     "Convert all images of the data set to 8 bits with the same scale, so that black becomes 0 and "
     "white 255."
@@ -156,7 +171,21 @@ def read_picture(data: bytes, name: str) -> Picture:
         except DataError:
             raise
         except Exception:  # Pillow raises all kinds, and doesn't say whether pixels are damaged
+            pass
+        try:
             return _decoded(without_metadata(data), name)
+        except UnidentifiedImageError as error:
+            raise _not_an_image(data, name) from error
+
+
+def _not_an_image(data, name):
+    """The error about a file that Pillow doesn't recognise."""
+    other = other_format(data)
+    if other is not None:
+        return DataError(f"{name} is {other.name}. {other.cure}")
+    if not data:
+        return DataError(f"{name} is empty. {_ADVICE}")
+    return DataError(f"{name} isn't an image, whatever its name says. {_ADVICE}")
 
 
 def without_metadata(data: bytes) -> bytes:
@@ -205,7 +234,7 @@ def _decoded(data, name):
         if pixels > MAX_PIXELS:
             raise DataError(
                 f"{name} has {image.width} × {image.height} pixels, more than {MAX_PIXELS:,}. "
-                "Make it smaller, or remove it and its row."
+                "Make it smaller, or remove it."
             )
         with _one_at_a_time if pixels > LARGE else nullcontext():
             return _loaded(image, name)

@@ -1,16 +1,19 @@
-"""Layouts: the report's, and CIFAR-100 and Tiny ImageNet as published. Each becomes rows."""
+"""Layouts: how data sets are arranged in a folder or archive. Each becomes rows.
+
+The report's is here, and those of CIFAR-100 and Tiny ImageNet as they are published; a folder per
+class is in `class_folders.py`.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from torchvision.datasets import CIFAR100
 
 from ..errors import DataError, brief
 from .answers import (
-    CLASSES,
     Row,
     data_error,
     is_hidden,
@@ -19,34 +22,26 @@ from .answers import (
     read_category,
     read_field,
 )
+from .class_folders import class_folders
 from .images import images_among
+from .source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from .archives import Files
 
 
-class Source(NamedTuple):
-    """A data set whose rows and files fit together."""
-
-    train: list[Row]
-    test: list[Row]
-    classes: list[str]  # 80 names
-    read: Callable[[str], bytes]  # the bytes of a row's file; in any thread
-    skipped: Sequence[str] = ()  # files beside the images that aren't images
+TAKEN = 80  # of the published data sets' classes, the first ones: as many as the report has
 
 
-class Layout(NamedTuple):
-    """How data sets are arranged in a folder or archive."""
+def read_source(files: Files, layout: str | None = None) -> Source:
+    """The Source among `files`. Raises DataError that names file and row.
 
-    belongs: tuple[str, ...]  # the names at its top; each such data set has the first one
-    rows: Callable[[Files], Source]
-
-
-def read_source(files: Files, layout: str = "report") -> Source:
-    """The Source among `files` in one of the LAYOUTS. Raises DataError that names file and row."""
-    return LAYOUTS[layout].rows(files)
+    layout: a name in LAYOUTS; None: the report's if there's an `answer.json`, or else a folder per
+    class.
+    """
+    if layout is None:
+        layout = "report" if "answer.json" in files else "a folder per class"
+    return LAYOUTS[layout](files)
 
 
 # --- the report's
@@ -63,8 +58,11 @@ def _report(files):
     else:
         names, skipped_tests = images_among(_inside(files, "test_data"))
         test = [Row(name, -1) for name in names]
+    named = _named_classes(files)
+    count = 1 + max([row.category for row in train + test] + list(named))
+    classes = [named.get(category, f"class {category}") for category in range(count)]
     skipped = tuple(skipped + skipped_tests)
-    return Source(train, test, _class_names(files), files.read, skipped)
+    return Source(train, test, classes, files.read, "the report's", skipped=skipped)
 
 
 def _inside(files, folder):
@@ -95,15 +93,15 @@ def _rows(files, folder, answers):
     return rows, others
 
 
-def _class_names(files):
-    """The names in classes.json; "class 7" for a class without one."""
-    names = [f"class {category}" for category in range(CLASSES)]
+def _named_classes(files):
+    """The names in classes.json by category; there are none without it."""
     if "classes.json" not in files:
-        return names
+        return {}
     shape = 'It should be [{"category": 0, "name": "cat"}, …].'
     rows = parse_json(files.read("classes.json"), "classes.json", shape)
     if not isinstance(rows, list):
         raise DataError(f"classes.json holds {brief(rows)}, not a list. {shape}")
+    names = {}
     first_row = {}
     for number, row in enumerate(rows):
         place = f"classes.json, row {number}"
@@ -143,14 +141,16 @@ def _cifar100(files):
         part, index = path.removesuffix(".ppm").split("/")
         return b"P6 32 32 255\n" + parts[part].data[int(index)].tobytes()
 
-    classes = [name.replace("_", " ") for name in parts["train"].classes[:CLASSES]]
-    return Source(_cifar_rows(parts, "train"), _cifar_rows(parts, "test"), classes, read)
+    classes = [name.replace("_", " ") for name in parts["train"].classes[:TAKEN]]
+    train = _cifar_rows(parts, "train")
+    test = _cifar_rows(parts, "test")
+    return Source(train, test, classes, read, "CIFAR-100's")
 
 
 def _cifar_rows(parts, part):
     rows = []
     for index, category in enumerate(parts[part].targets):
-        if category < CLASSES:
+        if category < TAKEN:
             rows.append(Row(f"{part}/{index:05d}.ppm", category))
     return rows
 
@@ -158,7 +158,7 @@ def _cifar_rows(parts, part):
 def _tiny_imagenet(files):
     """cs231n.stanford.edu: wnids.txt, words.txt, train/<wnid>/images/…, val/images/…,
     val/val_annotations.txt. A wnid is WordNet's number of a noun."""
-    wnids = sorted(_lines(files, "wnids.txt"))[:CLASSES]
+    wnids = sorted(_lines(files, "wnids.txt"))[:TAKEN]
     category = {wnid: number for number, wnid in enumerate(wnids)}
 
     train = []
@@ -174,7 +174,8 @@ def _tiny_imagenet(files):
             test.append(Row(f"val/images/{name}", category[wnid]))
 
     words = dict(line.split("\t") for line in _lines(files, "words.txt"))
-    return Source(train, test, [words[wnid] for wnid in wnids], files.read)
+    classes = [words[wnid] for wnid in wnids]
+    return Source(train, test, classes, files.read, "Tiny ImageNet's")
 
 
 def _lines(files, name):
@@ -182,9 +183,8 @@ def _lines(files, name):
 
 
 LAYOUTS = {
-    "report": Layout(
-        ("answer.json", "train_data", "test_data", "test_answer.json", "classes.json"), _report
-    ),
-    "cifar100": Layout(("meta", "train", "test"), _cifar100),
-    "tiny-imagenet": Layout(("wnids.txt", "words.txt", "train", "val"), _tiny_imagenet),
+    "report": _report,
+    "a folder per class": class_folders,
+    "cifar100": _cifar100,
+    "tiny-imagenet": _tiny_imagenet,
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 import unicodedata
+import zlib
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,7 +41,13 @@ class Located(NamedTuple):
 
     path: Path  # absolute, of a folder or an archive
     name: str  # short, and safe in the names of folders
-    layout: str  # one of layouts.LAYOUTS
+    layout: str | None  # one of layouts.LAYOUTS; None for your own data, whose files tell it
+    generated: bool = False  # whether the course has drawn the images itself
+
+    @property
+    def place(self) -> str:
+        """Eight hexadecimal digits that stand for the path, without naming your machine."""
+        return f"{zlib.crc32(os.fsencode(self.path)):08x}"
 
 
 def locate(data: str, settings: Settings, home: str | Path) -> Located:
@@ -62,11 +70,11 @@ def locate(data: str, settings: Settings, home: str | Path) -> Located:
     if entry.get("layout") == "generated":
         train, test = settings.images_per_class
         path = shapes.generate(folder, settings.size, train, test, settings.seed)
-        return Located(path, data, "report")
+        return Located(path, data, "report", generated=True)
     if "archive" in entry:
         return Located(_fetch(entry, folder), data, entry["layout"])
     path = _own(data, manifest)
-    return Located(path, _safe_name(path), "report")
+    return Located(path, _safe_name(path), None)
 
 
 def _own(data, manifest):

@@ -16,10 +16,11 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..errors import DiskError
-from .identity import read_run, require_ours
+from .files import remove
+from .identity import read_record, read_run, require_ours
 from .mirror import Mirror
 from .mounts import require_mounted
-from .run_folder import delete_ours
+from .run_folder import RUN, delete_ours, has_checkpoints
 from .worker import NoAnswer, Worker
 
 EVERY_SECONDS = 10  # how often to look for changes, and to retry
@@ -52,6 +53,20 @@ class Drive:
         if self not in Drive.opened:
             Drive.opened.append(self)
             atexit.register(self.wait)
+
+    def trained_record(self) -> dict[str, Any] | None:
+        """The `run.json` on Drive, whose run it may be; None unless something is trained there.
+
+        Raises DiskError, or CheckpointError if it's damaged.
+        """
+        return self._ask(self._trained_record)
+
+    def delete_any_run(self) -> None:
+        """Delete what the course has written in both folders, whose run it may be.
+
+        Your own files stay. Raises DiskError.
+        """
+        self._ask(lambda: self._delete(Path()))
 
     def wait(self) -> bool:
         """Copy what isn't on Drive yet; returns True once Drive has everything, read back.
@@ -92,8 +107,16 @@ class Drive:
 
     # What the thread does
 
+    def _trained_record(self) -> dict[str, Any] | None:
+        require_mounted(self.remote)
+        return read_record(self.remote) if has_checkpoints(self.remote) else None
+
     def _restore(self) -> None:
+        require_mounted(self.remote)
         require_ours(self.remote)
+        record = read_record(self.remote)
+        if record is not None and not has_checkpoints(self.remote):
+            remove(self.remote / RUN)  # the data may have changed since
         self._compare()
         self._mirror.restore()
 
@@ -112,7 +135,10 @@ class Drive:
 
     def _forget(self, folder: Path) -> None:
         self._compare()
-        within = folder.relative_to(self.local)
+        self._delete(folder.relative_to(self.local))
+
+    def _delete(self, within: Path) -> None:
+        require_mounted(self.remote)
         # A link on Drive leads to what somebody shares with you; here, to another disk of yours.
         delete_ours(self.remote, within, through_links=False, before_each=self._worker.moved)
         self._worker.moved()

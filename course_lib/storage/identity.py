@@ -25,10 +25,10 @@ def weights_digest(weights: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_run(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The content of `run.json` in a run's folder, or None if there is none.
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The content of `run.json` in a folder, or None if there is none.
 
-    Raises CheckpointError if it's damaged, or another run's.
+    Raises CheckpointError if it's damaged.
     """
     try:
         record = read_sealed(folder / RUN)
@@ -36,6 +36,17 @@ def read_run(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if not _is_record(record):
         raise CheckpointError(f"{folder / RUN} is damaged: it isn't what this course writes.")
+    return record
+
+
+def read_run(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The content of `run.json` in a run's folder, or None if there is none.
+
+    Raises CheckpointError if it's damaged, or another run's.
+    """
+    record = read_record(folder)
+    if record is None:
+        return None
     expected = json.loads(json.dumps(identity))  # tuples are lists in JSON
     advice = (
         "To keep both, use another COURSE_HOME or experiment name. To give up the old one, delete "
@@ -88,11 +99,13 @@ def _shown(value: Any) -> str:
 
 
 def _is_record(content: Any) -> bool:
-    """Whether something is what `Course.claim` writes to `run.json`."""
+    """Whether something is what `claim_folder` writes to `run.json`."""
     if not isinstance(content, dict):
         return False
-    has_identity = isinstance(content.get("identity"), dict)
-    return has_identity and isinstance(content.get("precision"), str)
+    for name, kind in {"identity": dict, "precision": str, "data": dict}.items():
+        if not isinstance(content.get(name), kind):
+            return False
+    return True
 
 
 def _is_left_over(path: Path) -> bool:

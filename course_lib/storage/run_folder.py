@@ -65,8 +65,11 @@ def is_ours(path: Path) -> bool:
 
 def is_a_run(folder: Path) -> bool:
     """Whether a folder is a run's: it has a run.json, or a stage with a checkpoint."""
-    if (folder / RUN).exists():
-        return True
+    return (folder / RUN).exists() or has_checkpoints(folder)
+
+
+def has_checkpoints(folder: Path) -> bool:
+    """Whether a stage in a run's folder has a checkpoint: then something is trained there."""
     for stage in stages_in(folder):
         if any(is_checkpoint(path) for path in entries(folder / stage)):
             return True

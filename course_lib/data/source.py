@@ -1,0 +1,22 @@
+"""What every layout becomes: rows of images, and the classes that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from .answers import Row
+
+
+class Source(NamedTuple):
+    """A data set whose rows and files fit together."""
+
+    train: list[Row]
+    test: list[Row]
+    classes: list[str]  # their names
+    read: Callable[[str], bytes]  # the bytes of a row's file; in any thread
+    layout: str  # in words: "the report's"
+    validation: Sequence[Row] = ()
+    skipped: Sequence[str] = ()  # files beside the images that aren't images
+    # Whether each path begins with its part's folder, such as `train_data`, which names leave out.
+    has_part_folders: bool = True
