@@ -25,8 +25,8 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes. You'll get to know the experiment, the 80 classes and the augmentation, and find out
-# why some images are kept out of training.*
+# *10 minutes. You'll get to know the experiment, the classes and the augmentation, and find out why
+# some images are kept out of training.*
 #
 # ## The experiment in five sentences
 #
@@ -77,32 +77,41 @@ print(course.describe())
 # %% [markdown]
 # ## What makes a class?
 #
-# Here are pictures of four classes, one class per row. **Before you look closely, predict:** what
+# Here are pictures of some classes, one class per row. **Before you look closely, predict:** what
 # differs between pictures of the same class, and what stays the same?
 
 # %%
 from course_lib import keep, plot_images
-from course_lib.plots import short
+from course_lib.captions import short_names
 
 images = course.data.train
 present = images.labels.unique().tolist()
-shown = sorted({present[i * len(present) // 80] for i in (0, 23, 46, 69)})
+apart = max(1, round(0.29 * len(present)))  # neighbours may look alike
+shown = present[::apart][:4]
 columns = min(8, min((images.labels == category).sum().item() for category in shown))
+class_names = short_names(images.classes, 16)
 chosen, captions = [], []
 for category in shown:
     chosen += (images.labels == category).nonzero().flatten()[:columns].tolist()
-    captions += [short(images.classes[category], 16)] + [""] * (columns - 1)
+    captions += [class_names[category]] + [""] * (columns - 1)
 title = f"{len(shown)} of {len(present)} classes"
 keep(
     plot_images(images.batch(chosen), captions, columns=columns, title=title),
     course.folder / "classes.png",
 )
 
+# %%
+if course.data.generated:
+    print("A class is a motif in a colour: stripes, checks, dots or nets in one of 20 hues. Angle,")
+    print("scale, background, noise and the grey patches change from picture to picture; the motif")
+    print("and its hue don't. Neighbouring hues are similar, so some classes are hard to tell")
+    print("apart, even for you.")
+else:
+    print("Look for what comes with a class by accident, too: the same background, light or")
+    print("camera. A network may learn that instead.")
+
 # %% [markdown]
-# In the generated data, a class is a motif in a colour: stripes, checks, dots or nets in one of 20
-# hues. Angle, scale, background, noise and the grey patches change from picture to picture; the
-# motif and its hue don't. Neighbouring hues are similar, so some classes are hard to tell apart,
-# even for you. Browse them (this works only while the notebook is running):
+# Browse the classes (this works only while the notebook is running):
 
 # %%
 from course_lib import browse_classes
@@ -206,19 +215,24 @@ counts = images.labels.unique(return_counts=True)[1]
 fewest, most = counts.min().item(), counts.max().item()
 each = fewest if fewest == most else f"{fewest} to {most}"
 print(f"{len(counts)} classes, with {each} training images each.")
-print(f"Guessing is right {1 / len(images.classes):.2%} of the time.")
+print(f"Guessing is right {100 * course.data.guessing:.3g}% of the time.")
+largest, share = course.data.largest_class
+if share > 1.1 * course.data.guessing:  # the classes are unequal
+    print(f"Always answering “{largest}”, the largest class: {100 * share:.3g}%.")
 
 # %% [markdown]
 # ## Quiz
 #
-# 1. Why are flipped and rotated pictures fine here? Name a data set for which they wouldn't be.
+# 1. For which data are flipped and rotated pictures fine, and for which aren't they? What about
+#    yours?
 # 2. A crop may show as little as 8% of the picture. What can go wrong?
 # 3. Is it OK to use held-out images to choose how long to train?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Stripes stay stripes in any direction. Digits are different: a 6 flipped both ways is a 9.
-#    Mirrored letters and road signs may change their meaning, too.
+# 1. They're fine if a class is the same from all sides: stripes stay stripes in any direction.
+#    Digits are different: a 6 flipped both ways is a 9. Mirrored letters and road signs may change
+#    their meaning, too.
 # 2. The crop may miss whatever identifies the class. Then the label doesn't fit this version of the
 #    picture. That's label noise, and one reason why you can't expect 100% on augmented images.
 # 3. No. They'd no longer be unseen, because you'd have picked whatever happens to suit them. Set
@@ -228,6 +242,6 @@ print(f"Guessing is right {1 / len(images.classes):.2%} of the time.")
 #
 # ## Recap
 #
-# You've seen 80 classes, how a picture becomes a tensor in −1…1, and four random transforms that
+# You've seen the classes, how a picture becomes a tensor in −1…1, and four random transforms that
 # change a picture but (mostly) not its class. Held-out images will tell us whether the network has
 # learned the classes or just the pictures. Next: the network itself.

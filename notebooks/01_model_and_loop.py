@@ -176,14 +176,15 @@ print(inspect.getsource(res_block))
 # ## The whole network
 #
 # `MyModel` is a first convolution, four groups with 13 blocks in all, and a **linear layer** that
-# turns 1,024 numbers into 80 **logits**, one per class. From group to group, the picture gets
-# smaller and the number of channels doubles: the network gives up detail about *where* things are,
-# and gains detail about *what* they are.
+# turns 1,024 numbers into **logits**, one per class: 80 in the report, and here, as many as your
+# data has classes. From group to group, the picture gets smaller and the number of channels
+# doubles: the network gives up detail about *where* things are, and gains detail about *what* they
+# are.
 
 # %%
-from course_lib import MyModel, draw_model, get_model
+from course_lib import MyModel, draw_model
 
-model = get_model(MyModel, seed=course.settings.seed)
+model = course.new_model()  # a new MyModel for the classes of this data
 keep(draw_model(model, course.settings.size), course.folder / "model.png")
 
 # %%
@@ -198,9 +199,10 @@ import torch
 
 from course_lib import plain_batch
 
+settings = course.settings
 images = course.data.train
-first = range(min(32, len(images)))
-batch, labels = plain_batch(images.batch(first), course.settings.size), images.labels[: len(first)]
+some = images.take(32, seed=settings.seed)  # drawn: the first 32 may all be of one class
+batch, labels = plain_batch(some.batch(range(len(some))), settings.size), some.labels
 x = batch[:4]
 print(f"{'image':6} {tuple(x.shape)}")
 model.eval()  # explained in a moment
@@ -260,7 +262,7 @@ passed = checks.layers(my_count)
 # %%
 def fresh():
     """A new network, always the same, in training mode."""
-    return get_model(MyModel, seed=course.settings.seed)
+    return course.new_model()
 
 
 with torch.inference_mode():
@@ -297,8 +299,8 @@ with torch.inference_mode():
 #
 # **Softmax** turns logits $z$ into probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. **Cross
 # entropy** is the negative logarithm of the probability that the network gives to the right class:
-# $L = -\ln p_{\text{right}}$, averaged over the batch. A network that knows nothing gives each of
-# the 80 classes a probability of 1/80. **Predict the loss of a fresh network.**
+# $L = -\ln p_{\text{right}}$, averaged over the batch. A network that knows nothing gives each of K
+# classes a probability of 1/K. **Predict the loss of a fresh network.**
 
 # %%
 import math
@@ -306,24 +308,25 @@ import math
 import torch.nn.functional as F
 
 logits = fresh()(batch)
-p = logits.exp() / logits.exp().sum(1, keepdim=True)  # softmax: (32, 80)
+p = logits.exp() / logits.exp().sum(1, keepdim=True)  # softmax: (32, K)
 by_hand = -p[range(len(labels)), labels].log().mean()
+classes = len(course.data.classes)
 print(
-    f"by hand {by_hand:.4f}, F.cross_entropy {F.cross_entropy(logits, labels):.4f}; ln 80 ="
-    f" {math.log(80):.4f}"
+    f"by hand {by_hand:.4f}, F.cross_entropy {F.cross_entropy(logits, labels):.4f}; ln {classes} ="
+    f" {math.log(classes):.4f}"
 )
 print(f"in eval mode: {F.cross_entropy(fresh().eval()(batch), labels):.4f}")
 
 # %% [markdown]
-# In eval mode, a fresh network's logits are nearly equal, so its loss is close to ln 80. In
-# training mode, batch norm amplifies the differences, so the network is wrong with some confidence,
-# and that costs more than guessing. Check the first loss in all your projects: with n classes, it
-# should be near ln n. If it's far off (10 instead of 4.4, say), look for a bug.
+# In eval mode, a fresh network's logits are nearly equal, so its loss is close to ln K. In training
+# mode, batch norm amplifies the differences, so the network is wrong with some confidence, and that
+# costs more than guessing. Check the first loss in all your projects: with K classes, it should be
+# near ln K. If it's far off (with the report's 80 classes, 10 instead of 4.4, say), look for a bug.
 
 # %% [markdown]
 # ## Exercise: write the cross entropy
 #
-# From the logits of a batch, (B, 80), and the right classes, (B,), compute the loss: the mean over
+# From the logits of a batch, (B, K), and the right classes, (B,), compute the loss: the mean over
 # the batch of $-\log p$, where $p$ is the softmax probability of the right class. Don't use
 # `F.cross_entropy`; that's what the check compares yours with. Logits can get large, so the check
 # also tries one of 1000.
@@ -374,7 +377,6 @@ passed = checks.cross_entropy(my_cross_entropy)
 # disagree, they cancel out. Let's compare the formula with PyTorch:
 
 # %%
-settings = course.settings
 w = torch.tensor([1.0], requires_grad=True)
 optimizer = torch.optim.SGD([w], lr=settings.lr, momentum=settings.momentum)
 by_hand, v = 1.0, 0.0
@@ -391,37 +393,32 @@ for _ in range(3):
 # ## The loop in plain PyTorch
 #
 # Now you have all the pieces. A **dataset** returns one (image, label) pair at a time; the report's
-# is called `MyDataset` and opens one file per image. A **DataLoader** shuffles the pairs and groups
-# them into batches. An **epoch** is one pass over all images. Here's a complete training loop,
-# which runs for two epochs on up to 160 images:
+# is called `MyDataset` and opens one file per image. Here, the images are decoded already, so a
+# list of pairs will do. A **DataLoader** shuffles the pairs and groups them into batches. An
+# **epoch** is one pass over all images. Here's a complete training loop, which runs for two epochs
+# on up to 160 images:
 
 # %%
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
-from course_lib import MyDataset, plain_transform
-from course_lib.data.manifest import locate
-
-folder = locate(course.source, settings, course.home).path
-if (folder / "answer.json").exists():
-    dataset = MyDataset(
-        folder / "answer.json", folder / "train_data", plain_transform(settings.size)
-    )
-else:  # an archive stays packed; these are the same images, decoded
-    some = images.take(160)
-    decoded = plain_batch(some.batch(range(len(some))), settings.size)
-    dataset = list(zip(decoded, some.labels.tolist()))
-model = get_model(MyModel, seed=settings.seed)
+# Drawn at random. With Subset(dataset, range(160)), all images might be of one class: data sets are
+# often sorted.
+some = images.take(160, seed=settings.seed)
+decoded = plain_batch(some.batch(range(len(some))), settings.size)
+dataset = list(zip(decoded, some.labels.tolist()))
+model = course.new_model()
 optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
 for epoch in (1, 2):
     loss_sum, correct, seen = 0, 0, 0
     loader = DataLoader(
-        Subset(dataset, range(min(160, len(dataset)))),
+        dataset,
         batch_size=32,
+        drop_last=len(dataset) > 32,  # a single image left over is too few for batch norm
         shuffle=True,
         generator=torch.Generator().manual_seed(epoch),
     )
     for batch, labels in loader:  # (32, 3, S, S), (32,)
-        logits = model(batch)  # (32, 80)
+        logits = model(batch)  # (32, K)
         loss = F.cross_entropy(logits, labels)
         optimizer.zero_grad()
         loss.backward()

@@ -62,37 +62,41 @@ print(course.describe())
 # %% [markdown]
 # ## Five batches, over and over
 #
-# 160 images, learning rate 0.01, momentum 0.9, batches of 32. **Predict:** after how many epochs
-# (passes over these 160 images) will the network get 95% of them right while training? Write your
-# number down, then run the cell and watch the curve. (Grey: a run stored with the course. Dotted:
-# guessing.)
+# 160 images (all of them, if your data has fewer), learning rate 0.01, momentum 0.9, batches of 32.
+# **Predict:** after how many epochs (passes over these images) will the network get 95% of them
+# right while training? Write your number down, then run the cell and watch the curve. (Dotted:
+# guessing. Grey, if there's one for this data: a run stored with the course.)
 
 # %%
-from course_lib import MyModel, get_model, keep, live_curve, plot_history, train
+from course_lib import keep, live_curve, plot_history, train
 
 settings, stage = course.settings, course.stage(1)
 five = course.data.train.take(5 * settings.batch_size, seed=settings.seed)
-model = get_model(MyModel, seed=settings.seed)
+model = course.new_model()
 history = train(model, five, stage, augmented=False, live=live_curve(stage))
 
 # %%
+import math
+
 from course_lib import evaluate, record
 
 final = evaluate(model, five, course)
 record(stage, model, history, {"train_plain": final})
-keep(plot_history({1: history}), course.folder / "stage-1.png")
+keep(plot_history({1: history}, data=course.data), course.folder / "stage-1.png")
 first = next((entry["epoch"] for entry in history if entry["train_accuracy"] >= 0.95), None)
 print(f"First pass with 95% right: {first or 'none so far'}. How close was your prediction?")
 print(
     f"In the end, in eval mode, the network gets {final.accuracy:.1%} of the {final.images} images"
     " right."
 )
+classes = len(course.data.classes)
+print(f"Guessing costs ln {classes} = {math.log(classes):.2f}.")
 
 # %% [markdown]
-# If the loss falls, the pieces work together: the network *can* learn. If it had stayed near ln 80
-# = 4.38, you'd look for a bug now, before spending hours on 40,000 images: images that get other
-# labels in every epoch, a softmax before the loss, a forgotten `optimizer.step()`, or a learning
-# rate that's off by a factor of 100.
+# If the loss falls, the pieces work together: the network *can* learn. If it had stayed near the
+# loss of guessing, you'd look for a bug now, before spending hours on 40,000 images: images that
+# get other labels in every epoch, a softmax before the loss, a forgotten `optimizer.step()`, or a
+# learning rate that's off by a factor of 100.
 #
 # ## Which learning rate?
 #
@@ -121,7 +125,7 @@ ours = history[:passes]  # learning rate 0.01, batches of 32
 runs = {"lr 0.1": trial(course, five, epochs=passes, lr=0.1), "lr 0.01": ours}
 runs["lr 0.001"] = trial(course, five, epochs=passes, lr=0.001)
 title = f"Lowest loss in the last three passes: {lowest(runs)}"
-keep(plot_runs(runs, "loss", title), course.folder / "sweep-lr.png")
+keep(plot_runs(runs, "loss", title, classes=classes), course.folder / "sweep-lr.png")
 
 # %%
 for label, run in runs.items():
@@ -145,18 +149,23 @@ for label, run in runs.items():
 # the lowest loss, and which costs the most?
 
 # %%
-import math
-
+all_steps = passes * math.ceil(len(five) / 32)  # of our run
 runs = {}
 for size in (16, 32, 64):
+    if size // 2 >= len(five):
+        break  # the size before holds all the images already
     steps = math.ceil(len(five) / size)  # per pass
     run = (
         ours
         if size == 32
-        else trial(course, five, epochs=max(1, 5 * passes // steps), batch_size=size)
+        else trial(course, five, epochs=max(1, all_steps // steps), batch_size=size)
     )
-    runs[f"batches of {size}"] = [entry | {"step": entry["epoch"] * steps} for entry in run]
-keep(plot_runs(runs, "loss", "Equal numbers of steps", x="step"), course.folder / "sweep-batch.png")
+    label = f"batches of {min(size, len(five))}"
+    runs[label] = [entry | {"step": entry["epoch"] * steps} for entry in run]
+keep(
+    plot_runs(runs, "loss", "Equal numbers of steps", x="step", classes=classes),
+    course.folder / "sweep-batch.png",
+)
 
 # %%
 for label, run in runs.items():
@@ -185,27 +194,29 @@ from torch import nn
 
 def first_groups(count):
     """The first `count` parts of conv1 … conv5, followed by pooling and a linear layer."""
-    whole = get_model(MyModel, seed=settings.seed)
+    whole = course.new_model()
     groups = [whole.conv1, whole.conv2, whole.conv3, whole.conv4, whole.conv5][:count]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return nn.Sequential(
-            *groups, whole.pool, nn.Flatten(), nn.Linear((64, 128, 256, 512, 1024)[count - 1], 80)
-        )
+        channels = (64, 128, 256, 512, 1024)[count - 1]
+        return nn.Sequential(*groups, whole.pool, nn.Flatten(), nn.Linear(channels, classes))
 
 
 runs = {
     f"conv1–conv{n}": trial(course, five, epochs=passes, model=first_groups(n)) for n in (2, 3, 4)
 }
 runs["conv1–conv5"] = ours
-keep(plot_runs(runs, "loss", "Which depth memorises fastest?"), course.folder / "sweep-depth.png")
+keep(
+    plot_runs(runs, "loss", "Which depth memorises fastest?", classes=classes),
+    course.folder / "sweep-depth.png",
+)
 
 # %%
 for label, run in runs.items():
     print(f"{label}: loss {late(run):.2f} in the last three of {passes} passes")
 
 # %% [markdown]
-# Whichever depth wins here, it wins at memorising 160 images quickly. To find out whether depth
+# Whichever depth wins here, it wins at memorising a few images quickly. To find out whether depth
 # pays off, you need more images, and images that the network hasn't seen.
 
 # %% [markdown]
@@ -213,9 +224,9 @@ for label, run in runs.items():
 #
 # The report says that without its `res_block`, the loss was at least ten times as large. We take
 # that to mean: without the short-cut. Write a block without one (change only the addition; keep the
-# last ReLU), and predict: after 30 steps, each with all 160 images at 32 × 32 pixels, what will the
-# loss be? (Guessing gives ln 80 ≈ 4.38.) The check trains the network once with your block and once
-# with ours, so that you can compare. That takes about a minute.
+# last ReLU), and predict: after 30 steps, each with all of these images at 32 × 32 pixels, what
+# will the loss be? (You've seen above what guessing costs.) The check trains the network once with
+# your block and once with ours, so that you can compare. That takes about a minute.
 #
 # <details><summary>Hint</summary>
 #
@@ -238,6 +249,8 @@ my_prediction = ...
 # <details><summary>Solution</summary>
 #
 # ```python
+# import math
+#
 # from course_lib import checks, res_block
 #
 #
@@ -246,7 +259,7 @@ my_prediction = ...
 #         return self.relu(self.conv3(self.conv2(self.conv1(x))))
 #
 #
-# my_prediction = 4.0  # little better than a guess, in our runs
+# my_prediction = math.log(len(course.data.classes))  # no better than a guess
 # ```
 #
 # </details>

@@ -62,20 +62,27 @@ print(course.describe())
 # ## Predict two numbers
 #
 # After the last epoch, what share of the *training* images will the network get right? And of the
-# *held-out* images, which it has never seen? Write both down. Guessing gets 1 in 80 images right,
-# 1.25%.
-#
-# While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval
-# mode, on a sample with the same number of images from each class. (The table below uses all
-# held-out images, so it may differ by a few points.) Press ■ at any time to save and stop; run the
-# cell again to resume. If the kernel dies, run the notebook from the top: training resumes in the
-# same epoch. If training has already finished, you'll see the result at once.
+# *held-out* images, which it has never seen? Write both down. This much takes no learning at all:
 
 # %%
-from course_lib import MyModel, few_heldout, get_model, keep, live_curve, train
+classes = len(course.data.classes)
+print(f"Guessing gets 1 in {classes} images right, {100 * course.data.guessing:.3g}%.")
+largest, share = course.data.largest_class
+if share > 1.1 * course.data.guessing:  # the classes are unequal
+    print(f"Always answering “{largest}”, the largest class, gets {100 * share:.3g}% right.")
+
+# %% [markdown]
+# While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval
+# mode, on a sample with the same number of images from each class, if there are enough. (The table
+# below uses all held-out images, so it may differ by a few points.) Press ■ at any time to save and
+# stop; run the cell again to resume. If the kernel dies, run the notebook from the top: training
+# resumes in the same epoch. If training has already finished, you'll see the result at once.
+
+# %%
+from course_lib import few_heldout, keep, live_curve, train
 
 stage = course.stage(2)
-model = get_model(MyModel, seed=course.settings.seed)
+model = course.new_model()
 history = train(
     model,
     course.data.train,
@@ -115,9 +122,9 @@ if history:  # a model from elsewhere comes without
 # 1. **Overfitting**: the network has memorised pictures instead of learning classes. Then it fails
 #    on *plain* pictures that it hasn't seen.
 # 2. **Distribution shift**: it has never seen pictures this magnified, or with grey corners.
-#    (Upside down is nothing new for shapes, which are drawn at any angle, but it is for
-#    photographs.) Some crops even show too little to tell the class. Then it fails on augmented
-#    pictures, whether it has seen the originals or not.
+#    (Upside down is new for most photographs. It isn't for things that lie at any angle.) Some
+#    crops even show too little to tell the class. Then it fails on augmented pictures, whether it
+#    has seen the originals or not.
 #
 # Augmented training images alone can't tell the two apart. Four numbers can: known and new images,
 # each plain and augmented. **Predict** the fourth: new images, augmented.
@@ -142,13 +149,12 @@ print(
     " would explain it,"
 )
 print("and so would crops that show too little.")
+images = len(course.data.heldout)
 luck = 200 * sqrt(
-    (new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / len(course.data.heldout)
+    (new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / images
 )  # notebook 07 explains it
-print(
-    f"With {len(course.data.heldout):,} held-out images, differences of up to {luck:.0f} points may"
-    " be luck."
-)
+luck = max(luck, 100 / images)  # a single image may always be luck
+print(f"With {images:,} held-out images, differences of up to {luck:.0f} points may be luck.")
 
 # %% [markdown]
 # Look at the second column: once they're augmented, does the network still do better on known
@@ -156,7 +162,7 @@ print(
 # exact pictures, and augmentation changes them.
 
 # %% [markdown]
-# Here are six training images, plain on top and augmented below:
+# Here are up to six training images, first plain, then augmented:
 
 # %%
 import torch
@@ -181,8 +187,8 @@ with torch.inference_mode(), course.precision.autocast():
 labels = torch.cat([six.labels] * 2)
 right = probabilities.argmax(1) == labels
 title = (
-    f"The same six training images: {right[:6].sum()} right when plain, {right[6:].sum()} when"
-    " augmented"
+    f"The same {len(six)} training images: {right[: len(six)].sum()} right when plain,"
+    f" {right[len(six) :].sum()} when augmented"
 )
 figure = plot_predictions(both, labels, probabilities, course.data.classes, title=title)
 keep(figure, course.folder / "stage-2-plain-and-augmented.png")
@@ -197,6 +203,8 @@ if history:
     print(f"Held-out accuracy was highest after epoch {best['epoch']}: {then}; at the end: {now}.")
     then, now = (f"{entry['train_accuracy']:.0%}" for entry in (best, last))
     print(f"Meanwhile, running training accuracy went from {then} to {now}.")
+if course.data.validation.names != course.data.heldout.names:
+    print("All but the table was measured on the validation images that this data comes with.")
 
 # %% [markdown]
 # Stopping when accuracy hasn't risen for some epochs, and keeping the best weights, is called
@@ -270,7 +278,7 @@ from course_lib import plot_runs
 go = False  # @param {type: "boolean"}
 if go:
     mine = course.experiment("lr-0.03", lr=0.03)
-    other = get_model(MyModel, seed=course.settings.seed)
+    other = mine.new_model()
     mine_history = train(
         other,
         course.data.train,

@@ -82,8 +82,11 @@ if history:  # a model from elsewhere comes without
     first, last = history[0], history[-1]
     print(
         f"The first augmented epoch: {first['train_accuracy']:.0%} right while training. Chance:"
-        f" {1 / 80:.2%}"
+        f" {100 * course.data.guessing:.3g}%"
     )
+    largest, share = course.data.largest_class
+    if share > 1.1 * course.data.guessing:  # the classes are unequal
+        print(f"Always answering “{largest}”, the largest class: {100 * share:.3g}%")
     began, ended = (f"{entry['heldout_accuracy']:.0%}" for entry in (first, last))
     print(
         f"Held-out images: {at_first:.0%} right after stage 2, {began} after that epoch, {ended} at"
@@ -99,7 +102,8 @@ print(table(results))
 
 # %%
 histories = {int(number): measured["epochs"] for number, measured in results["stages"].items()}
-keep(plot_history(histories, title="The whole experiment"), course.folder / "curves.png")
+figure = plot_history(histories, title="The whole experiment", data=course.data)
+keep(figure, course.folder / "curves.png")
 
 # %% [markdown]
 # In the figure, is held-out accuracy *above* running accuracy in stage 3? They're different

@@ -80,10 +80,12 @@ print("\n".join(result.read_text(encoding="utf-8").splitlines()[:4]))
 # mean right; ✗ and a thick dashed frame mean wrong, with the true class below.
 
 # %%
+import torch
+
 from course_lib import keep, plot_predictions, predict
 
 images = course.data.heldout
-probabilities = predict(model, images, course)  # float32 (n, 80)
+probabilities = predict(model, images, course)  # float32 (n, K)
 shares, predicted = probabilities.max(1)
 wrong = predicted != images.labels
 some = images.take(12, seed=course.settings.seed)
@@ -107,8 +109,8 @@ browse_predictions(images, probabilities)
 # ## What gets confused with what?
 #
 # In a **confusion matrix**, rows are true classes and columns are predictions; everything off the
-# diagonal is a mistake. The generated classes have two parts, motif and colour, so we can draw one
-# matrix for each. **Predict:** which of the two does the network get wrong more often?
+# diagonal is a mistake. If every class has two parts, such as a fruit and its colour, you can also
+# draw a matrix for each part. **Predict:** what does the network confuse most often?
 
 # %%
 from IPython.display import display
@@ -117,7 +119,7 @@ from course_lib import plot_confusion
 from course_lib.data.shapes import COLOURS, MOTIFS
 
 parts = {"class": (images.labels, predicted, images.classes)}
-if course.data.name == "shapes":  # class = motif × 20 + colour
+if course.data.generated:  # class = motif × 20 + colour
     parts = {
         "motif": (images.labels // 20, predicted // 20, MOTIFS),
         "colour": (images.labels % 20, predicted % 20, COLOURS),
@@ -127,6 +129,19 @@ for part, (true, guessed, names) in parts.items():
     display(
         keep(plot_confusion(true, guessed, names, title), course.folder / f"confusion-{part}.png")
     )
+
+# %%
+if wrong.any() and not course.data.generated:
+    mistakes = torch.stack([images.labels[wrong], predicted[wrong]], dim=1)
+    pairs, times = mistakes.unique(dim=0, return_counts=True)
+    for i in times.argsort(descending=True, stable=True)[:3].tolist():
+        true, guessed = (images.classes[category] for category in pairs[i])
+        print(f"“{true}” taken for “{guessed}”: {times[i]} of {wrong.sum()} mistakes")
+largest, share = course.data.largest_class
+if share > 1.1 * course.data.guessing:  # the classes are unequal
+    answered = (predicted == images.classes.index(largest)).float().mean()
+    print(f"The network answers “{largest}”, the largest class, for {answered:.0%} of the images;")
+    print(f"{share:.0%} of the training images show it.")
 
 # %% [markdown]
 # Are all classes equally hard? **Predict** how far apart the hardest and the easiest class are.
@@ -142,16 +157,17 @@ keep(figure, course.folder / "accuracy-by-class.png")
 # %%
 few = int(images.labels.unique(return_counts=True)[1].min())
 print(
-    f"Each class has at least {few} held-out images, so a single image is worth up to"
+    f"Each of these classes has {few} or more held-out images, so a single image is worth up to"
     f" {100 / few:.3g} points."
 )
 
 # %% [markdown]
 # ## Exercise: what share of the errors has the right colour?
 #
-# A generated class is a motif in a colour, and class = motif · 20 + colour. When the model is
-# wrong, does it at least get the colour right? Given the true and the predicted classes, two int64
-# tensors (n,), return the share of the *errors* whose colour is right.
+# Suppose that a class is a motif in one of 20 colours, and class = motif · 20 + colour, as in the
+# images that the course draws. (Whatever your own classes are, it's these that your function is
+# checked on.) When a model is wrong, does it at least get the colour right? Given the true and the
+# predicted classes, two int64 tensors (n,), return the share of the *errors* whose colour is right.
 #
 # <details><summary>Hint</summary>
 #
@@ -185,11 +201,9 @@ def my_share(labels, predicted):
 # %% tags=["check"]
 passed = checks.colour_share(my_share)
 
-# %% [markdown]
-# And how wrong are the wrong colours? For the generated classes, here's our network:
-
 # %%
-if course.data.name == "shapes" and wrong.any():
+if course.data.generated and wrong.any():
+    print("And how wrong are the wrong colours? Here's our network:")
     steps = (predicted % 20 - images.labels % 20).remainder(20)
     off = steps[steps != 0]
     print(f"In {len(off) / wrong.sum():.0%} of the mistakes, the colour is wrong.")
@@ -239,7 +253,7 @@ from course_lib import plot_images
 from course_lib.data.bank import from_file
 
 own = from_file(photograph, course.settings.size) if photograph else images.subset([0])
-likely, classes = predict(model, own, course)[0].topk(5)
+likely, classes = predict(model, own, course)[0].topk(min(5, len(images.classes)))
 keep(plot_images(own.batch([0]), ["what the network sees"]), course.folder / "own.png")
 
 # %%
@@ -247,11 +261,10 @@ for share, category in zip(likely.tolist(), classes.tolist()):
     print(f"{share:6.1%}  {images.classes[category]}")
 
 # %% [markdown]
-# The network always answers with one of *its* 80 classes, and the probabilities always add up to
-# 100%. If it has only seen generated shapes and says with 95% confidence that your dog is
-# "vermilion nets", it isn't 95% sure. It just means that of all the answers it can give, this one
-# is the least bad. There's no class "none of these", and no training image that could have taught
-# it one.
+# The network always answers with one of *its* classes, and the probabilities always add up to 100%.
+# If it has never seen a dog and says with 95% confidence that yours belongs to one of its classes,
+# it isn't 95% sure. It just means that of all the answers it can give, this one is the least bad.
+# There's no class "none of these", and no training image that could have taught it one.
 #
 # ## Recap
 #

@@ -85,14 +85,16 @@ print(course.describe())
 # @title Use the stored measurements, or measure again
 measure_again = False  # @param {type: "boolean"}
 
+from course_lib import stored
 from experiments import compare
 from experiments.stored import read_stored
 
-everything = (
-    {course.data.name: compare.compare_variants(course)}
-    if measure_again
-    else read_stored("compare.json")
-)
+if measure_again:
+    everything = {course.data.name: compare.compare_variants(course)}
+    classes = len(course.data.classes)
+else:
+    everything = read_stored("compare.json")
+    classes = 80  # of both stored data sets
 for name, found in everything.items():
     runs, size = found["runs"], found["size"]
     seeds = max(map(len, runs.values()), default=0)
@@ -108,6 +110,9 @@ for name, found in everything.items():
         *fewer,
         sep=", ",
     )
+if not measure_again and stored(course, "compare.json") is None:
+    print(f"Nothing is stored for {course.data.name}, preset {course.preset}, so what follows")
+    print("is about the data sets above. Tick the box to measure yours.")
 
 # %% [markdown]
 # When does a claim hold? With several seeds, we compare seed by seed: a variant is better if it's
@@ -163,7 +168,7 @@ def curves(names, quantity, title):
     """One figure per data set: the variants' histories."""
     for name, found in measured(*names):
         runs = {variant: found["runs"][variant] for variant in names}
-        display(plot_runs(runs, quantity, f"{title} ({name})"))
+        display(plot_runs(runs, quantity, f"{title} ({name})", classes=classes))
 
 
 # %% [markdown]
@@ -313,7 +318,7 @@ from course_lib import training_batches
 
 def gradients(block):
     """The norm of each convolution's gradient on the first batch, from first layer to last."""
-    model = get_model(MyModel, seed=course.settings.seed, block=block).to(course.device)
+    model = course.new_model(block=block).to(course.device)
     batch = next(training_batches(course.data.train, course.stage(2), epoch=1, augmented=False))
     F.cross_entropy(model(batch.images), batch.labels).backward()
     norms = [
@@ -357,18 +362,18 @@ for name, found in measured("baseline", "without short-cut"):
         f" {without / ours:.1f} ×."
     )
     print(
-        f"“At least ten times as large” {verdict} at this budget. Guessing costs ln 80 ="
-        f" {log(80):.2f}, so a network"
+        f"“At least ten times as large” {verdict} at this budget. Guessing costs ln {classes} ="
+        f" {log(classes):.2f}, so a network"
     )
     print(
         "that learns nothing is ten times worse only than one whose loss is below"
-        f" {log(80) / 10:.2f}."
+        f" {log(classes) / 10:.2f}."
     )
 report("without short-cut", "baseline")
 
 # %% [markdown]
-# A loss above ln 80 means that the network is wrong with some confidence: in training mode, batch
-# norm amplifies even meaningless differences (notebook 01).
+# A loss above that of guessing means that the network is wrong with some confidence: in training
+# mode, batch norm amplifies even meaningless differences (notebook 01).
 #
 # ## Claim C: the bottleneck saves computing
 #
@@ -418,7 +423,7 @@ import time
 
 def seconds_per_step(block, steps=3):
     """The fastest of some training steps without the optimizer, after one to warm up."""
-    model = get_model(MyModel, block=block).to(course.device, memory_format=torch.channels_last)
+    model = course.new_model(block=block).to(course.device, memory_format=torch.channels_last)
     batch = next(training_batches(course.data.train, course.stage(2), epoch=1, augmented=False))
     times = []
     for _ in range(steps + 1):

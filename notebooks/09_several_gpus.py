@@ -60,17 +60,17 @@ print(course.describe())
 # %% [markdown]
 # ## Half a batch each
 #
-# The loss of a batch is the mean over its 32 images, so its gradient is the mean of the gradients
-# of its two halves. We compute it both ways and compare, once in eval mode and once in training
+# The loss of a batch is the mean over its images, so its gradient is the mean of the gradients of
+# its two halves. We compute it both ways and compare, once in eval mode and once in training
 # mode. **Predict:** in which mode do the two agree?
 
 # %%
 import torch
 import torch.nn.functional as F
 
-from course_lib import MyModel, get_model, training_batches
+from course_lib import training_batches
 
-model = get_model(MyModel, seed=course.settings.seed).to(course.device)
+model = course.new_model().to(course.device)
 batch = next(training_batches(course.data.train, course.stage(2), epoch=1, augmented=False))
 images, labels = batch.images, batch.labels
 
@@ -126,6 +126,7 @@ script = CHECKOUT / "notebooks" / "03_without_augmentation.py"
 home = course.home / f"{processes}-processes"
 epochs = 4  # `course.epochs[2]` trains the whole stage
 settings = {"DATA": course.source, "PRESET": course.preset, "HOME": home, "EPOCHS": epochs}
+settings["SKIP_UNREADABLE"] = int(course.skip_unreadable)
 command = [
     sys.executable,
     "-m",
@@ -165,9 +166,8 @@ from course_lib import read_results, stored
 alone = read_results(course)["stages"].get("2") or (stored(course) or {"stages": {}})["stages"].get(
     "2"
 )
-together = json.loads((home / course.folder.name / "results.json").read_text(encoding="utf-8"))[
-    "stages"
-]["2"]
+written = max(home.glob("*/results.json"), key=lambda path: path.stat().st_mtime)
+together = json.loads(written.read_text(encoding="utf-8"))["stages"]["2"]
 for who, stage in {"one process": alone, f"{processes} processes": together}.items():
     if stage:
         losses = ", ".join(f"{entry['loss']:.3f}" for entry in stage["epochs"][:epochs])
@@ -181,7 +181,9 @@ runs = {
     f"{processes} processes": together["epochs"][:epochs],
 }
 runs = {who: history for who, history in runs.items() if history}
-keep(plot_runs(runs, "loss", "The same batches, by one process or shared"), home / "shared.png")
+title = "The same batches, by one process or shared"
+classes = len(course.data.classes)
+keep(plot_runs(runs, "loss", title, classes=classes), home / "shared.png")
 
 # %% [markdown]
 # The images are the same, but the losses aren't: different batch statistics give different
