@@ -30,12 +30,11 @@ from course_lib import (
     trial,
     two_conv_block,
 )
-from course_lib.data.answers import CLASSES
 from course_lib.data.bank import Images
 from course_lib.experiment import Course
 
 from .seeds import CONTROLS, seeds_table, train_control
-from .stored import spread, write_stored
+from .stored import pack_right, spread, write_stored
 
 
 @dataclass(frozen=True)
@@ -108,29 +107,35 @@ def images_for(course: Course) -> tuple[Images, Images]:
     """The images that every variant is trained on, and those that it's measured on."""
     train = course.data.train
     seed = course.settings.seed
-    if len(train) < CLASSES * (TRAINED + MEASURED):  # a small data set: all of it
+    if len(train) < len(course.data.classes) * (TRAINED + MEASURED):  # a small data set: all of it
         return train, few_heldout(course)
     trained = train.of_each_class(0, TRAINED, seed)
     measured = train.of_each_class(TRAINED, TRAINED + MEASURED, seed)
     return trained, measured
 
 
-def train_variant(course: Course, name: str, seed: int) -> list[dict[str, Any]]:
-    """The history of a variant trained with this seed, read from disk if it was trained before."""
+def train_variant(course: Course, name: str, seed: int) -> tuple[list[dict[str, Any]], str]:
+    """Train a variant with this seed, or read from disk what was trained before.
+
+    Returns its history, and which of the measured images were right after it, packed.
+    """
     plan = PLANS[course.preset]
     variant = VARIANTS[name]
     trained, measured = images_for(course)
-    return trial(
+    classes = len(course.data.classes)
+    history = trial(
         course,
         trained,
         epochs=plan.epochs,
-        model=get_model(variant.network, seed=seed, block=variant.block),
+        model=get_model(variant.network, seed=seed, block=variant.block, classes=classes),
         augmented=variant.augmented,
         heldout=measured,
         seed=seed,
         size=plan.size or course.settings.size,
         **variant.settings,
     )
+    right = history[-1].pop("heldout_right")
+    return history, pack_right(right)
 
 
 def late(history: list[dict[str, Any]]) -> float:
@@ -162,7 +167,9 @@ def compare_variants(
     """Train all variants, or load those that were trained before; returns a dict.
 
     stage_2: {transform: accuracy}. trained, measured: how many images. size: their side, in pixels.
-    runs: {variant: [history of each seed]}. after_each: called with what was found so far.
+    runs: {variant: [history of each seed]}. right: {variant: [for each seed, which of the measured
+    images were right after the last epoch, packed]}; they are the same images for every seed.
+    after_each: called with what was found so far.
     """
     plan = PLANS[course.preset]
     trained, measured = images_for(course)
@@ -171,13 +178,15 @@ def compare_variants(
         "measured": len(measured),
         "size": plan.size or course.settings.size,
         "runs": {},
+        "right": {},
         "stage_2": stage_2_on_transforms(course),
     }
     after_each(found)
     for seed in range(plan.seeds):
         for name in VARIANTS:
-            history = train_variant(course, name, seed)
+            history, right = train_variant(course, name, seed)
             found["runs"].setdefault(name, []).append(history)
+            found["right"].setdefault(name, []).append(right)
             loss = history[-1]["loss"]
             print(f"seed {seed}, {name}: {late(history):.1%} held out, loss {loss:.3f}", flush=True)
             after_each(found)

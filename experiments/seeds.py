@@ -12,12 +12,15 @@ import os
 import sys
 from typing import Any
 
+from torch import nn
+
 from course_lib import (
     CourseError,
     evaluate,
     few_heldout,
     measure,
     open_course,
+    predict,
     read_results,
     record,
     train,
@@ -26,7 +29,7 @@ from course_lib.experiment import Course, Stage
 from course_lib.loops import first_model
 from course_lib.settings import STAGES, StageSpec
 
-from .stored import spread, write_stored
+from .stored import pack_right, spread, write_stored
 
 # A control's number says which stage's random numbers it draws: the one follows stage 2 as stage 3
 # does, the other begins like stage 2.
@@ -40,22 +43,32 @@ MEASURED = ("train_plain", "train_augmented", "heldout_plain")
 def run_seed(seed: int) -> tuple[dict[str, Any], Course]:
     """Run the stages and the controls; returns what they measured, and the course.
 
-    The first is {stage or control: {"epochs": history, "final": accuracies}}.
+    The first is {stage or control: {"epochs": history, "final": accuracies, "right": which held-out
+    images were right, packed; None if that wasn't measured}}. The generated images, also those held
+    out, are others for every seed: compare these with `paired=True` (`verdicts.judge`).
     """
     os.environ["COURSE_SEED"] = str(seed)  # the generated data depends on it, too
     course = open_course()
+    right = {}
     for number in STAGES:
-        run_stage(course.stage(number))
+        right[str(number)] = run_stage(course.stage(number))
     outcome = {}
     for number, stage in read_results(course)["stages"].items():
-        outcome[number] = {"epochs": stage["epochs"], "final": stage["final"]}
+        outcome[number] = {
+            "epochs": stage["epochs"],
+            "final": stage["final"],
+            "right": right[number],
+        }
     for name in CONTROLS:
         outcome[name] = train_control(course, name)
     return outcome, course
 
 
-def run_stage(stage: Stage) -> None:
-    """Train a stage and record what is measured on it, as its notebook does."""
+def run_stage(stage: Stage) -> str | None:
+    """Train a stage and record what is measured on it, as its notebook does.
+
+    Returns which held-out images were right, packed; None for a stage that's only a check.
+    """
     course = stage.course
     model = first_model(stage)
     images = stage.images
@@ -67,10 +80,18 @@ def run_stage(stage: Stage) -> None:
     else:
         final = measure(model, course)
     record(stage, model, history, final)
+    return None if is_a_check else heldout_right(model, course)
+
+
+def heldout_right(model: nn.Module, course: Course) -> str:
+    """Which held-out images a model gets right, plain, in eval mode; packed by `pack_right`."""
+    heldout = course.data.heldout
+    predicted = predict(model, heldout, course).argmax(1)
+    return pack_right(predicted == heldout.labels)
 
 
 def train_control(course: Course, name: str, epochs: int | None = None) -> dict[str, Any]:
-    """Train a control as an experiment of its own: {"epochs": history, "final": accuracies}.
+    """Train a control as an experiment of its own; returns an entry of what `run_seed` does.
 
     epochs: how many, if not as the module's docstring says.
     """
@@ -85,7 +106,7 @@ def train_control(course: Course, name: str, epochs: int | None = None) -> dict[
     few = few_heldout(course)
     history = train(model, course.data.train, stage, augmented=spec.augmented, heldout=few)
     final = {key: figure.accuracy for key, figure in measure(model, course).items()}
-    return {"epochs": history, "final": final}
+    return {"epochs": history, "final": final, "right": heldout_right(model, course)}
 
 
 def seeds_table(runs: dict[str, Any]) -> str:

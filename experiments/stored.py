@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from course_lib import SettingsError, read_results
-from course_lib.experiment import CHECKOUT, Course, folder_name
+import numpy as np
+from numpy.typing import ArrayLike
+
+from course_lib import DataError, SettingsError, read_results
+from course_lib.experiment import Course
+from course_lib.homes import CHECKOUT, folder_name
 from course_lib.settings import PRESETS
 from course_lib.storage.files import write_json
 
@@ -56,6 +62,35 @@ def read_stored(name: str) -> dict[str, Any]:
     for path in sorted((CHECKOUT / "results").glob(f"*/{name}")):
         found[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def pack_right(right: ArrayLike) -> str:
+    """Which images were right, as text for a JSON file: eight images per byte, in base64.
+
+    right: bool (images,).
+    """
+    packed = np.packbits(np.asarray(right, dtype=bool))
+    return base64.b64encode(packed.tobytes()).decode("ascii")
+
+
+def unpack_right(text: str, count: int) -> np.ndarray:
+    """The inverse of `pack_right`: bool (count,).
+
+    Raises DataError if the text isn't that of `count` images.
+    """
+    try:
+        packed = base64.b64decode(text)
+    except ValueError:
+        raise DataError("Which images were right can't be read: it isn't base64.") from None
+    right = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=count).astype(bool)
+    if pack_right(right) != text:  # too long, or padded by NumPy
+        raise DataError(f"Which images were right is stored of another number than {count}.")
+    return right
+
+
+def unpack_seeds(texts: Sequence[str], count: int) -> np.ndarray:
+    """Which images were right with each seed, as `verdicts.judge` takes it: bool (seeds, count)."""
+    return np.stack([unpack_right(text, count) for text in texts])
 
 
 def spread(shares: list[float]) -> str:

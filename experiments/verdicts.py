@@ -175,10 +175,9 @@ def _sources(one: np.ndarray, other: np.ndarray, paired: bool) -> list[Source]:
 
 
 def _noise(right: np.ndarray) -> float:
-    """The part of a mean's variance that is neither the seeds' nor the images': one training's
-    luck with one image.
+    """The part of the mean's variance that belongs to no seed and to no image, but to both.
 
-    right: float (seeds, images).
+    It's the luck that one training has with one image. right: float (seeds, images).
     """
     seeds, images = right.shape
     expected = right.mean(1, keepdims=True) + right.mean(0) - right.mean()
@@ -187,9 +186,10 @@ def _noise(right: np.ndarray) -> float:
 
 
 def _width(sources: Sequence[Source], shares: Sequence[float]) -> float:
-    """The root of the sum of each source's (quantiles · standard error)²; t's quantiles, added up.
+    """How far the sources can move the difference, in shares: √Σ (quantile · standard error)².
 
-    shares: whose quantiles.
+    The quantile is t's, with the source's degrees of freedom. shares: of one or more quantiles,
+    which are added up.
     """
     total = 0.0
     for source in sources:

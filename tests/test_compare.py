@@ -3,12 +3,27 @@ in `results/`."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import linear_model, noise_images
 
-from course_lib import MyModel, SettingsError, loops, open_course, res_block, results
+from course_lib import (
+    DataError,
+    MyModel,
+    SettingsError,
+    evaluate,
+    loops,
+    open_course,
+    predict,
+    read_results,
+    res_block,
+    results,
+)
 from course_lib import stored as stored_for
-from course_lib.experiment import CHECKOUT
+from course_lib.experiment import Course
+from course_lib.homes import CHECKOUT
 from course_lib.loops import Measured
 from experiments import compare, seeds, stored
 
@@ -21,10 +36,16 @@ def asked(monkeypatch):
 
     def trial(course, images, *, model, **options):
         calls.append((images, model, options))
-        return [{"loss": 1.0, "heldout_accuracy": 0.5}] * options["epochs"]
+        history = []
+        for _ in range(options["epochs"]):
+            history.append({"loss": 1.0, "heldout_accuracy": 0.5})
+        history[-1]["heldout_right"] = [True] + [False] * (len(options["heldout"]) - 1)
+        return history
 
     monkeypatch.setattr(compare, "trial", trial)
-    monkeypatch.setattr(compare, "get_model", lambda model_class, seed, block: (model_class, block))
+    monkeypatch.setattr(
+        compare, "get_model", lambda model_class, seed, block, classes: (model_class, block)
+    )
     monkeypatch.setattr(compare, "trained_model", lambda course, stage: linear_model())
     monkeypatch.setattr(
         compare,
@@ -145,8 +166,9 @@ def test_controls_start_where_their_names_say(course, monkeypatch):
         lambda model, images, stage, **how: trained.append((model, stage, how)) or [],
     )
     monkeypatch.setattr(loops, "trained_model", lambda course, number: f"of stage {number}")
-    monkeypatch.setattr(loops, "get_model", lambda model, seed: "new")
+    monkeypatch.setattr(Course, "new_model", lambda course: "new")
     monkeypatch.setattr(seeds, "measure", lambda model, course: {})
+    monkeypatch.setattr(seeds, "heldout_right", lambda model, course: "")
     course = replace(course, epochs={1: 1, 2: 3, 3: 4})
     for name in seeds.CONTROLS:
         seeds.train_control(course, name)
@@ -158,6 +180,71 @@ def test_controls_start_where_their_names_say(course, monkeypatch):
         ("new", 2, True),
     ]
     assert len({stage.folder for _, stage, _ in trained}) == 4  # whatever was trained before
+
+
+def test_a_variant_keeps_which_of_the_measured_images_were_right(course, monkeypatch):
+    model, images = linear_model(), noise_images()
+    monkeypatch.setattr(compare, "get_model", lambda *_, **__: model)
+    monkeypatch.setattr(compare, "images_for", lambda course: (images, images))
+    monkeypatch.setitem(compare.PLANS, "smoke", compare.Plan(1, epochs=20, control_epochs=1))
+    history, text = compare.train_variant(course, "baseline", 0)
+    right = stored.unpack_right(text, len(images))
+    assert right.mean() == pytest.approx(history[-1]["heldout_accuracy"])
+    assert right.mean() > evaluate(model, images, course).accuracy  # that model wasn't trained
+    assert compare.train_variant(course, "baseline", 0) == (history, text)  # read from disk
+    assert all("heldout_right" not in entry for entry in history)
+
+
+def test_stages_and_controls_keep_which_held_out_images_were_right(course, monkeypatch):
+    monkeypatch.setattr(seeds, "first_model", lambda stage: linear_model())
+    count = len(course.data.heldout)
+    assert seeds.run_stage(course.stage(1)) is None  # a check: only training images are measured
+    right = stored.unpack_right(seeds.run_stage(course.stage(2)), count)
+    accuracy = read_results(course)["stages"]["2"]["final"]["heldout_plain"]
+    assert right.mean() == pytest.approx(accuracy)
+    control = seeds.train_control(course, "augmented from scratch", epochs=1)
+    right = stored.unpack_right(control["right"], count)
+    assert right.mean() == pytest.approx(control["final"]["heldout_plain"])
+
+
+def test_an_image_is_right_if_its_label_is_the_most_probable_class(course):
+    model, heldout = linear_model(), course.data.heldout
+    likely = predict(model, heldout, course).argmax(1)
+    half = likely.clone()
+    half[::2] += 1
+    relabelled = replace(heldout, labels=half % 80)
+    course = replace(course, data=replace(course.data, heldout=relabelled))
+    right = stored.unpack_right(seeds.heldout_right(model, course), len(heldout))
+    assert right.tolist() == [index % 2 == 1 for index in range(len(heldout))]
+
+
+def test_the_variants_are_kept_with_what_was_right_in_the_order_of_the_seeds(course, asked):
+    found = compare.compare_variants(replace(course, preset="lecture"))
+    assert list(found["right"]) == list(compare.VARIANTS)
+    for texts in found["right"].values():
+        right = stored.unpack_seeds(texts, found["measured"])
+        assert right.shape == (compare.PLANS["lecture"].seeds, found["measured"])
+        assert right[:, 0].all() and not right[:, 1:].any()
+
+
+@given(right=st.lists(st.booleans(), min_size=1, max_size=100), other=st.integers(0, 100))
+def test_which_images_were_right_survives_packing(right, other):
+    text = stored.pack_right(right)
+    assert np.array_equal(stored.unpack_right(text, len(right)), right)
+    bytes_needed = (other + 7) // 8, (len(right) + 7) // 8
+    if bytes_needed[0] != bytes_needed[1]:
+        with pytest.raises(DataError, match=str(other)):
+            stored.unpack_right(text, other)
+
+
+def test_640_images_take_80_bytes():
+    assert len(stored.pack_right([True] * 640)) == 4 * -(-80 // 3)  # base64: 3 bytes in 4 letters
+
+
+@pytest.mark.parametrize("text", ["A", "/w=", "€€€€", "/w==\n", "/w=="])
+def test_damaged_text_is_an_error(text):
+    with pytest.raises(DataError):  # "/w==" is a byte of eight ones
+        stored.unpack_right(text, 7)
 
 
 def test_results_of_other_settings_are_not_overwritten(course, tmp_path, monkeypatch):
