@@ -29,12 +29,8 @@ OTHER_FILES = {
     b"\x1f\x8b": "compressed by gzip. Unpack it, and pass the file inside.",
     b"GGUF": "a GGUF file. This model needs weights of its PyTorch code.",
 }
-SAFETENSORS = (
-    "a safetensors file. Convert it: "
-    'torch.save(safetensors.torch.load_file("that file"), "model.pth").'
-)
 TORCHSCRIPT = (
-    f"a TorchScript program, not a state_dict. Load it with torch.jit.load, and save its weights "
+    "a TorchScript program, not a state_dict. Load it with torch.jit.load, and save its weights "
     f"with {SAVE}."
 )
 ANOTHER_ZIP = (
@@ -98,7 +94,10 @@ def _require_torch_file(path: Path) -> None:
         if text.startswith(beginning):
             raise CheckpointError(f"{path} is {kind}")
     if head[8:10] == b'{"':  # eight bytes with the length of a JSON text, then this text
-        raise CheckpointError(f"{path} is {SAFETENSORS}")
+        raise CheckpointError(
+            f"{path} is a safetensors file. Convert it: "
+            f'torch.save(safetensors.torch.load_file("{path.name}"), "model.pth").'
+        )
     if head.startswith(b"PK\x03\x04"):  # a zip archive, as torch.save writes it since PyTorch 1.6
         _require_torch_archive(path)
 
@@ -200,14 +199,17 @@ def _require_same_names(path: Path, weights: dict[str, Tensor], own: dict[str, T
             f"{path} holds an average of several models (n_averaged). Update its BatchNorm with "
             "torch.optim.swa_utils.update_bn, then save averaged.module.state_dict()."
         )
-    too_few = f"lacks {len(missing)} of this model's {len(own)} tensors: {_briefly(missing)}"
-    too_many = f"has tensors that this model lacks: {_briefly(unknown)}"
     if missing and unknown:
-        raise CheckpointError(f"{path} belongs to another network. It {too_few}. It {too_many}.")
+        raise CheckpointError(
+            f"{path} belongs to another network. Missing are {len(missing)} of this model's "
+            f"{len(own)} tensors: {_briefly(missing)}. Unexpected are {_briefly(unknown)}."
+        )
     if missing:
-        raise CheckpointError(f"{path} {too_few}.")
+        raise CheckpointError(
+            f"{path} lacks {len(missing)} of this model's {len(own)} tensors: {_briefly(missing)}."
+        )
     if unknown:
-        raise CheckpointError(f"{path} {too_many}.")
+        raise CheckpointError(f"{path} has tensors that this model lacks: {_briefly(unknown)}.")
 
 
 def _require_same_shapes(path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
