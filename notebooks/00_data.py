@@ -81,6 +81,8 @@ print(course.describe())
 # differs between pictures of the same class, and what stays the same?
 
 # %%
+import torch
+
 from course_lib import keep, plot_images
 from course_lib.captions import short_names
 
@@ -88,17 +90,18 @@ images = course.data.train
 present = images.labels.unique().tolist()
 apart = max(1, round(0.29 * len(present)))  # neighbours may look alike
 shown = present[::apart][:4]
-columns = min(8, min((images.labels == category).sum().item() for category in shown))
+rows = [(images.labels == category).nonzero().flatten()[:8] for category in shown]
+columns = max(len(row) for row in rows)
+white = torch.full_like(images.batch([0]), 255)  # fills up the rows of small classes
 class_names = short_names(images.classes, 16)
-chosen, captions = [], []
-for category in shown:
-    chosen += (images.labels == category).nonzero().flatten()[:columns].tolist()
+pictures, captions = [], []
+for category, row in zip(shown, rows):
+    missing = columns - len(row)
+    pictures += [images.batch(row), white.repeat(missing, 1, 1, 1)]
     captions += [class_names[category]] + [""] * (columns - 1)
 title = f"{len(shown)} of {len(present)} classes"
-keep(
-    plot_images(images.batch(chosen), captions, columns=columns, title=title),
-    course.folder / "classes.png",
-)
+figure = plot_images(torch.cat(pictures), captions, columns=columns, title=title)
+keep(figure, course.folder / "classes.png")
 
 # %%
 if course.data.generated:
@@ -156,8 +159,6 @@ for transform in plain.transforms:
 # up to 90° in either direction. **Predict:** do all of these preserve the class?
 
 # %%
-import torch
-
 augmented = transforms.Compose(
     [
         transforms.RandomResizedCrop((size, size)),

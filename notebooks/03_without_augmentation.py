@@ -68,8 +68,12 @@ print(course.describe())
 classes = len(course.data.classes)
 print(f"Guessing gets 1 in {classes} images right, {100 * course.data.guessing:.3g}%.")
 largest, share = course.data.largest_class
-if share > 1.1 * course.data.guessing:  # the classes are unequal
-    print(f"Always answering “{largest}”, the largest class, gets {100 * share:.3g}% right.")
+unequal = share > 1.1 * course.data.guessing
+if unequal:
+    is_largest = course.data.heldout.labels == course.data.classes.index(largest)
+    heldout_share = is_largest.float().mean().item()
+    print(f"Always answering “{largest}”, the largest class, gets {share:.1%} of the training")
+    print(f"images right, and {heldout_share:.1%} of the held-out ones.")
 
 # %% [markdown]
 # While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval
@@ -154,6 +158,9 @@ luck = 200 * sqrt(
     (new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / images
 )  # notebook 07 explains it
 luck = max(luck, 100 / images)  # a single image may always be luck
+if unequal:
+    mixture = 100 * (share - heldout_share)
+    print(f"Always answering “{largest}” makes {mixture:+.0f} points between known and new images.")
 print(f"With {images:,} held-out images, differences of up to {luck:.0f} points may be luck.")
 
 # %% [markdown]
