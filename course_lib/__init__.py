@@ -27,15 +27,9 @@ from .explore import (
     live_curve,
 )
 from .loops import evaluate, few_heldout, predict, test, train, trained_model
+from .mistakes import plot_classes, plot_confusion
 from .model import ConstantWidth, MyModel, get_model, plain_block, res_block, two_conv_block
 from .pictures import keep
-from .plots import (
-    plot_classes,
-    plot_confusion,
-    plot_history,
-    plot_images,
-    plot_predictions,
-    plot_runs,
-)
+from .plots import plot_history, plot_images, plot_predictions, plot_runs
 from .results import measure, read_results, record, stored, table
 from .trials import trial

@@ -5,6 +5,7 @@ Each is one call, and works with ipywidgets 7.7 (as in Colab) and 8.
 
 from __future__ import annotations
 
+import base64
 import html
 import math
 import time
@@ -18,8 +19,9 @@ from IPython import get_ipython
 from IPython.display import Javascript, display
 
 from .augment import DRAWS, augment_batch, draw_augmentations, plain_batch
+from .captions import short_names
 from .device import send
-from .pictures import Picture, short
+from .pictures import Picture
 from .plots import plot_history, plot_images, plot_predictions
 from .progress import EpochLines
 from .results import stored
@@ -99,7 +101,8 @@ class LiveCurve:
         title = self._title(entries[-1], history)
         # The stored run no further than this one, or it would give the outcome away.
         so_far = self.stored[: len(entries)]
-        figure = plot_history({number: entries}, {number: so_far}, title)
+        data = self.stage.course.data
+        figure = plot_history({number: entries}, {number: so_far}, title, data)
         figure.data[EPOCH_DATA] = {
             "stage": number,
             "epoch": math.ceil(entries[-1]["epoch"]),
@@ -186,8 +189,8 @@ def browse_classes(images: Images) -> ipywidgets.VBox:
     def draw(page: int) -> Page:
         positions = (labels == menu.value).nonzero().flatten()
         shown = _on_page(positions, page)
-        names = [short(images.names[i]) for i in shown.tolist()]
-        return Page(plot_images(images.batch(shown), names), len(positions))
+        names = [images.names[i] for i in shown.tolist()]
+        return Page(plot_images(images.batch(shown), short_names(names)), len(positions))
 
     return _pages([menu], draw)
 
@@ -324,8 +327,8 @@ def _show_in(widget: ipywidgets.HTML, figure: Picture | None) -> None:
     if figure is None:
         widget.value = ""
         return
-    bundle, _ = figure._repr_mimebundle_()
-    source = f"data:image/png;base64,{bundle['image/png']}"
+    file = figure.shown()
+    source = f"data:{file.kind};base64,{base64.b64encode(file.content).decode()}"
     alt = html.escape(figure.alt)
     width = f"{figure.bbox.width:.0f}"
     widget.value = f'<img src="{source}" width="{width}" alt="{alt}" style="max-width: 100%">'

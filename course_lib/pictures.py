@@ -1,4 +1,4 @@
-"""What every figure is made of: the course's style and fonts, and a small PNG with a description.
+"""What every figure is made of: the course's style and fonts, a small file, and a description.
 
 A figure can be read from the back row: it's 1280 pixels wide at most, and nothing is shown by
 colour alone.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import unicodedata
 import warnings
 from collections.abc import Callable
 from functools import cache, wraps
@@ -21,7 +20,8 @@ from PIL import Image
 from .storage.files import replacing
 
 WIDTH = 12.8  # inches; at 100 dots per inch, as wide as a small projector
-LARGE = 100_000  # bytes of a PNG file that we try to stay below
+LARGE = 100_000  # bytes of a figure of lines or bars that we try to stay below
+JPEG_QUALITY = 85  # a photograph's colours are off by about 1 of 255
 BLUE = "#0b5394"
 ORANGE = "#c35200"
 LINES = cycler(
@@ -70,18 +70,33 @@ PALETTES = (
 )
 
 
+class ImageFile(NamedTuple):
+    """A figure as a file's content."""
+
+    kind: str  # MIME type
+    content: bytes
+
+
 class Picture:
-    """A matplotlib figure that a notebook shows as a small PNG, and its content in words (`alt`).
+    """A matplotlib figure that a notebook shows as a small image, and its content in words (`alt`).
 
     It has all attributes and methods of that figure. figsize: width and height in inches.
+    true_colour: for a figure that shows photographs, which a few colours would posterise.
     """
 
-    def __init__(self, figsize: tuple[float, float], title: str | None = None, alt: str = ""):
+    def __init__(
+        self,
+        figsize: tuple[float, float],
+        title: str | None = None,
+        alt: str = "",
+        true_colour: bool = False,
+    ):
         # Imported here, so that `import course_lib` doesn't wait for it.
         from matplotlib.figure import Figure
 
         self.figure = Figure(figsize)
         self.alt = alt
+        self.true_colour = true_colour
         # What else the notebook gets, by MIME type: for programs that read its outputs.
         self.data: dict[str, Any] = {}
         if title is not None:
@@ -91,32 +106,46 @@ class Picture:
         return getattr(self.figure, name)
 
     def png(self) -> bytes:
-        """The bytes of a PNG file of at most 256 colours; of fewer, if that makes it small.
+        """The bytes of a PNG file: in true colour, or of at most 256 colours.
 
-        If even the fewest colours don't (photographs), it keeps all 256.
+        It has fewer, if that makes it small; if even the fewest don't, it keeps all 256.
         """
-        drawn = io.BytesIO()
-        self.figure.savefig(drawn, format="png", facecolor="white")
-        image = Image.open(drawn).convert("RGB")
+        image = self._drawn()
+        if self.true_colour:
+            return _encoded(image, "png")
         files = []
         for palette in PALETTES:
-            file = _png_with(palette, image)
+            few = image.quantize(palette.colours, palette.method, dither=Image.Dither.NONE)
+            file = _encoded(few, "png", optimize=True)
             if len(file) < LARGE:
                 return file
             files.append(file)
         return files[0]
 
+    def shown(self) -> ImageFile:
+        """What a notebook keeps: a PNG, or a JPEG of what would be a large PNG in true colour."""
+        if not self.true_colour:
+            return ImageFile("image/png", self.png())
+        # Without subsampling, coloured edges stay sharp.
+        jpeg = _encoded(self._drawn(), "jpeg", quality=JPEG_QUALITY, subsampling=0, optimize=True)
+        return ImageFile("image/jpeg", jpeg)
+
+    def _drawn(self) -> Image.Image:
+        file = io.BytesIO()
+        self.figure.savefig(file, format="png", facecolor="white")
+        return Image.open(file).convert("RGB")
+
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """What a notebook shows, by MIME type, and metadata; called by IPython."""
-        image = base64.b64encode(self.png()).decode()
-        data = {"image/png": image, "text/plain": self.alt, **self.data}
-        return data, {"image/png": {"alt": self.alt}}
+        file = self.shown()
+        image = base64.b64encode(file.content).decode()
+        data = {file.kind: image, "text/plain": self.alt, **self.data}
+        return data, {file.kind: {"alt": self.alt}}
 
 
-def _png_with(palette: Palette, image: Image.Image) -> bytes:
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    few = image.quantize(palette.colours, palette.method, dither=Image.Dither.NONE)
-    few.save(file, "png", optimize=True)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
@@ -154,19 +183,3 @@ def styled(plot: Callable[Arguments, Picture]) -> Callable[Arguments, Picture]:
             return plot(*args, **kwargs)
 
     return in_style
-
-
-def short(name: str, length: int = 20) -> str:
-    """Shorten a class name: up to its first comma, at most `length` letters wide.
-
-    A Korean, Japanese or Chinese letter is as wide as two others.
-    """
-    # Composed, since fonts draw the parts of a letter, as a Mac spells it, side by side.
-    name = unicodedata.normalize("NFC", name.split(",")[0])
-    width = 0
-    for position, letter in enumerate(name):
-        width += 2 if unicodedata.east_asian_width(letter) in ("W", "F") else 1
-        if width > length:
-            room_for_dots = max(0, position - 1)
-            return name[:room_for_dots] + "…"
-    return name

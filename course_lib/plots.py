@@ -1,4 +1,4 @@
-"""The figures: curves, runs compared, images, predictions, and what is confused with what."""
+"""The figures of curves, of runs compared, and of images and predictions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from .data.answers import CLASSES
-from .pictures import BLUE, ORANGE, WIDTH, Picture, short, styled
+from .captions import short, short_names
+from .pictures import BLUE, ORANGE, WIDTH, Picture, styled
 from .settings import STAGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from .data.bank import Bank
 
 History = Sequence[Mapping[str, Any]]  # a dict per epoch, as `train` returns it
 
@@ -28,6 +30,11 @@ QUANTITIES = {
 
 # Lines that stand for no run of their own, and must not look like one.
 GUESSING: dict[str, Any] = {"color": "black", "linestyle": (0, (1, 3))}
+ALWAYS_LARGEST: dict[str, Any] = {
+    "color": "black",
+    "linestyle": (0, (5, 2, 1, 2)),
+    "linewidth": 1.5,
+}
 STORED: dict[str, Any] = {
     "color": "#b0b0b0",
     "linewidth": 4,
@@ -38,9 +45,6 @@ STORED: dict[str, Any] = {
 STORED_HELDOUT: dict[str, Any] = STORED | {"linestyle": "--"}
 
 MOST_BANDS = 4  # of several seeds in one figure: more would hide each other
-MOST_NAMES = 20  # along the side of a confusion matrix
-MOST_CELLS = 10  # in a row of a confusion matrix that has numbers in it
-HARDEST = 10  # classes with the lowest, and as many with the highest accuracy
 
 
 class Mark(NamedTuple):
@@ -60,12 +64,13 @@ def plot_history(
     histories: Mapping[int, History],
     stored: Mapping[int, History] | None = None,
     title: str | None = None,
-    classes: int = CLASSES,
+    data: Bank | None = None,
 ) -> Picture:
     """Plot the loss (top) and the accuracy (bottom) of stages, one column per stage.
 
     histories: {number of the stage: its history}. stored: the same of another run, drawn in grey.
-    classes: how many there are, for the accuracy of guessing.
+    data: what the stages trained on, for the accuracy of guessing a class, and of always naming
+    the largest.
     """
     stages = ", ".join(f"{number} ({STAGES[number].title})" for number in histories)
     alt = f"{title or 'Curves'}: loss and accuracy per epoch in stage {stages}."
@@ -76,7 +81,9 @@ def plot_history(
         bottom = grid[1, column]
         before = stored.get(number, []) if stored else []
         _plot_losses(top, histories[number], before)
-        _plot_accuracies(bottom, histories[number], before, classes)
+        _plot_accuracies(bottom, histories[number], before)
+        if data is not None:
+            _plot_guessing(bottom, data)
         top.set_title(f"Stage {number}\n{STAGES[number].title}")
     for axis in figure.axes:
         axis.label_outer()
@@ -91,14 +98,23 @@ def _plot_losses(axis: Axes, history: History, stored: History) -> None:
     axis.set_ylabel(QUANTITIES["loss"])
 
 
-def _plot_accuracies(axis: Axes, history: History, stored: History, classes: int) -> None:
+def _plot_accuracies(axis: Axes, history: History, stored: History) -> None:
     training = "training images (running average of the epoch)"
     _plot_line(axis, [stored], "train_accuracy", label="the stored run", **STORED)
     _plot_line(axis, [stored], "heldout_accuracy", **STORED_HELDOUT)
     _plot_line(axis, [history], "train_accuracy", label=training)
     _plot_line(axis, [history], "heldout_accuracy", label="held-out images (plain)")
-    axis.axhline(100 / classes, label=f"chance ({1 / classes:.2%})", **GUESSING)
     axis.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(-3, 103))
+
+
+def _plot_guessing(axis: Axes, data: Bank) -> None:
+    """Draw what needs no learning: guessing a class, and naming the largest one every time."""
+    chance = f"{100 * data.guessing:.3g}%"
+    axis.axhline(100 * data.guessing, label=f"chance ({chance})", **GUESSING)
+    largest, share = data.largest_class
+    percent = f"{100 * share:.3g}%"
+    if percent != chance:  # the classes are unequal
+        axis.axhline(100 * share, label=f"always “{short(largest)}” ({percent})", **ALWAYS_LARGEST)
 
 
 @styled
@@ -107,13 +123,13 @@ def plot_runs(
     quantity: str,
     title: str,
     x: str = "epoch",
-    classes: int = CLASSES,
+    classes: int | None = None,
 ) -> Picture:
     """Compare runs epoch by epoch; runs: {label: history}, or {label: [history of each seed]}.
 
     Several seeds become their mean, in a band from the lowest to the highest (if there are few
     runs). quantity: one of QUANTITIES, which all runs have. x: another entry of the histories, such
-    as "step". classes: how many there are, for the loss of guessing.
+    as "step". classes: how many the networks choose from, for the loss of guessing.
     """
     alt = f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}."
     figure = Picture((10, 5.5), title, alt)
@@ -124,7 +140,7 @@ def plot_runs(
         seeds = [run] if one_seed else run
         _plot_line(axis, seeds, quantity, x, with_bands, label=label)
     axis.set(xlabel=x, ylabel=QUANTITIES[quantity])
-    if quantity == "loss":
+    if quantity == "loss" and classes is not None:
         axis.axhline(math.log(classes), label=f"guessing (ln {classes})", **GUESSING)
     _choose_scale(axis, quantity)
     figure.legend(loc="outside lower center", ncols=2)
@@ -190,7 +206,11 @@ def plot_images(
     height = rows * (0.9 * side + 0.24 * lines)
     if title:
         height += 0.4
-    figure = Picture((side * columns, height), title, _alt_of_images(title, captions))
+    width = side * columns
+    if title:
+        width = max(width, min(WIDTH, 0.13 * len(title)))  # or a few images would cut it off
+    alt = _alt_of_images(title, captions)
+    figure = Picture((width, height), title, alt, true_colour=True)
     figure.get_layout_engine().set(wspace=0.1, hspace=0.06)  # neighbouring frames don't touch
     pixels = _as_bytes(images).cpu().numpy()
     for i, caption in enumerate(captions):
@@ -228,10 +248,17 @@ def plot_predictions(
     """Show predictions: ✓ in a thin frame if right, ✗ in a thick dashed one if wrong.
 
     images: as in `plot_images`. labels: int64 (n,), −1 if unknown. probabilities: float (n, K).
-    classes: K names. likeliest: how many classes are named, the likeliest first; below them, if
-    it's wrong, the true one.
+    classes: K names. likeliest: how many classes are named (K if there are fewer), the likeliest
+    first; below them, if it's wrong, the true one.
     """
+    likeliest = min(likeliest, len(classes))
     top = probabilities.topk(likeliest)
+    if likeliest == 1:  # then its share has a line of its own, and the name more room
+        names = short_names(classes, 17)
+        before_share = "\n"
+    else:
+        names = short_names(classes, 13)
+        before_share = " "
     marks = []
     captions = []
     for i in range(len(labels)):
@@ -239,10 +266,12 @@ def plot_predictions(
         guesses: list[int] = top.indices[i].tolist()
         shares = top.values[i].tolist()
         mark = _mark(label, guesses[0])
-        true_name = classes[label] if mark is WRONG else None
-        names = [classes[guess] for guess in guesses]
+        lines = []
+        for guess, share in zip(guesses, shares):
+            lines.append(f"{names[guess]}{before_share}{share:.0%}")
+        lines.append(f"is: {names[label]}" if mark is WRONG else "")  # equally many lines for all
         marks.append(mark)
-        captions.append(mark.sign + _caption(names, shares, true_name))
+        captions.append(mark.sign + "\n".join(lines))
     figure = plot_images(images, captions, title=title)
     for axis, mark in zip(figure.axes, marks):
         axis.spines[:].set(visible=True, capstyle="butt", **mark.frame)
@@ -253,101 +282,3 @@ def _mark(label: int, guess: int) -> Mark:
     if label < 0:
         return UNKNOWN
     return RIGHT if guess == label else WRONG
-
-
-def _caption(names: Sequence[str], shares: Sequence[float], true_name: str | None) -> str:
-    """A prediction in words, above its image; always of the same number of lines."""
-    if len(names) == 1:  # then its share has a line of its own, and the name more room
-        length = 17
-        between = "\n"
-    else:
-        length = 13
-        between = " "
-    lines = []
-    for name, share in zip(names, shares):
-        lines.append(f"{short(name, length)}{between}{share:.0%}")
-    lines.append("" if true_name is None else f"is: {short(true_name, length)}")
-    return "\n".join(lines)
-
-
-def confusion_matrix(labels: torch.Tensor, predicted: torch.Tensor, classes: int) -> torch.Tensor:
-    """Count how often each class (row) is taken for each other (column): int64 (K, K).
-
-    labels, predicted: int64 (n,), in 0…K − 1. classes: K.
-    """
-    pairs = labels * classes + predicted  # a number for each pair
-    return pairs.bincount(minlength=classes**2).reshape(classes, classes)
-
-
-@styled
-def plot_confusion(
-    labels: torch.Tensor,
-    predicted: torch.Tensor,
-    names: Sequence[str],
-    title: str | None = None,
-) -> Picture:
-    """Plot how often each class (row) is taken for each other (column), in percent of the row.
-
-    labels, predicted: int64 (n,). names: of all classes.
-    """
-    count = len(names)
-    matrix = confusion_matrix(labels, predicted, count)
-    images_of_class = matrix.sum(1, keepdim=True)
-    percent = (100 * matrix / images_of_class.clamp(min=1)).numpy()
-    alt = f"{title or 'Confusion matrix'}: true classes in rows, predicted classes in columns."
-    figure = Picture((10, 8.5), title, alt)
-    axis = figure.subplots()
-    picture = axis.imshow(percent, "Greys", aspect="auto", vmin=0, vmax=100)
-    ticks = range(0, count, math.ceil(count / MOST_NAMES))
-    shown = [short(names[i], 14) for i in ticks]
-    axis.set_xticks(ticks, shown, rotation=90, fontsize=13)
-    axis.set_yticks(ticks, shown, fontsize=13)
-    axis.set(xlabel="predicted class", ylabel="true class")
-    axis.grid(False)
-    if count <= MOST_CELLS:
-        _write_numbers(axis, percent)
-    figure.colorbar(picture, label="share of the true class's images (%)")
-    return figure
-
-
-def _write_numbers(axis: Axes, percent: np.ndarray) -> None:
-    """Write each cell's value into it, legible on its grey."""
-    for (row, column), value in np.ndenumerate(percent):
-        colour = "white" if value > 50 else "black"
-        axis.text(column, row, f"{value:.0f}", color=colour, ha="center", va="center")
-
-
-@styled
-def plot_classes(
-    labels: torch.Tensor,
-    predicted: torch.Tensor,
-    names: Sequence[str],
-    title: str | None = None,
-) -> Picture:
-    """Plot accuracy for the ten hardest and the ten easiest of the classes that have images.
-
-    labels, predicted: int64 (n,). names: of all classes.
-    """
-    images_of_class = labels.bincount(minlength=len(names))
-    right = labels[labels == predicted].bincount(minlength=len(names))
-    percent = 100 * right / images_of_class  # nan for a class without images
-    by_accuracy = percent.argsort(stable=True).tolist()
-    order = [i for i in by_accuracy if images_of_class[i] > 0]
-    alt = f"{title or 'Accuracy by class'}: hardest {names[order[0]]}, easiest {names[order[-1]]}."
-    figure = Picture((WIDTH, 5), title, alt)
-    left, right_side = figure.subplots(1, 2)
-    _plot_bars(left, order[:HARDEST], "hardest", percent, names)
-    _plot_bars(right_side, order[-HARDEST:], "easiest", percent, names)
-    return figure
-
-
-def _plot_bars(
-    axis: Axes, chosen: list[int], about: str, percent: torch.Tensor, names: Sequence[str]
-) -> None:
-    """Draw a bar for the accuracy of each chosen class. about: how to describe these classes."""
-    positions = range(len(chosen))  # classes of equal names would share a bar
-    # With edges, so that 0% is a thin line.
-    bars = axis.barh(positions, percent[chosen].numpy(), color=BLUE, edgecolor=BLUE)
-    axis.bar_label(bars, fmt="%.3g", padding=5)
-    axis.set_yticks(positions, [short(names[i]) for i in chosen])
-    axis.set(title=f"the {len(chosen)} {about} classes", xlim=(-1, 119), xlabel="accuracy (%)")

@@ -3,6 +3,7 @@ explained."""
 
 import functools
 import random
+from dataclasses import replace
 from fractions import Fraction
 from inspect import signature
 
@@ -1197,6 +1198,27 @@ def test_a_block_without_short_cut_is_trained_and_the_prediction_compared(
         losses.append(history[-1]["loss"])
     assert line.startswith("✓") and "4" in line and all(f"{loss:.3g}" in line for loss in losses)
     assert len(list((course.folder / "trials").iterdir())) == 2  # read, not measured again
+
+
+@pytest.mark.parametrize("classes", [2, 5, 300])
+def test_the_network_without_short_cut_chooses_from_the_datas_classes(
+    classes, course, verdict, monkeypatch
+):
+    monkeypatch.setattr(block_checks, "PASSES", 1)
+    monkeypatch.setattr(block_checks, "compare_networks", lambda *arguments: None)  # slow
+    outputs = []
+
+    def watched(course, images, *, model, **options):
+        assert len(images) == min(block_checks.IMAGES, len(course.data.train))
+        outputs.append(model.fc.out_features)
+        return [{"loss": 1.0}]
+
+    monkeypatch.setattr(block_checks, "trial", watched)
+    few = course.data.train.subset(range(20))
+    names = [f"class {i}" for i in range(classes)]
+    course = replace(course, data=replace(course.data, train=few, classes=names))
+    assert verdict(checks.no_shortcut, PlainBlock, 1, course).startswith("✓")
+    assert outputs == [classes, classes]
 
 
 def test_a_loss_that_cant_be_is_refused_untrained(monkeypatch, verdict):

@@ -43,7 +43,7 @@ def watch(monkeypatch, images, name):
 def size_of(picture):
     """The width that a picture is shown in; it has that many pixels, and its content in words."""
     match = re.fullmatch(
-        r'<img src="data:image/png;base64,(.*)" width="(\d+)" alt="([^"<]+)" style=".*">',
+        r'<img src="data:image/jpeg;base64,(.*)" width="(\d+)" alt="([^"<]+)" style=".*">',
         picture.value,
     )
     data, width, alt = match.groups()
@@ -104,6 +104,15 @@ def test_pictures_keep_one_size_however_many_a_class_has(browser):
         assert 200 <= size_of(picture) / columns <= 230
 
 
+def test_files_whose_names_begin_alike_are_told_apart(monkeypatch):
+    names = [f"photographs of cats/taken on our holidays, {i}.jpg" for i in range(12)]
+    images = replace(noise_images(12, side=8), labels=torch.zeros(12, dtype=torch.int64))
+    seen = watch(monkeypatch, images, "plot_images")
+    browse_classes(replace(images, names=names))
+    [captions] = seen[-1].arguments
+    assert len(set(captions)) == 12
+
+
 # --- Predictions
 
 
@@ -143,6 +152,19 @@ def test_three_likeliest_classes_are_named(predictions):
     *_, picture, seen = predictions
     assert size_of(picture) > 600
     assert len(re.findall(r"class \d+ \d+%", html.unescape(picture.value))) >= 3 * 12
+
+
+@pytest.mark.parametrize("classes", [2, 3, 200])
+def test_predictions_of_any_number_of_classes_can_be_browsed(classes):
+    """Names begin alike, and there may be fewer classes than are named otherwise."""
+    names = [f"animals/mammals of the world/cats, number {i}" for i in range(classes)]
+    labels = torch.arange(12) % classes
+    images = replace(noise_images(12, side=8), labels=labels, classes=names)
+    probabilities = torch.eye(classes)[labels]
+    picture = browse_predictions(images, probabilities).children[-1]
+    size_of(picture)
+    shown = re.findall(r"(\d+)…? 100%", html.unescape(picture.value))
+    assert {int(number) for number in shown} == set(labels.tolist())
 
 
 def test_an_empty_choice_hides_the_picture_and_says_so(predictions):

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,17 @@ def test_the_stored_run_is_drawn_behind_and_the_distance_is_in_the_title(curve, 
         match = re.search(r"\((.*) points from the stored run\)", figure.get_suptitle())
         distances.append(match and match[1])
     assert distances == ["+12", "-10", None]
+
+
+def test_the_lines_of_guessing_follow_the_data(short, shown):
+    labels = short.data.train.labels.clamp(max=1)
+    train_images = replace(short.data.train, labels=labels)
+    data = replace(short.data, train=train_images, classes=["sad", "happy"])
+    explore.LiveCurve(replace(short, data=data).stage(2)).show([entry(1, 0.5)])
+    levels = {name: points[0][1] for name, points in lines(shown[0][0]).items()}
+    assert levels["chance (50%)"] == 50
+    [always] = [name for name in levels if "happy" in name]
+    assert levels[always] == pytest.approx(100 * labels.float().mean())
 
 
 def test_a_stored_run_without_held_out_images_is_no_problem(short, shown, monkeypatch):

@@ -6,7 +6,7 @@ import itertools
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import matplotlib as mpl
 import numpy as np
@@ -20,7 +20,6 @@ from PIL import Image
 from tiny import noise_images
 
 from course_lib import (
-    DiskError,
     keep,
     plot_classes,
     plot_confusion,
@@ -29,13 +28,12 @@ from course_lib import (
     plot_predictions,
     plot_runs,
 )
-from course_lib.data.shapes import draw
-from course_lib.pictures import short
-from course_lib.plots import confusion_matrix
+from course_lib.data.bank import Bank
 
 CLASSES = [f"class {i}" for i in range(80)]
 CURVES = ["history", "stored", "runs", "loss"]
-KINDS = [*CURVES, "images", "nine", "predictions", "three", "classes", "confusion"]
+PHOTOGRAPHS = ["images", "nine", "predictions", "three"]
+KINDS = [*CURVES, *PHOTOGRAPHS, "classes", "confusion"]
 AS_A_MAC_SPELLS_IT = "\u1100\u1169\u110b\u1163\u11bc"
 KOREAN = ["고양이", "강아지", AS_A_MAC_SPELLS_IT, "토끼", "곰"]
 
@@ -61,6 +59,12 @@ def labelled(labels, classes=CLASSES):
     return replace(noise_images(len(labels), side=8), labels=torch.tensor(labels), classes=classes)
 
 
+def bank(labels, classes):
+    """A Bank of these training images, without anything else."""
+    values = dict.fromkeys(field.name for field in fields(Bank))
+    return Bank(**values | {"train": labelled(list(labels), classes), "classes": classes})
+
+
 def predictions(labels, guesses, classes=CLASSES, **options):
     probabilities = torch.nn.functional.one_hot(torch.tensor(guesses), len(classes)) * 0.75
     images = labelled(labels)
@@ -80,10 +84,10 @@ def every_figure(names=CLASSES):
     labels = torch.tensor([0, 1, 2])
     guesses = torch.tensor([0, 2, 2])
     return {
-        "history": plot_history({2: second, 3: third}),
+        "history": plot_history({2: second, 3: third}, data=bank(range(5), names[:5])),
         "stored": plot_history({2: second}, {2: before}, "Epoch 2 of 9: 40%"),
         "runs": plot_runs(dict.fromkeys(four, seeds), "heldout_accuracy", "Five seeds"),
-        "loss": plot_runs(dict.fromkeys(four, seeds[0]), "loss", "Learning rate"),
+        "loss": plot_runs(dict.fromkeys(four, seeds[0]), "loss", "Learning rate", classes=80),
         "images": plot_images(images.batch(range(5)), names[:5], title="Five images"),
         "nine": plot_images(images.batch([0] * 9), nine, columns=9),
         "predictions": predictions([0, 1, -1], [0, 2, 3], names),
@@ -91,6 +95,11 @@ def every_figure(names=CLASSES):
         "classes": plot_classes(labels, guesses, names, "Classes"),
         "confusion": plot_confusion(labels, guesses, names, "Classes"),
     }
+
+
+def levels(axis):
+    """The heights of all lines that go across an axis, such as that of guessing."""
+    return [line.get_ydata()[0] for line in axis.lines if list(line.get_xdata()) == [0, 1]]
 
 
 def visible_texts(figure):
@@ -123,9 +132,9 @@ def test_it_is_legible_at_1280_pixels_and_small(figures, kind, tmp_path):
     for text in visible_texts(figure):
         points = text.get_fontsize()
         assert points >= 12 and points * figure.dpi / 72 >= 16, text
+    assert len(figure.shown().content) < 100_000
     path = tmp_path / "figure.png"
     keep(figure, path)
-    assert path.stat().st_size < 100_000
     with Image.open(path) as picture:
         assert picture.width == int(width)
 
@@ -133,7 +142,9 @@ def test_it_is_legible_at_1280_pixels_and_small(figures, kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_described_in_words_for_whoever_cannot_see_it(figures, kind):
     bundle, metadata = figures[kind]._repr_mimebundle_()
-    assert metadata["image/png"]["alt"] == bundle["text/plain"]
+    mime = "image/jpeg" if kind in PHOTOGRAPHS else "image/png"
+    assert set(bundle) == {mime, "text/plain"}
+    assert metadata[mime]["alt"] == bundle["text/plain"]
     said = {
         "history": "stage 2",
         "stored": "Epoch 2 of 9",
@@ -147,7 +158,7 @@ def test_it_is_described_in_words_for_whoever_cannot_see_it(figures, kind):
         "confusion": "Classes",
     }
     assert said[kind] in bundle["text/plain"]
-    with Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))) as picture:
+    with Image.open(io.BytesIO(base64.b64decode(bundle[mime]))) as picture:
         assert picture.width == int(figures[kind].bbox.width)
 
 
@@ -155,7 +166,7 @@ def test_it_is_described_in_words_for_whoever_cannot_see_it(figures, kind):
 def test_axes_are_labelled_and_quantities_have_a_unit(figures, kind):
     words = " ".join(texts(figures[kind]))
     stages = ["Stage 2", "without augmentation", "Stage 3", "with augmentation"]
-    quantities = ["mean loss (nats)", "accuracy (%)", "epoch", "held-out", "training", "1.25%"]
+    quantities = ["mean loss (nats)", "accuracy (%)", "epoch", "held-out", "training", "20%"]
     expected = {
         "history": [*stages, *quantities],
         "stored": ["stored run", "Epoch 2 of 9: 40%"],
@@ -208,44 +219,6 @@ def test_no_point_lies_on_the_frame_and_ticks_stay_within_0_to_100(accuracies):
         assert all(tick == round(tick) for tick in axis.get_xticks() if tick <= len(accuracies))
 
 
-def full_and_few_colours(images):
-    """A figure of images, as it's drawn and as its PNG file shows it: two PIL images."""
-    figure = plot_images(torch.from_numpy(images), ["x"] * len(images))
-    full = io.BytesIO()
-    figure.savefig(full, format="png", facecolor="white")
-    few = io.BytesIO(figure.png())
-    return Image.open(full).convert("RGB"), Image.open(few).convert("RGB")
-
-
-def test_a_figure_keeps_the_hues_of_the_classes():
-    """Two classes may be 18 degrees of hue apart; most pixels stay within half of that."""
-    images = np.stack([draw(label, 64, np.random.default_rng(label)) for label in range(24)])
-    full, few = full_and_few_colours(images)
-    true = np.asarray(full.convert("HSV")).astype(int)
-    shown = np.asarray(few.convert("HSV")).astype(int)
-    vivid = (true[..., 1] > 200) & (true[..., 2] > 200)
-    turned = (shown[..., 0] - true[..., 0] + 128) % 256 - 128
-    assert (np.abs(turned[vivid]) * 360 / 256 < 9).mean() > 0.8
-
-
-def test_photographs_keep_their_colours():
-    """If a few colours don't make the file small, it has many."""
-    noise = np.random.default_rng(0).integers(256, size=(24, 64, 64, 3), dtype=np.uint8)
-    full, few = full_and_few_colours(noise)
-    difference = np.asarray(few).astype(int) - np.asarray(full).astype(int)
-    assert np.abs(difference).mean() < 15
-
-
-def test_a_rare_confusion_is_not_white():
-    labels = torch.arange(20).repeat(20)
-    predicted = torch.tensor([*range(20)] * 18 + [0] * 40)
-    figure = plot_confusion(labels, predicted, CLASSES[:20])
-    picture = Image.open(io.BytesIO(figure.png())).convert("L")
-    # 10% of class 10 are taken for class 0.
-    x, y = figure.axes[0].transData.transform((0, 10))
-    assert picture.getpixel((round(x), picture.height - round(y))) < 250
-
-
 def test_the_first_point_of_a_run_is_seen():
     figure = plot_history({2: history([0.5])})
     picture = Image.open(io.BytesIO(figure.png())).convert("RGB")
@@ -270,19 +243,45 @@ def test_runs_may_count_steps():
 def test_a_loss_can_be_read_off_its_axis_and_compared_with_guessing(last):
     run = history([0.1, 0.2])
     run[-1]["loss"] = last
-    axis = drawn(plot_runs({"a": run}, "loss", "x")).axes[0]
+    axis = drawn(plot_runs({"a": run}, "loss", "x", classes=80)).axes[0]
     low, high = axis.get_ylim()
     assert sum(low <= tick <= high for tick in axis.get_yticks()) >= 4
     assert any(np.allclose(line.get_ydata(), np.log(80)) for line in axis.lines)
 
 
-@pytest.mark.parametrize("classes", [2, 80, 1000])
+@pytest.mark.parametrize("classes", [2, 5, 80, 3000])
 def test_guessing_is_as_good_as_the_number_of_classes_allows(classes):
     run = history([0.1, 0.2])
-    curves = plot_history({1: run}, classes=classes).axes[-1]
-    losses = plot_runs({"a": run}, "loss", "x", classes=classes).axes[0]
-    assert any(np.allclose(line.get_ydata(), 100 / classes) for line in curves.lines)
-    assert any(np.allclose(line.get_ydata(), np.log(classes)) for line in losses.lines)
+    names = [f"class {i}" for i in range(classes)]
+    curves = drawn(plot_history({1: run}, data=bank(range(classes), names))).axes[-1]
+    losses = drawn(plot_runs({"a": run}, "loss", "x", classes=classes)).axes[0]
+    assert levels(curves) == [pytest.approx(100 / classes)]
+    assert levels(losses) == [pytest.approx(np.log(classes))]
+
+
+@given(counts=st.lists(st.integers(0, 50), min_size=2, max_size=5).filter(any))
+@settings(max_examples=8)
+def test_unequal_classes_are_compared_with_always_naming_the_largest(counts):
+    names = [f"class {i}" for i in range(len(counts))]
+    data = bank(np.repeat(range(len(counts)), counts), names)
+    figure = plot_history({2: history([0.1, 0.9]), 3: history([0.9])}, data=data)
+    percent = 100 * max(counts) / sum(counts)
+    words = " ".join(texts(figure))
+    if len(set(counts)) == 1:
+        assert levels(figure.axes[-1]) == [pytest.approx(100 / len(counts))]
+        assert "always" not in words
+    else:
+        chance, largest = figure.axes[-1].lines[-2:]
+        assert levels(figure.axes[-1]) == [pytest.approx(100 / len(counts)), pytest.approx(percent)]
+        assert chance.get_linewidth() != largest.get_linewidth()
+        assert names[counts.index(max(counts))] in words and f"{percent:.3g}%" in words
+
+
+def test_without_data_no_number_of_classes_is_claimed():
+    run = history([0.1, 0.2])
+    for figure in (plot_history({1: run}), plot_runs({"a": run}, "loss", "x")):
+        assert not levels(figure.axes[-1])
+        assert not any("chance" in text or "guessing" in text for text in texts(figure))
 
 
 def test_a_history_shows_100_percent_and_only_what_was_measured():
@@ -328,47 +327,38 @@ def test_no_caption_is_cut_off(count, likeliest, title):
         assert figure.bbox.y0 <= caption.y0 and caption.y1 <= figure.bbox.y1
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_images_have_room_for_their_title(count):
+    title = "640 of 640 held-out images are wrong"
+    labels = list(range(count))
+    figure = drawn(predictions(labels, [i + 1 for i in labels], title=title))
+    [words] = [text for text in visible_texts(figure) if text.get_text() == title]
+    box = words.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_no_more_classes_are_named_than_there_are(classes):
+    names = [f"class {i}" for i in range(classes)]
+    figure = drawn(predictions([0], [classes - 1], names, likeliest=3))
+    caption = figure.axes[0].get_title().split("is: ")[0]
+    assert all(caption.count(name) == 1 for name in names)
+
+
+def test_classes_whose_names_begin_alike_are_told_apart():
+    names = [f"animals/mammals of the world/cats, number {i}" for i in range(12)]
+    for likeliest in (1, 3):
+        figure = predictions(list(range(12)), list(range(12)), names, likeliest=likeliest)
+        captions = [axis.get_title() for axis in figure.axes]
+        for i, caption in enumerate(captions):
+            assert str(i) in caption.split("%")[0]
+
+
 def test_float_images_are_shown_as_the_pixels_they_came_from():
     pixels = labelled([0, 1]).batch([0, 1])
     figure = plot_images(pixels.permute(0, 3, 1, 2) / 127.5 - 1, ["a", "b"])
     for axis, image in zip(figure.axes, pixels, strict=True):
         assert (axis.images[0].get_array() == image.numpy()).all()
-
-
-@given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1))
-def test_the_confusion_matrix_counts_every_image_once(pairs):
-    labels, predicted = torch.tensor(pairs).T
-    matrix = confusion_matrix(labels, predicted, 5)
-    for label, guess in itertools.product(range(5), range(5)):
-        assert matrix[label, guess] == pairs.count((label, guess))
-
-
-def test_the_confusion_matrix_has_true_classes_in_rows_and_thins_its_names():
-    labels = torch.tensor([0, 0, 0, 0, 2])
-    predicted = torch.tensor([0, 1, 1, 1, 2])
-    axis = plot_confusion(labels, predicted, ["a", "b", "c"]).axes[0]
-    assert axis.images[0].get_array().tolist() == [[25, 75, 0], [0, 0, 0], [0, 0, 100]]
-    axis = plot_confusion(labels, predicted, CLASSES).axes[0]
-    ticks = axis.get_yticks()
-    names = [label.get_text() for label in axis.get_yticklabels()]
-    assert 10 <= len(ticks) <= 20
-    assert names == [CLASSES[tick] for tick in ticks]
-
-
-def test_accuracy_by_class_leaves_out_absent_classes_and_keeps_equal_names_apart():
-    labels = torch.tensor([0, 0, 0, 0, 2, 2, 3])
-    predicted = torch.tensor([0, 1, 1, 1, 2, 0, 3])
-    names = ["crane", "absent", "crane", "owl", "absent"]
-    for axis in plot_classes(labels, predicted, names).axes:
-        assert [bar.get_width() for bar in axis.patches] == [25, 50, 100]
-        assert [label.get_text() for label in axis.get_yticklabels()] == ["crane", "crane", "owl"]
-
-
-def test_the_hardest_and_the_easiest_ten_classes_are_shown():
-    labels = torch.arange(40)
-    hardest, easiest = plot_classes(labels, labels.clamp(max=38), CLASSES[:40]).axes
-    assert len(hardest.patches) == len(easiest.patches) == 10
-    assert hardest.get_yticklabels()[0].get_text() == "class 39"
 
 
 def test_your_own_settings_stay_and_no_figure_is_shown_twice():
@@ -419,30 +409,3 @@ keep(plot_images(image, ["고양이"]), {str(path)!r})
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert path.stat().st_size > 0
-
-
-@given(name=st.text(max_size=40), length=st.integers(2, 30))
-def test_a_short_name_is_the_beginning_of_the_name(name, length):
-    result = short(name, length)
-    assert len(result) <= length and "," not in result
-    assert result == short(result, length)
-
-
-def test_a_short_name_ends_at_its_first_comma_and_counts_wide_letters_twice():
-    assert short("goldfish, Carassius auratus") == "goldfish"
-    assert short("x" * 30, 20) == "x" * 19 + "…"
-    assert short(AS_A_MAC_SPELLS_IT) == "고양"  # composed, or its parts would be side by side
-    assert short("고" * 30, 20) == "고" * 9 + "…"
-    assert short("고" * 10, 20) == "고" * 10
-
-
-def test_keep_hands_the_figure_back_and_a_failure_leaves_the_old_file(tmp_path):
-    figure = plot_history({1: history([0.5])})
-    path = tmp_path / "new folder" / "figure.png"
-    assert keep(figure, path) is figure
-    before = path.read_bytes()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DiskError, match="file"):
-        keep(figure, tmp_path / "file" / "figure.png")
-    assert path.read_bytes() == before
-    assert [file.name for file in path.parent.iterdir()] == ["figure.png"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ..model import MyModel, get_model, plain_block
+from ..model import MyModel, plain_block
 from ..model import res_block as our_block
 from ..trials import trial
 from .same import compare_passes
@@ -24,7 +24,7 @@ BlockMaker: TypeAlias = type[nn.Module]
 MistakesOf: TypeAlias = Callable[[nn.Module, nn.Module, Tensor], Iterator[Mistake]]
 
 PASSES = 30  # how long `no_shortcut` trains; all images are in one batch, so one step per pass
-IMAGES = 160  # how many it trains on
+IMAGES = 160  # how many it trains on; all of them, if the data has fewer
 
 
 class Case(NamedTuple):
@@ -107,7 +107,7 @@ def loss_after_training(block: BlockMaker, course: Course) -> float:
     """The loss in nats of the last of some passes over a few images."""
     seed = course.settings.seed
     images = course.data.train.take(IMAGES, seed=seed)
-    model = get_model(MyModel, seed=seed, block=block)
+    model = course.new_model(block=block)
     history = trial(course, images, epochs=PASSES, model=model, size=32, batch_size=IMAGES)
     return history[-1]["loss"]
 

@@ -9,12 +9,14 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ..data.answers import CLASSES
-from ..data.shapes import COLOURS
+from ..data.shapes import COLOURS, MOTIFS
 from .verdict import Mistake, Wrong, as_tensor, check, compare, examples, refuse
 
 Batches: TypeAlias = list[tuple[Tensor, Tensor]]  # of images (B, 3, 8, 8) and labels (B,)
 MeasureAccuracy: TypeAlias = Callable[[nn.Module, Batches], object]
+
+CLASSES = 80  # of the random model, whatever your data has
+GENERATED = len(MOTIFS) * len(COLOURS)  # classes of the generated data
 
 
 # --- The accuracy
@@ -99,7 +101,7 @@ def accuracy_example(sizes: list[tuple[int, int]], random: torch.Generator) -> E
     for count, right in sizes:
         images = torch.randn(count, 3, 8, 8, generator=random) + 1
         with torch.no_grad():
-            ranked = model(images).argsort(1, descending=True)  # (B, 80), likeliest class first
+            ranked = model(images).argsort(1, descending=True)  # (B, K), likeliest class first
         labels = ranked[:, 0].clone()
         wrong = torch.randperm(count, generator=random)[right:]
         for first, rank in enumerate((1, 3, CLASSES // 2)):
@@ -196,7 +198,8 @@ def same_weights(mine: nn.Module, ours: nn.Module) -> bool:
 def colour_share(my_share: Callable[[Tensor, Tensor], object]) -> str:
     """Check `my_share(labels, predicted)`: the share of the errors whose colour is right.
 
-    Both are int64 (n,), and class = motif · 20 + colour.
+    Both are int64 (n,), of the generated data's classes: class = motif · 20 + colour. With other
+    data, too, it's these that the answer is checked on.
     """
     random = examples()
     for right, right_colour, others in ((200, 90, 110), (0, 20, 37), (90, 0, 60), (5, 9, 0)):
@@ -209,7 +212,10 @@ def colour_share(my_share: Callable[[Tensor, Tensor], object]) -> str:
             colour_mistakes(labels, predicted),
             "compare label % 20 of the errors",
         )
-    return "Right: you divide the errors with the right colour by all errors."
+    return (
+        "Right, for the generated data's classes: "
+        "you divide the errors with the right colour by all errors."
+    )
 
 
 def predictions(
@@ -221,15 +227,14 @@ def predictions(
     are drawn from all classes of another colour.
     """
     count = right + right_colour + others
-    motifs = CLASSES // len(COLOURS)
-    labels = torch.randint(CLASSES, (count,), generator=random)
-    motif_shift = torch.randint(1, motifs, (count,), generator=random) * len(COLOURS)
-    any_motif_shift = torch.randint(motifs, (count,), generator=random) * len(COLOURS)
+    labels = torch.randint(GENERATED, (count,), generator=random)
+    motif_shift = torch.randint(1, len(MOTIFS), (count,), generator=random) * len(COLOURS)
+    any_motif_shift = torch.randint(len(MOTIFS), (count,), generator=random) * len(COLOURS)
     colour_shift = torch.randint(1, len(COLOURS), (count,), generator=random)
     wrong_colour = (labels + colour_shift) % len(COLOURS)
-    other = (labels // len(COLOURS) * len(COLOURS) + wrong_colour + any_motif_shift) % CLASSES
+    other = (labels // len(COLOURS) * len(COLOURS) + wrong_colour + any_motif_shift) % GENERATED
     predicted = labels.clone()
-    predicted[right:] = ((labels + motif_shift) % CLASSES)[right:]
+    predicted[right:] = ((labels + motif_shift) % GENERATED)[right:]
     predicted[right + right_colour :] = other[right + right_colour :]
     order = torch.randperm(count, generator=random)
     return labels[order], predicted[order]
