@@ -129,10 +129,14 @@ class Course:
         self.forget(self.folder)
         with rank_0_first():
             if rank() == 0:
-                for trial in entries(self.unfinished_trials):
-                    delete_ours(trial)
-                remove_if_empty(self.unfinished_trials)
+                self.forget_unfinished_trials()
         self.claim()
+
+    def forget_unfinished_trials(self) -> None:
+        """Delete what is left of trials that were stopped."""
+        for trial in entries(self.unfinished_trials):
+            delete_ours(trial)
+        remove_if_empty(self.unfinished_trials)
 
     def forget(self, folder: Path) -> None:
         """Delete what the course has written in a folder of this run, here and on Drive.
@@ -351,6 +355,15 @@ def _free_folder(course: Course, runs_on_drive: Path | None) -> Path:
     return folder
 
 
+def _delete_run(course: Course) -> None:
+    """Delete what a run has saved in the course's folder, even if its data was other data."""
+    if course.drive:
+        course.drive.delete_any_run()
+    else:
+        delete_ours(course.folder)
+    course.forget_unfinished_trials()
+
+
 def _begin(course: Course, runs_on_drive: Path | None, start_over: bool = False) -> Course:
     """The course, restored from Drive if there's a copy, with the precision it was begun with."""
     require_agreement(course.identity)
@@ -358,14 +371,14 @@ def _begin(course: Course, runs_on_drive: Path | None, start_over: bool = False)
         require_ours(course.folder)
         if runs_on_drive and rank() == 0:
             remote = runs_on_drive / course.folder.name
-            copy = drive_copy(course.folder, remote, json.dumps(course.identity))
-            if start_over:
-                copy.delete_any_run()
-            require_same_run(course, copy.trained_record())
-            copy.restore()
-            course = replace(course, drive=copy)
-        elif start_over and rank() == 0:
-            delete_ours(course.folder)
+            course = replace(
+                course, drive=drive_copy(course.folder, remote, json.dumps(course.identity))
+            )
+        if start_over and rank() == 0:
+            _delete_run(course)
+        if course.drive:
+            require_same_run(course, course.drive.trained_record())
+            course.drive.restore()
         began_in = course.claim()["precision"]
     if computes_in(course.device, began_in):
         return replace(course, precision=Precision(began_in, course.device.type))

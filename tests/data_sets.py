@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 import zipfile
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,6 +49,15 @@ def report_files(train=6, test=0, labelled=True, suffix=".png"):
     files |= {f"test_data/{i}{suffix}": png(1000 + i) for i in range(test)}
     if test and labelled:
         files["test_answer.json"] = answers([(f"{i}{suffix}", i // 2) for i in range(test)])
+    return files
+
+
+def class_folders(counts, inside=""):
+    """{path: bytes} of a folder per class. counts: {class: number of images}; inside: "train/"."""
+    files = {}
+    for name, count in counts.items():
+        for i in range(count):
+            files[f"{inside}{name}/{i}.png"] = png(zlib.crc32(f"{inside}{name}{i}".encode()))
     return files
 
 

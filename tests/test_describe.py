@@ -7,43 +7,95 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from data_sets import WRITERS, answers, png, report_files, stored, write_folder
+from data_sets import WRITERS, answers, class_folders, png, report_files, stored, write_folder
 from PIL import Image
 
 from course_lib import DataError
 from tools.describe import describe_data
 
 
+def found(text, words):
+    """The number that is found of something, and the examples below it; (0, "") if it's none."""
+    match = re.search(rf"^([\d,]+) [^\n]*{words}[^\n]*((?:\n    [^\n]*)*)", text, re.M)
+    if match is None:
+        assert words in text.splitlines()[-1]  # the line that lists what wasn't found
+        return 0, ""
+    return int(match[1].replace(",", "")), match[2]
+
+
 @pytest.mark.parametrize("kind", ["mine", "mine.tar.gz"])
 def test_all_that_is_wrong_is_counted_and_named_and_nothing_written(tmp_path, kind):
     contents = report_files(train=8, test=4)
-    contents["train_data/5.png"] = contents["train_data/0.png"]  # twice, in classes 0 and 2
-    contents["test_data/1.png"] = contents[
-        "train_data/2.png"
-    ]  # in training and test, in classes 1 and 0
+    contents["train_data/5.png"] = contents["train_data/0.png"]  # in classes 0 and 2
+    contents["test_data/1.png"] = contents["train_data/2.png"]  # in classes 1 and 0
     contents["train_data/3.png"] = b"no image"
     contents["train_data/4.png"] = png(4, size=(30, 20), mode="L")
-    contents["train_data/7.png"] = stored(
-        Image.open(io.BytesIO(png(6))), "BMP"
-    )  # 6.png in another format
+    contents["train_data/7.png"] = stored(Image.open(io.BytesIO(png(6))), "BMP")  # a copy of 6.png
     path = WRITERS[kind](
         tmp_path / kind, contents | {f"train_data/more{i}.txt": b"x" for i in range(30)}
     )
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
     text = describe_data(path)
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
-    assert re.search(r"^'mine.*: 8 .*\b4 classes.*\b4 test images", text)
-    assert "9 × 7 (10)" in text and "30 × 20 (1)" in text
-    for count, *named in (
-        (1, "train_data/3.png"),
-        (1, "train_data/2.png", "test_data/1.png"),
-        (2, "train_data/0.png", "train_data/5.png"),
-        (3, "train_data/6.png", "train_data/7.png"),  # of which one may be held out
-        (30, "train_data/more0.txt"),
+    assert "8 training images, 4 test images; 4 classes" in text
+    assert "9 × 7 (10), 30 × 20 (1)" in text and "RGB (10), L (1)" in text
+    for words, count, named in (
+        ("unreadable images", 1, ["train_data/3.png"]),
+        ("more than one of training", 1, ["train_data/2.png", "test_data/1.png"]),
+        ("several labels", 2, ["train_data/0.png", "train_data/5.png"]),
+        ("there more than once", 3, ["train_data/6.png", "train_data/7.png"]),
+        ("aren't images", 30, ["train_data/more0.txt"]),
+        ("without training images", 0, []),
     ):
-        assert re.search(rf"^{count} .*(\n .*)*{'.*'.join(named)}", text, re.M)
+        number, examples = found(text, words)
+        assert number == count
+        for name in named:
+            assert name in examples
     assert text.count("train_data/more") == 10
+
+
+def test_a_folder_per_class_is_counted_class_by_class(tmp_path):
+    text = describe_data(write_folder(tmp_path / "mine", class_folders({"bee": 9, "ant": 3})))
+    assert re.search(r"^ +0 +3 +ant\n +1 +9 +bee$", text, re.M)
+    assert "50.0%" in text and "75.0%" in text  # guessing, and always answering bee
+
+
+def test_classes_that_start_at_one_leave_a_gap(tmp_path):
+    contents = report_files(4) | {
+        "answer.json": answers([(f"{i}.png", 1 + i % 2) for i in range(4)])
+    }
+    text = describe_data(write_folder(tmp_path / "mine", contents))
+    number, examples = found(text, "classes without training images")
+    assert number == 1 and "0" in examples and "subtract one" in text
+
+
+def test_a_gap_in_the_middle_is_named(tmp_path):
+    contents = report_files(4) | {
+        "answer.json": answers([(f"{i}.png", 3 * (i % 2)) for i in range(4)])
+    }
+    number, examples = found(
+        describe_data(write_folder(tmp_path / "mine", contents)), "classes without training images"
+    )
+    assert number == 2 and "class 1" in examples and "class 2" in examples
+
+
+def test_what_becomes_of_odd_pictures_is_said(tmp_path):
+    contents = class_folders({"ant": 2, "bee": 1})
+    glass = Image.new("RGBA", (8, 8), (200, 0, 0, 255))
+    glass.putpixel((0, 0), (0, 0, 0, 0))
+    contents["ant/glass.png"] = stored(glass)
+    ten_bits = np.arange(64, dtype=np.uint16).reshape(8, 8) * 16
+    contents["ant/ct.png"] = stored(Image.fromarray(ten_bits))
+    text = describe_data(write_folder(tmp_path / "mine", contents))
+    for words, name in (
+        ("transparent parts", "ant/glass.png"),
+        ("nearly black", "ant/ct.png"),
+        ("single training image", "bee"),
+    ):
+        number, examples = found(text, words)
+        assert number == 1 and name in examples
 
 
 def test_the_command_prints_no_warning_and_no_console_is_too_poor_for_it(tmp_path):
@@ -83,4 +135,5 @@ def test_an_unlabelled_copy_is_a_leak_but_no_other_label(tmp_path):
     text = describe_data(
         write_folder(tmp_path, contents | {"test_data/0.png": contents["train_data/0.png"]})
     )
-    assert re.findall(r"^\d+", text, re.M) == ["0", "1", "1", "0", "0"]
+    assert found(text, "more than one of training")[0] == 1
+    assert found(text, "several labels")[0] == 0

@@ -10,94 +10,218 @@ import hashlib
 import io
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import Image
+from tqdm import tqdm
 
 from course_lib import CourseError, DataError
 from course_lib.data.answers import data_error
 from course_lib.data.archives import Files
-from course_lib.data.images import upright_rgb
-from course_lib.data.layouts import LAYOUTS
+from course_lib.data.images import FORMATS, read_picture
+from course_lib.data.layouts import read_source
 from course_lib.errors import brief
 
 if TYPE_CHECKING:
     from course_lib.data.answers import Row
-    from course_lib.data.layouts import Source
+    from course_lib.data.source import Source
 
-SHOWN = 10  # of each kind of finding
+SHOWN = 10  # of each kind of finding, and of sizes
+CLASSES_SHOWN = 20
+AT_ONCE = 256  # images whose pixels may be in memory
 
 
-class Opened(NamedTuple):
-    """What the images of a data set are like."""
+class Seen(NamedTuple):
+    """An image that could be opened."""
 
-    sizes: Counter[tuple[int, int]]  # (width, height) → number of images
-    copies: list[list[Row]]  # the rows of each picture that is there more than once
-    unreadable: list[str]  # an error for each image that can't be opened
+    row: Row
+    size: tuple[int, int]  # width and height in pixels, upright
+    mode: str  # Pillow's, such as "RGB"
+    picture: bytes  # a digest of its pixels: the same for the same picture in another format
+    was_transparent: bool
+    is_nearly_black: bool  # though stored with more than 8 bits
+
+
+class Finding(NamedTuple):
+    """One kind of thing that was looked for in a data set."""
+
+    title: str  # after a number: "unreadable images"
+    found: list[str]
+    advice: str  # what to do about it
 
 
 def describe_data(path: str | Path) -> str:
-    """What is found in a folder or archive in the report's layout, in words. Raises DataError."""
+    """What is found in a folder or archive of images, in words. Raises DataError."""
     with data_error(f"The path {brief(str(path))} can't be used", "Check its spelling."):
         path = Path(path).expanduser().resolve()
-    layout = LAYOUTS["report"]
-    with Files(path, layout.belongs) as files:
-        source = layout.rows(files)
-        opened = _open_all(source)
-    return "\n".join(_summary(path.name, source, opened) + _findings(source, opened))
+    with Files(path) as files:
+        source = read_source(files)
+        seen, unreadable = _open_all(source)
+    lines = [f"{brief(path.name)}: {source.layout}"]
+    lines += _summary(source, seen)
+    lines += _in_words(_findings(source, seen, unreadable))
+    return "\n".join(lines)
 
 
-def _open_all(source: Source) -> Opened:
-    """Open every image. Pictures are the same if all their pixels are, whatever their format."""
-    sizes = Counter()
-    rows_of = defaultdict(list)
+def _open_all(source: Source) -> tuple[list[Seen], list[str]]:
+    """Open every image: those that could be opened, and an error for each of the others."""
+    seen = []
     unreadable = []
-    for row in source.train + source.test:
-        try:
-            image = upright_rgb(io.BytesIO(source.read(row.name)), brief(row.name))
-        except DataError as error:
-            unreadable.append(str(error))
-        else:
-            sizes[image.size] += 1
-            picture = (image.size, hashlib.sha256(image.tobytes()).digest())
-            rows_of[picture].append(row)
-    copies = [rows for rows in rows_of.values() if len(rows) > 1]
-    return Opened(sizes, copies, unreadable)
+    rows = [*source.train, *source.validation, *source.test]
+    # Shown in a terminal only; more threads than cores, since on Drive they mostly wait.
+    progress = tqdm(total=len(rows), unit=" images", leave=False, disable=None)
+    with ThreadPoolExecutor(16) as pool, progress:
+        for first in range(0, len(rows), AT_ONCE):
+            some = rows[first : first + AT_ONCE]
+            for opened in pool.map(lambda row: _open(row, source), some):
+                progress.update()
+                if isinstance(opened, Seen):
+                    seen.append(opened)
+                else:
+                    unreadable.append(str(opened))
+    return seen, unreadable
 
 
-def _summary(name, source, opened):
-    """Two lines: how many images of how many classes there are, and their sizes."""
-    per_class = Counter(row.category for row in source.train).values()
-    sizes = []
-    for (width, height), count in opened.sizes.most_common(SHOWN):
-        sizes.append(f"{width} × {height} ({count:,})")
-    return [
-        f"{brief(name)}: {len(source.train):,} training images of {len(per_class)} classes "
-        f"({min(per_class):,} to {max(per_class):,} each), {len(source.test):,} test images",
-        f"pixels: {', '.join(sizes)}",
-    ]
+def _open(row: Row, source: Source) -> Seen | DataError:
+    """What an image is like; the error if it can't be opened."""
+    try:
+        data = source.read(row.name)
+        picture = read_picture(data, brief(row.name))
+    except DataError as error:
+        return error
+    with Image.open(io.BytesIO(data), formats=FORMATS) as stored:
+        mode = stored.mode
+    size = picture.image.size
+    digest = hashlib.sha256(f"{size}".encode() + picture.image.tobytes()).digest()
+    return Seen(row, size, mode, digest, picture.was_transparent, picture.is_nearly_black)
 
 
-def _findings(source, opened):
-    """For each kind of finding, a line with their number and a line for each of the first ones."""
-    in_both = [rows for rows in opened.copies if len({_part(row) for row in rows}) > 1]
-    several_labels = [rows for rows in opened.copies if len(_labels(rows)) > 1]
-    findings = {
-        "unreadable images": opened.unreadable,
-        "pictures in both training and test": [_listed(rows) for rows in in_both],
-        "pictures that are there more than once": [_listed(rows) for rows in opened.copies],
-        "pictures with several labels": [_listed(rows) for rows in several_labels],
-        "files that aren't images": [brief(name) for name in source.skipped],
-    }
-    lines = []
-    for title, found in findings.items():
-        lines.append(f"{len(found):,} {title}")
-        lines += [f"    {text[:300]}" for text in found[:SHOWN]]
+def _summary(source: Source, seen: list[Seen]) -> list[str]:
+    """How many images of how many classes there are, and what they are like."""
+    parts = [f"{len(source.train):,} training images"]
+    if source.validation:
+        parts.append(f"{len(source.validation):,} validation images")
+    if source.test:
+        known = "" if source.test[0].category >= 0 else " without labels"
+        parts.append(f"{len(source.test):,} test images{known}")
+    counts = Counter(row.category for row in source.train)
+    lines = [f"{', '.join(parts)}; {len(counts):,} classes", *_classes(source, counts)]
+    largest, most = counts.most_common(1)[0]
+    lines.append(f"guessing is right {1 / len(counts):.1%} of the time")
+    if most > min(counts.values()):
+        share = most / len(source.train)
+        lines[-1] += f", always answering {brief(source.classes[largest])} {share:.1%}"
+    sizes = Counter(f"{image.size[0]} × {image.size[1]}" for image in seen)
+    modes = Counter(image.mode for image in seen)
+    lines.append(f"pixels: {_most_common(sizes)}")
+    lines.append(f"modes: {_most_common(modes)}")
     return lines
 
 
-def _part(row):
-    """`train_data` or `test_data`."""
-    return row.name.split("/")[0]
+def _classes(source: Source, counts: Counter[int]) -> list[str]:
+    """A line for each class: its number, its images and its name."""
+    lines = []
+    for number, name in enumerate(source.classes[:CLASSES_SHOWN]):
+        lines.append(f"{number:5}  {counts[number]:7,}  {brief(name)[1:-1]}")
+    more = len(source.classes) - CLASSES_SHOWN
+    if more > 0:
+        rest = [counts[number] for number in range(CLASSES_SHOWN, len(source.classes))]
+        lines.append(f"    … {more:,} more classes of {min(rest):,} to {max(rest):,} images each")
+    return ["class   images  name", *lines]
+
+
+def _most_common(counter: Counter[str]) -> str:
+    """The most frequent values with their numbers: "640 × 480 (12), …"."""
+    shown = [f"{value} ({count:,})" for value, count in counter.most_common(SHOWN)]
+    if len(counter) > SHOWN:
+        shown.append("…")
+    return ", ".join(shown)
+
+
+def _findings(source: Source, seen: list[Seen], unreadable: list[str]) -> list[Finding]:
+    """All that was looked for, found or not."""
+    part_of = _parts(source)
+    images_of = defaultdict(list)
+    for image in seen:
+        images_of[image.picture].append(image.row)
+    copies = [rows for rows in images_of.values() if len(rows) > 1]
+    in_both = [rows for rows in copies if len({part_of[row.name] for row in rows}) > 1]
+    several_labels = [rows for rows in copies if len(_labels(rows)) > 1]
+    return [
+        Finding(
+            "unreadable images",
+            unreadable,
+            "Mend or remove them, or leave them out: COURSE_SKIP_UNREADABLE=1.",
+        ),
+        Finding(
+            "pictures with several labels",
+            [_listed(rows, source) for rows in several_labels],
+            "Keep the right one of each.",
+        ),
+        Finding(
+            "pictures in more than one of training, validation and test",
+            [_listed(rows, source) for rows in in_both],
+            "Remove them from training, or accuracy says nothing about new images.",
+        ),
+        Finding(
+            "pictures that are there more than once",
+            [_listed(rows, source) for rows in copies],
+            "No harm: all copies in training are held out together, or not at all.",
+        ),
+        *_classes_findings(source),
+        Finding(
+            "pictures with transparent parts",
+            [brief(image.row.name) for image in seen if image.was_transparent],
+            "They are put on white, or on black if white would hide them.",
+        ),
+        Finding(
+            "pictures of more than 8 bits that are nearly black",
+            [brief(image.row.name) for image in seen if image.is_nearly_black],
+            "Convert all images to 8 bits with the same scale.",
+        ),
+        Finding(
+            "files that aren't images by their names",
+            [brief(name) for name in source.skipped],
+            "They are ignored. If one is a picture, rename it or move it into a class's folder.",
+        ),
+    ]
+
+
+def _classes_findings(source: Source) -> Iterator[Finding]:
+    """What may be wrong with the classes and their numbers."""
+    counts = Counter(row.category for row in source.train)
+    empty = [number for number in range(len(source.classes)) if not counts[number]]
+    if empty == [0]:
+        advice = "Do your classes start at 1? Then subtract one, so that they start at 0."
+    else:
+        advice = "The network can answer these classes, but can't learn them. Number without gaps."
+    yield Finding(
+        "classes without training images",
+        [f"{number}, {brief(source.classes[number])}" for number in empty],
+        advice,
+    )
+    single = [number for number, count in sorted(counts.items()) if count == 1]
+    yield Finding(
+        "classes with a single training image",
+        [f"{number}, {brief(source.classes[number])}" for number in single],
+        "Add images: none of these can be held out.",
+    )
+
+
+def _parts(source: Source) -> dict[str, str]:
+    """The path of each image → which part it belongs to."""
+    parts = {}
+    for part, rows in {
+        "training": source.train,
+        "validation": source.validation,
+        "test": source.test,
+    }.items():
+        for row in rows:
+            parts[row.name] = part
+    return parts
 
 
 def _labels(rows):
@@ -105,13 +229,29 @@ def _labels(rows):
     return {row.category for row in rows if row.category >= 0}
 
 
-def _listed(rows):
-    """Rows in words, such as 'train_data/0.png' (class 3)."""
+def _listed(rows, source):
+    """Rows in words, such as 'train_data/0.png' (class 3, 'cat')."""
     texts = []
     for row in rows:
-        label = f"class {row.category}" if row.category >= 0 else "no label"
+        label = "no label"
+        if row.category >= 0:
+            label = f"class {row.category}, {brief(source.classes[row.category])}"
         texts.append(f"{brief(row.name)} ({label})")
     return ", ".join(texts)
+
+
+def _in_words(findings: list[Finding]) -> list[str]:
+    """The findings, each with its number and the first examples; last, what wasn't found."""
+    lines = []
+    for finding in findings:
+        if finding.found:
+            lines.append(f"{len(finding.found):,} {finding.title}. {finding.advice}")
+            lines += [f"    {text[:300]}" for text in finding.found[:SHOWN]]
+            if len(finding.found) > SHOWN:
+                lines.append(f"    … and {len(finding.found) - SHOWN:,} more")
+    nothing = [finding.title for finding in findings if not finding.found]
+    lines.append(f"none of these: {'; '.join(nothing)}")
+    return lines
 
 
 if __name__ == "__main__":
@@ -119,7 +259,7 @@ if __name__ == "__main__":
         # A console in CP949 or CP1252 can't show every name.
         stream.reconfigure(errors="replace")  # type: ignore
     parser = argparse.ArgumentParser(prog="python -m tools.describe", description=__doc__)
-    parser.add_argument("path", help="a folder, .zip, .tar or .tar.gz in the report's layout")
+    parser.add_argument("path", help="a folder, .zip, .tar or .tar.gz of images")
     try:
         print(describe_data(parser.parse_args().path))
     except CourseError as error:

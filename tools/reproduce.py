@@ -124,9 +124,7 @@ def reproduce(chosen: str, fresh: bool) -> None:
     notebooks = sources(chosen)
     if not chosen:
         notebooks = [path for path in notebooks if path.name < FIRST_EXTRA]
-    course = open_course()
-    if fresh:
-        course.start_over()
+    course = open_course(start_over=fresh)
     for source in notebooks:
         print(f"\n=== {source.stem}", flush=True)
         execute(source, course.folder / "notebooks" / f"{source.stem}.ipynb")
@@ -145,7 +143,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--notebooks", default="", help="only these, such as 02,03; by default 00 to 06"
     )
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out images that can't be read"
+    )
     chosen = parser.parse_args(arguments)
+    if chosen.skip_unreadable:
+        os.environ["COURSE_SKIP_UNREADABLE"] = "1"  # the notebooks' kernels see it, too
     try:
         reproduce(chosen.notebooks, chosen.fresh)
     except (CourseError, FileNotFoundError) as error:

@@ -22,8 +22,8 @@ from .entries import (
     REPORT_NAMES,
     Entry,
     at_most,
+    encloses,
     enclosing_folder,
-    is_a_part,
 )
 from .folders import data_folder, folder_entries, walk
 from .tars import tar_entries
@@ -225,7 +225,7 @@ def _belonging(entries, where):
     if len(first_names) == 1:
         [only] = first_names
         inside = _entries_in(only, entries)
-        if inside and not is_a_part(only):  # it's empty if it's a file
+        if encloses(only, [entry.name for entry in inside]):
             return inside
     return entries
 

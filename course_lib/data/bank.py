@@ -29,6 +29,7 @@ from .split import split_training
 if TYPE_CHECKING:
     from ..settings import Settings
 
+MOST_ERRORS = 10  # that are shown about images that are left out
 CHUNK = 1024  # images that are copied at once where all are needed: memory stays flat
 
 
@@ -175,15 +176,15 @@ def open_data(
                 f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.",
                 flush=True,
             )
-        advice = (
-            f"To list all such images: python -m tools.describe {shlex.quote(str(path))}. "
-            "To leave them out: COURSE_SKIP_UNREADABLE=1."
-        )
+        advice = f"To list all such images: python -m tools.describe {shlex.quote(str(path))}"
         with Files(path) as files:
             source = read_source(files, located.layout)
             build_bank(source, settings.size, file, mark, advice, skip_unreadable)
         found = read_bank(file, settings.size, mark)
     pixels, contents = found
+    if contents.left_out:
+        errors = "\n    ".join(contents.left_out[:MOST_ERRORS])
+        print(f"{len(contents.left_out):,} images can't be read and are left out:\n    {errors}")
     return _as_bank(pixels, contents, located, settings.seed)
 
 

@@ -118,7 +118,7 @@ def build_bank(
     """Decode all images of `source` into a bank, squeezed to side × side like the report's Resize.
 
     path: of the bank's .npy. mark: the source's fingerprint. advice: a sentence to add to the
-    error if an image can't be read. skip_unreadable: leave such images out instead. Prints what
+    error if an image is wrong. skip_unreadable: leave such images out instead. Prints what
     you should know about the images. Raises DataError.
     """
     if source.skipped:
@@ -139,7 +139,9 @@ def build_bank(
         except DataError as error:
             if skip_unreadable:
                 return error
-            raise DataError(f"{error} {advice}".strip()) from error
+            raise DataError(
+                f"{error} To leave it out: COURSE_SKIP_UNREADABLE=1. {advice}"
+            ) from error
 
     progress = tqdm(total=len(wanted), desc="decoding", unit=" images", leave=False)
     # More threads than cores, since on Drive they mostly wait. Pillow decodes outside the
@@ -165,7 +167,7 @@ def build_bank(
         file.write(_npy_header(len(rows), side))  # as long as before: NumPy leaves room for numbers
         copies = first_copies([image.pixel_digest for image in facts])
         _require_bright_images(rows, facts)
-        _require_consistent_labels(rows, copies, source.classes)
+        _require_consistent_labels(rows, copies, source.classes, advice)
     parts = Counter(row.part for row in rows)
     contents = Contents(
         version=VERSION,
@@ -244,7 +246,7 @@ def _require_bright_images(rows, facts):
     )
 
 
-def _require_consistent_labels(rows, copies, classes):
+def _require_consistent_labels(rows, copies, classes, advice):
     """Print how many pictures have several labels. Raises DataError if it's more than a few."""
     labels = np.array([row.label for row in rows])
     wrong = other_label(labels, np.array(copies))
@@ -258,7 +260,7 @@ def _require_consistent_labels(rows, copies, classes):
     )
     count = f"{len(wrong):,} of {len(rows):,} images show a picture that also has another class"
     if len(wrong) > TOLERATED * len(rows):
-        raise DataError(f"{found}. Remove one of them, or correct its class. {count}.")
+        raise DataError(f"{found}. Remove one of them, or correct its class. {count}. {advice}")
     print(f"{count}: {found}, for example.")
 
 

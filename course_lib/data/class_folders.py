@@ -103,7 +103,7 @@ def _with_parts(parts, images, others, files):
         rows.get("test", []),
         classes,
         files.read,
-        "parts with a folder per class",
+        "train, validation and test, with a folder per class",
         validation=rows.get("validation", []),
         skipped=others + outside,
     )

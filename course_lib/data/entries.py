@@ -6,6 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DataError, brief
+from .images import images_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,6 +52,16 @@ class Entry(NamedTuple):
 def is_a_part(folder: str) -> bool:
     """Whether a folder at the top has the name of a part, such as `train`."""
     return folder.lower() in PARTS
+
+
+def encloses(folder: str, names: list[str]) -> bool:
+    """Whether the only folder at the top holds the data set, and isn't a part or a class itself.
+
+    names: of what is in it, relative to it. A class's folder has images in it.
+    """
+    directly_inside = [name for name in names if "/" not in name]
+    images, _ = images_among(directly_inside)
+    return bool(names) and not images and not is_a_part(folder)
 
 
 def clean(stored: str) -> str:

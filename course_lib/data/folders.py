@@ -17,8 +17,8 @@ from .entries import (
     REPORT_NAMES,
     Entry,
     clean,
+    encloses,
     enclosing_folder,
-    is_a_part,
 )
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ def data_folder(folder: Path) -> tuple[Path, list[str]]:
             f"{brief(str(folder))} has no {REPORT_NAMES[0]}, and holds everything that you keep "
             "there. Give the folder of your images."
         )
-    if len(top) == 1 and folders and not is_a_part(top[0]):
-        folder = folder / top[0]
-    return folder, visible(folder)
+    if len(top) == 1 and folders:
+        inside = visible(folder / top[0])
+        if encloses(top[0], inside):
+            return folder / top[0], inside
+    return folder, top
 
 
 def _is_folder(path):

@@ -62,7 +62,7 @@ def _report(files):
     count = 1 + max([row.category for row in train + test] + list(named))
     classes = [named.get(category, f"class {category}") for category in range(count)]
     skipped = tuple(skipped + skipped_tests)
-    return Source(train, test, classes, files.read, "the report's", skipped=skipped)
+    return Source(train, test, classes, files.read, "the report's layout", skipped=skipped)
 
 
 def _inside(files, folder):
@@ -144,7 +144,7 @@ def _cifar100(files):
     classes = [name.replace("_", " ") for name in parts["train"].classes[:TAKEN]]
     train = _cifar_rows(parts, "train")
     test = _cifar_rows(parts, "test")
-    return Source(train, test, classes, read, "CIFAR-100's")
+    return Source(train, test, classes, read, "CIFAR-100's files")
 
 
 def _cifar_rows(parts, part):
@@ -175,7 +175,7 @@ def _tiny_imagenet(files):
 
     words = dict(line.split("\t") for line in _lines(files, "words.txt"))
     classes = [words[wnid] for wnid in wnids]
-    return Source(train, test, classes, files.read, "Tiny ImageNet's")
+    return Source(train, test, classes, files.read, "Tiny ImageNet's folders")
 
 
 def _lines(files, name):

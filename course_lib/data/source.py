@@ -15,7 +15,7 @@ class Source(NamedTuple):
     test: list[Row]
     classes: list[str]  # their names
     read: Callable[[str], bytes]  # the bytes of a row's file; in any thread
-    layout: str  # in words: "the report's"
+    layout: str  # in words: "the report's layout"
     validation: Sequence[Row] = ()
     skipped: Sequence[str] = ()  # files beside the images that aren't images
     # Whether each path begins with its part's folder, such as `train_data`, which names leave out.

@@ -1,0 +1,314 @@
+"""Your own photographs: a folder per class, in whatever way it's kept; and what isn't one."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from data_sets import SETTINGS, WRITERS, class_folders, png, stored, write_folder, write_zip
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from course_lib import DataError, open_course, predict
+from course_lib.data.bank import open_data
+from course_lib.data.other_layouts import other_layout
+
+PETS = {"cat": 20, "dog": 10}
+
+
+@pytest.fixture(params=WRITERS)
+def write(tmp_path, request):
+    """Writes {path: bytes} as a folder or archive, inside an own folder; returns where."""
+    return lambda contents: WRITERS[request.param](tmp_path / "kept" / request.param, contents)
+
+
+@pytest.fixture
+def opened(tmp_path):
+    def open_bank(path, **options):
+        return open_data(str(path), SETTINGS, tmp_path / "home", **options)
+
+    return open_bank
+
+
+@pytest.fixture(autouse=True)
+def room(tmp_path):
+    (tmp_path / "kept").mkdir()
+
+
+@pytest.mark.parametrize("enclosing", ["", "my pets/", "./"])
+def test_a_folder_per_class_is_the_same_data_however_it_is_kept(write, opened, tmp_path, enclosing):
+    contents = class_folders(PETS) | {".DS_Store": b"", "cat/Thumbs.db": b"", "__MACOSX/x": b""}
+    bank = opened(write({enclosing + name: data for name, data in contents.items()}))
+    plain = opened(write_folder(tmp_path / "plain", class_folders(PETS)))
+    assert bank.digest == plain.digest
+    assert bank.classes == ["cat", "dog"]
+    assert (len(bank.train), len(bank.heldout)) == (27, 3)
+    assert set(bank.train.names + bank.heldout.names) == set(class_folders(PETS))
+    for images in (bank.train, bank.heldout):
+        for name, label in zip(images.names, images.labels.tolist()):
+            assert name.split("/")[0] == bank.classes[label]
+    assert bank.guessing == 0.5 and bank.largest_class == ("cat", 18 / 27)
+    assert not bank.generated and bank.counts == PETS
+
+
+@pytest.mark.parametrize("validation", ["val", "valid", "Validation"])
+def test_parts_have_their_places(write, opened, validation):
+    contents = (
+        class_folders({"10": 4, "2": 5}, "train/")
+        | class_folders({"10": 2, "2": 1}, f"{validation}/")
+        | class_folders({"10": 1, "2": 3}, "test/")
+    )
+    bank = opened(write(contents))
+    assert bank.classes == ["2", "10"]  # in natural order
+    assert (len(bank.train), len(bank.validation), len(bank.heldout)) == (9, 3, 4)
+    assert bank.heldout.names == bank.test.names
+    assert bank.heldout.names == ["2/0.png", "2/1.png", "2/2.png", "10/0.png"]
+    assert bank.heldout.labels.tolist() == [0, 0, 0, 1]
+
+
+def test_validation_images_are_held_out_where_no_test_image_has_a_label(write, opened):
+    contents = class_folders(PETS, "train/") | class_folders({"cat": 2, "dog": 3}, "val/")
+    contents |= {"test/2.png": png(1), "test/10.png": png(2)}
+    bank = opened(write(contents))
+    assert len(bank.train) == 30 and len(bank.heldout) == 5
+    assert bank.heldout.names == bank.validation.names
+    assert bank.test.names == ["2.png", "10.png"] and bank.test.labels.tolist() == [-1, -1]
+
+
+def test_nested_folders_belong_to_the_class_above_them(write, opened):
+    bank = opened(write({f"cat/{i}/a/x.png": png(i) for i in range(4)} | class_folders({"dog": 4})))
+    assert bank.classes == ["cat", "dog"] and bank.counts == {"cat": 4, "dog": 4}
+
+
+@pytest.mark.parametrize(
+    "contents, named",
+    [
+        (class_folders({"cat": 3}), "cat"),
+        ({"1.png": png(1), "2.png": png(2)}, "1.png"),
+        (class_folders(PETS) | class_folders({"cat": 1}, "test/"), "test"),
+        (class_folders(PETS, "train/") | class_folders({"bird": 1}, "test/"), "bird"),
+        (class_folders(PETS, "train/") | {"val/x.png": png()}, "val/x.png"),
+        (class_folders(PETS, "train/") | class_folders(PETS, "Training/"), "Training"),
+        (class_folders(PETS, "test/"), "train"),
+        ({"train/1.png": png(1), "train/2.png": png(2)}, "train/1.png"),
+        ({"notes.txt": b"x", "more/list.txt": b"x"}, "notes.txt"),
+        ({"train_data/1.png": png()}, "answer.json"),
+    ],
+)
+def test_what_is_unclear_is_refused_and_named(write, opened, contents, named):
+    with pytest.raises(DataError, match=named):
+        opened(write(contents))
+
+
+def test_a_loose_picture_beside_the_classes_is_named_but_not_trained_on(write, opened, capsys):
+    bank = opened(write(class_folders(PETS) | {"cover.png": png(5)}))
+    assert bank.counts == PETS
+    assert "cover.png" in capsys.readouterr().out
+
+
+def test_ones_whole_drive_or_home_is_not_searched(tmp_path, opened, monkeypatch):
+    drive = tmp_path / "MyDrive"
+    write_folder(drive, class_folders(PETS))
+    with pytest.raises(DataError, match=r"answer\.json"):
+        opened(drive)
+    monkeypatch.setenv("HOME", str(write_folder(tmp_path / "me", class_folders(PETS))))
+    with pytest.raises(DataError, match=r"answer\.json"):
+        opened("~")
+    assert opened(write_folder(drive / "pets", class_folders(PETS))).counts == PETS
+
+
+@given(
+    st.dictionaries(
+        st.text("ab1 é猫.-", min_size=1, max_size=4).filter(
+            lambda name: not name.startswith(".") and name.strip() == name
+        ),
+        st.integers(2, 3),
+        min_size=2,
+        max_size=4,
+    )
+)
+def test_every_image_of_every_class_is_used_once(tmp_path_factory, counts):
+    folder = tmp_path_factory.mktemp("any")
+    path = write_zip(folder / "any.zip", class_folders(counts))
+    bank = open_data(str(path), SETTINGS, folder)
+    assert bank.counts == counts
+    assert len(bank.train) + len(bank.heldout) == sum(counts.values())
+    assert set(bank.heldout.labels.tolist()) == set(range(len(counts)))
+
+
+def test_a_class_with_one_image_is_trained_on_and_said_to_have_no_held_out_one(write, opened):
+    bank = opened(write(class_folders(PETS | {"eel": 1})))
+    assert bank.train.labels.bincount().tolist() == [18, 9, 1]
+    assert bank.heldout.labels.unique().tolist() == [0, 1]
+    assert "1 classes" in bank.split
+
+
+# --- images that can't be read
+
+
+def damaged():
+    contents = class_folders(PETS)
+    for name in ("cat/3.png", "dog/0.png", "dog/9.png"):
+        contents[name] = contents[name][:60]
+    return contents
+
+
+def test_one_damaged_image_is_named_with_the_way_to_find_all(write, opened):
+    with pytest.raises(DataError, match=r"cat/3\.png.*tools\.describe"):
+        opened(write(damaged()))
+
+
+def test_damaged_images_can_be_left_out_and_are_named_each_time(write, opened, capsys):
+    path = write(damaged())
+    for _ in range(2):
+        bank = opened(path, skip_unreadable=True)
+        assert bank.counts == {"cat": 19, "dog": 8}
+        assert [error.split("'")[1] for error in bank.left_out] == [
+            "cat/3.png",
+            "dog/0.png",
+            "dog/9.png",
+        ]
+        assert "cat/3.png" in capsys.readouterr().out
+    names = bank.train.names + bank.heldout.names
+    assert len(names) == 27 and "cat/3.png" not in names
+
+
+def test_what_is_left_out_is_part_of_the_identity(write, opened, environment):
+    path = write(damaged())
+    environment(PRESET="smoke", SKIP_UNREADABLE=1)
+    course = open_course(str(path))
+    whole = opened(write_folder(Path(path).with_name("whole"), class_folders(PETS)))
+    assert course.identity["data"]["digest"] != whole.digest
+
+
+def test_a_set_of_damaged_images_only_is_refused(write, opened):
+    contents = {name: b"x" for name in class_folders(PETS)}
+    with pytest.raises(DataError, match="cat/0.png"):
+        opened(write(contents), skip_unreadable=True)
+
+
+# --- classes
+
+
+@pytest.mark.parametrize("classes", [2, 5, 120])
+def test_a_new_model_answers_the_classes_of_the_data(environment, tmp_path, classes):
+    environment(PRESET="smoke")
+    folder = write_folder(tmp_path / "own", class_folders({f"c{i}": 2 for i in range(classes)}))
+    course = open_course(str(folder))
+    probabilities = predict(course.new_model(), course.data.heldout, course)
+    assert probabilities.shape == (classes, classes)
+
+
+# --- layouts that aren't read
+
+
+def picture_files(names):
+    return {name: png(number) for number, name in enumerate(names)}
+
+
+def voc(label, file):
+    return (
+        f"<annotation><filename>{file}</filename><object><name>{label}</name></object></annotation>"
+    )
+
+
+COCO = {
+    "categories": [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}],
+    "images": [{"id": i, "file_name": f"{i}.png"} for i in range(4)],
+    "annotations": [{"image_id": i, "category_id": 7 if i < 2 else 9} for i in range(4)],
+}
+LABELS = ["cat", "cat", "dog", "dog"]
+OTHERS = {
+    "COCO": picture_files([f"train2017/{i}.png" for i in range(4)])
+    | {"annotations/instances_train2017.json": json.dumps(COCO).encode()},
+    "Roboflow's COCO": picture_files([f"train/{i}.png" for i in range(4)])
+    | {"train/_annotations.coco.json": json.dumps(COCO).encode()},
+    "VOC": picture_files([f"JPEGImages/{i}.png" for i in range(4)])
+    | {f"Annotations/{i}.xml": voc(LABELS[i], f"{i}.png").encode() for i in range(4)},
+    "YOLO": picture_files([f"images/train/{i}.png" for i in range(4)])
+    | {f"labels/train/{i}.txt": f"{LABELS[i]} 0.5 0.5 1 1\n".encode() for i in range(4)},
+    "table": picture_files([f"images/{i}.png" for i in range(4)])
+    | {
+        "labels.csv": "".join(
+            ["file,label\n"] + [f"{i}.png,{LABELS[i]}\n" for i in range(4)]
+        ).encode()
+    },
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_python_in_the_message_makes_a_folder_per_class(tmp_path, opened, name):
+    folder = write_folder(tmp_path / "other", OTHERS[name])
+    with pytest.raises(DataError) as refusal:
+        opened(folder)
+    program = str(refusal.value).partition(":\n")[2]
+    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
+    shutil.move(folder / "new", tmp_path / "converted")
+    bank = opened(tmp_path / "converted")
+    assert bank.classes == ["cat", "dog"] and bank.counts == {"cat": 2, "dog": 2}
+
+
+@pytest.mark.parametrize("files", [["x_train.npz"], ["a.parquet", "b.parquet"], ["d.h5"]])
+def test_files_of_arrays_are_named(opened, tmp_path, files):
+    with pytest.raises(DataError, match=files[0]):
+        opened(write_folder(tmp_path / "arrays", {name: b"x" for name in files}))
+
+
+@pytest.mark.parametrize("extra", ["labels.csv", "README.md", "cat/notes.xml", "cat/boxes.txt"])
+def test_a_file_beside_class_folders_does_not_make_them_another_layout(extra):
+    assert other_layout([*class_folders(PETS), extra]) == ""
+
+
+# --- pictures that aren't
+
+
+HEIC = b"\0\0\0\x18ftypheic" + b"\0" * 60
+
+
+@pytest.mark.parametrize(
+    "data, named",
+    [
+        (HEIC, "HEIC"),
+        (b"<svg xmlns='x'></svg>", "SVG"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='x'></svg>", "SVG"),
+        (b"\n<!DOCTYPE html><html></html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "LFS"),
+        (b"", "empty"),
+        (b"\0\0\0\x18ftypisom" + b"\0" * 60, "video"),
+        (b"just words", "isn't an image"),
+    ],
+)
+def test_what_is_not_a_picture_is_called_by_its_name(opened, tmp_path, data, named):
+    folder = write_folder(tmp_path / "own", class_folders(PETS) | {"cat/photo.jpg": data})
+    with pytest.raises(DataError) as refusal:
+        opened(folder)
+    assert "cat/photo.jpg" in str(refusal.value) and named in str(refusal.value)
+    assert "BytesIO" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "suffix, kind", [(".jfif", "JPEG"), (".JPE", "JPEG"), (".ppm", "PPM"), (".avif", "AVIF")]
+)
+def test_pictures_of_rarer_suffixes_are_used(opened, tmp_path, suffix, kind):
+    data = stored(Image.new("RGB", (16, 16), "red"), kind)
+    bank = opened(write_folder(tmp_path / "own", class_folders(PETS) | {f"cat/x{suffix}": data}))
+    assert bank.counts["cat"] == 21
+
+
+def test_a_heic_among_the_test_images_is_refused_and_not_left_out(opened, tmp_path):
+    contents = class_folders(PETS, "train/") | {"test/1.png": png(1), "test/2.heic": HEIC}
+    with pytest.raises(DataError, match=r"test/2\.heic"):
+        opened(write_folder(tmp_path / "own", contents))
+
+
+def test_a_folder_that_cannot_be_listed_is_named(opened, tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root can list every folder")
+    folder = write_folder(tmp_path / "own", class_folders(PETS))
+    (folder / "cat").chmod(0)
+    with pytest.raises(DataError, match="cat"):
+        opened(folder)
