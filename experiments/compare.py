@@ -2,10 +2,10 @@
 
 `make compare` runs it. Every variant trains a new model on the same images, for the same number of
 epochs. On the lecture's generated images, it does that with five seeds, at 32 × 32 pixels to save
-time, and measures on all held-out images. On a larger data set, it trains on 100 training images of each class and measures on 25
-others; the held-out images stay untouched, so you can use this to choose a recipe. Finally, on a
-larger data set, the controls of `make seeds` are trained on all training images for ten epochs, and
-measured on the held-out images.
+time, and measures on all held-out images. On a larger data set, it trains on 100 training images of
+each class and measures on 25 others; the held-out images stay untouched, so you can use this to
+choose a recipe. Finally, on a larger data set, the controls of `make seeds` are trained on all
+training images for ten epochs, and measured on the held-out images.
 """
 
 from __future__ import annotations
