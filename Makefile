@@ -1,4 +1,5 @@
-# make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=02,03 choose)
+# make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=02,03 choose;
+#                  SKIP_UNREADABLE=1 leaves out images that can't be read)
 # make test        lint, check the types and the notebook pairs, run the tests (some need chromium)
 # make format      format the code as `make test` wants it
 # make seeds       repeat the lecture run and its controls with five seeds (about two hours)
@@ -16,16 +17,19 @@ BIN := .venv/bin
 .PHONY: help reproduce test format seeds compare bench notebooks pair exercises publish site
 
 help:
-	@sed -n 's/^# make/make/p' Makefile
+	@sed -n '1,/^$$/s/^# //p' Makefile
 
 # What you type may be any text, such as a file's name. It reaches the programs in their
 # environment, where neither make nor the shell looks for commands in it: $(value …) is the text.
-unexport DATA PRESET NOTEBOOKS FRESH REPO
+unexport DATA PRESET NOTEBOOKS FRESH REPO SKIP_UNREADABLE
 ifdef DATA
 reproduce compare: export COURSE_DATA := $(value DATA)
 endif
 ifdef PRESET
 reproduce compare: export COURSE_PRESET := $(value PRESET)
+endif
+ifdef SKIP_UNREADABLE
+reproduce compare: export COURSE_SKIP_UNREADABLE := $(value SKIP_UNREADABLE)
 endif
 reproduce: export CHOSEN_NOTEBOOKS := $(value NOTEBOOKS)
 publish: export REPOSITORY := $(value REPO)
