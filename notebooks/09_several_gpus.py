@@ -119,7 +119,7 @@ import os
 import subprocess
 import sys
 
-from course_lib.experiment import CHECKOUT
+from course_lib.homes import CHECKOUT
 
 processes = torch.cuda.device_count() or 2
 script = CHECKOUT / "notebooks" / "03_without_augmentation.py"
