@@ -39,7 +39,7 @@ def room(tmp_path):
     (tmp_path / "kept").mkdir()
 
 
-@pytest.mark.parametrize("enclosing", ["", "my pets/", "./"])
+@pytest.mark.parametrize("enclosing", ["", "my pets/", "./", "pets/pets/"])
 def test_a_folder_per_class_is_the_same_data_however_it_is_kept(write, opened, tmp_path, enclosing):
     contents = class_folders(PETS) | {".DS_Store": b"", "cat/Thumbs.db": b"", "__MACOSX/x": b""}
     bank = opened(write({enclosing + name: data for name, data in contents.items()}))

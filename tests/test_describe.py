@@ -18,7 +18,7 @@ from tools.describe import describe_data
 
 def found(text, words):
     """The number that is found of something, and the examples below it; (0, "") if it's none."""
-    match = re.search(rf"^([\d,]+) [^\n]*{words}[^\n]*((?:\n    [^\n]*)*)", text, re.M)
+    match = re.search(rf"^[^\n]*{words}[^\n:]*: ([\d,]+)\.[^\n]*((?:\n    [^\n]*)*)", text, re.M)
     if match is None:
         assert words in text.splitlines()[-1]  # the line that lists what wasn't found
         return 0, ""
@@ -112,7 +112,7 @@ def test_the_command_prints_no_warning_and_no_console_is_too_poor_for_it(tmp_pat
     done = subprocess.run(
         command, capture_output=True, cwd=Path(__file__).resolve().parents[1], env=environment
     )
-    assert done.returncode == 0 and b"1 unreadable" in done.stdout and done.stderr == b""
+    assert done.returncode == 0 and b"unreadable images: 1" in done.stdout and done.stderr == b""
 
 
 def test_a_wrong_row_is_named(tmp_path):

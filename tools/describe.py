@@ -48,7 +48,7 @@ class Seen(NamedTuple):
 class Finding(NamedTuple):
     """One kind of thing that was looked for in a data set."""
 
-    title: str  # after a number: "unreadable images"
+    title: str  # such as "unreadable images"
     found: list[str]
     advice: str  # what to do about it
 
@@ -245,7 +245,7 @@ def _in_words(findings: list[Finding]) -> list[str]:
     lines = []
     for finding in findings:
         if finding.found:
-            lines.append(f"{len(finding.found):,} {finding.title}. {finding.advice}")
+            lines.append(f"{finding.title}: {len(finding.found):,}. {finding.advice}")
             lines += [f"    {text[:300]}" for text in finding.found[:SHOWN]]
             if len(finding.found) > SHOWN:
                 lines.append(f"    … and {len(finding.found) - SHOWN:,} more")

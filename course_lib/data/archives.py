@@ -226,7 +226,7 @@ def _belonging(entries, where):
         [only] = first_names
         inside = _entries_in(only, entries)
         if encloses(only, [entry.name for entry in inside]):
-            return inside
+            return _belonging(inside, where)
     return entries
 
 

@@ -47,7 +47,7 @@ def data_folder(folder: Path) -> tuple[Path, list[str]]:
     if len(top) == 1 and folders:
         inside = visible(folder / top[0])
         if encloses(top[0], inside):
-            return folder / top[0], inside
+            return data_folder(folder / top[0])
     return folder, top
 
 
