@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import itertools
 import json
@@ -20,6 +19,7 @@ from torch import nn
 from .data.bank import Bank, Images, open_data
 from .device import Precision, best_device, choose_precision, computes_in
 from .distributed import init_process_group, rank, rank_0_first, require_agreement
+from .environment import refuse_misspelt_variables, whole_number
 from .errors import SettingsError
 from .homes import find_homes, folder_name
 from .model import MyModel, get_model, res_block
@@ -30,17 +30,6 @@ from .storage.drive import Drive, drive_copy
 from .storage.files import entries, remove_if_empty
 from .storage.identity import read_record, read_run, require_ours
 from .storage.run_folder import delete_ours
-
-VARIABLES = [
-    "COURSE_DATA",
-    "COURSE_PRESET",
-    "COURSE_HOME",
-    "COURSE_SEED",
-    "COURSE_SIZE",
-    "COURSE_EPOCHS",
-    "COURSE_PRECISION",
-    "COURSE_SKIP_UNREADABLE",
-]
 
 
 @dataclass(frozen=True)
@@ -283,26 +272,26 @@ def open_course(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console may lack some of our characters
             stream.reconfigure(errors="replace")
-    _refuse_misspelt_variables()
+    refuse_misspelt_variables()
     preset = os.environ.get("COURSE_PRESET") or preset
     if preset not in PRESETS:
         names = ", ".join(PRESETS)
         raise SettingsError(f"The preset (COURSE_PRESET) is {preset!r}; use {names}.")
     settings, epochs = PRESETS[preset]
     settings = settings.with_changes(
-        seed=_whole_number("COURSE_SEED", settings.seed),
-        size=_whole_number("COURSE_SIZE", settings.size),
+        seed=whole_number("COURSE_SEED", settings.seed),
+        size=whole_number("COURSE_SIZE", settings.size),
         precision=os.environ.get("COURSE_PRECISION") or settings.precision,
     )
     if os.environ.get("COURSE_EPOCHS"):  # stage 1 keeps its epochs: it's only a check
-        wanted = require_epochs(_whole_number("COURSE_EPOCHS", 1))
+        wanted = require_epochs(whole_number("COURSE_EPOCHS", 1))
         epochs = epochs | {2: wanted, 3: wanted}
     init_process_group(settings.batch_size)  # join the other processes, if `torchrun` started any
     device = best_device()
     precision = choose_precision(device, settings.precision)
     home, runs_on_drive = find_homes(os.environ.get("COURSE_HOME") or "", drive)
     source = os.environ.get("COURSE_DATA") or data
-    skip_unreadable = _whole_number("COURSE_SKIP_UNREADABLE", int(skip_unreadable)) > 0
+    skip_unreadable = whole_number("COURSE_SKIP_UNREADABLE", int(skip_unreadable)) > 0
     with rank_0_first():
         bank = open_data(source, settings, home, skip_unreadable)
     course = Course(
@@ -319,25 +308,6 @@ def open_course(
     )
     course = replace(course, folder=_free_folder(course, runs_on_drive))
     return _begin(course, runs_on_drive, start_over)
-
-
-def _refuse_misspelt_variables() -> None:
-    """Raise SettingsError for a variable that looks like one of ours, but isn't."""
-    for name in os.environ:
-        if name.startswith("COURSE_") and name not in VARIABLES:
-            meant = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.75)
-            if meant:
-                raise SettingsError(f"There is no setting {name}. Did you mean {meant[0]}?")
-
-
-def _whole_number(variable: str, default: int) -> int:
-    """The value of an environment variable, or the default if it's empty. Raises SettingsError."""
-    text = os.environ.get(variable)
-    if not text:
-        return default
-    if not text.isascii() or not text.isdecimal() or len(text) > 20:
-        raise SettingsError(f"{variable} is {text!r}: use a whole number.")
-    return int(text)
 
 
 def _free_folder(course: Course, runs_on_drive: Path | None) -> Path:

@@ -23,8 +23,16 @@ from tqdm.auto import tqdm
 
 from ..errors import CheckpointError, DataError, DiskError, brief
 from ..storage.files import read_sealed, replacing, write_sealed
-from .images import NEARLY_BLACK, nearly_black, read_picture
-from .split import first_copies, other_label
+from .findings import (
+    Facts,
+    ImageRow,
+    report_leaks,
+    report_transparency,
+    require_bright_images,
+    require_consistent_labels,
+)
+from .images import read_picture
+from .split import first_copies
 
 if TYPE_CHECKING:
     from .source import Source
@@ -36,10 +44,6 @@ VERSION = 4
 BLOCK = 64  # images that are decoded at once, and share a checksum
 
 MOST_NAMES = 9  # of ignored files in a message
-
-# Large published data sets have a few pictures with two labels: the first 80 classes of Tiny
-# ImageNet 4 in 42,000. More than this share is a mistake.
-TOLERATED = 1 / 1000
 
 
 class BankMissing(DataError):
@@ -74,37 +78,11 @@ class Contents:
     left_out: list[str]  # an error for each image that can't be read, if these may be left out
 
 
-class _Row(NamedTuple):
-    """An image of a data set, before it's decoded."""
-
-    name: str
-    label: int  # −1 if unknown
-    number: int  # its row, counted from 0 in its part
-    part: str  # "training", "validation" or "test"
-
-    @property
-    def place(self) -> str:
-        """The image in words."""
-        return f"{brief(self.name)} (row {self.number})"
-
-
-class _Facts(NamedTuple):
-    """What a bank needs to know about an image besides its pixels."""
-
-    width: int  # of the original, upright
-    height: int
-    was_transparent: bool
-    peak: float | None  # see Picture
-    is_nearly_black: bool
-    file_digest: str  # hex SHA-256
-    pixel_digest: bytes  # SHA-256 of the pixels in the bank
-
-
 class _Decoded(NamedTuple):
     """An image as it's written to a bank."""
 
     pixels: bytes
-    facts: _Facts
+    facts: Facts
 
 
 def build_bank(
@@ -128,8 +106,8 @@ def build_bank(
         count = f"{len(source.skipped):,} files that aren't images (by their names)"
         print(f"Ignoring {count}: {', '.join(names)}.")
     wanted = _rows(source)
-    rows: list[_Row] = []  # those that could be read
-    facts: list[_Facts] = []  # one for each of them
+    rows: list[ImageRow] = []  # those that could be read
+    facts: list[Facts] = []  # one for each of them
     checksums: list[int] = []
     left_out: list[str] = []
 
@@ -166,8 +144,8 @@ def build_bank(
         file.seek(0)
         file.write(_npy_header(len(rows), side))  # as long as before: NumPy leaves room for numbers
         copies = first_copies([image.pixel_digest for image in facts])
-        _require_bright_images(rows, facts)
-        _require_consistent_labels(rows, copies, source.classes, advice)
+        require_bright_images(rows, facts)
+        require_consistent_labels(rows, copies, source.classes, advice)
     parts = Counter(row.part for row in rows)
     contents = Contents(
         version=VERSION,
@@ -186,8 +164,8 @@ def build_bank(
         left_out=left_out,
     )
     write_sealed(path.with_suffix(".json"), asdict(contents))
-    _report_transparency(rows, facts)
-    _report_leaks(rows, copies, contents.training)
+    report_transparency(rows, facts)
+    report_leaks(rows, copies, contents.training)
 
 
 def _rows(source):
@@ -196,7 +174,7 @@ def _rows(source):
     rows = []
     for part, images in parts.items():
         for number, (name, label) in enumerate(images):
-            rows.append(_Row(name, label, number, part))
+            rows.append(ImageRow(name, label, number, part))
     return rows
 
 
@@ -211,7 +189,7 @@ def _decode(row, data, side):
     """The _Decoded image in a row. data: the bytes of its file. Raises DataError."""
     picture = read_picture(data, row.place)
     pixels = picture.image.resize((side, side), Image.Resampling.BILINEAR).tobytes()
-    facts = _Facts(
+    facts = Facts(
         width=picture.image.width,
         height=picture.image.height,
         was_transparent=picture.was_transparent,
@@ -230,63 +208,6 @@ def _digest(rows, facts):
         line = f"{row.name}\0{row.label}\0{image.file_digest}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def _require_bright_images(rows, facts):
-    """Raise DataError if all images of more than 8 bits are nearly black; print how many are."""
-    dark = [row for row, image in zip(rows, facts) if image.is_nearly_black]
-    if not dark:
-        return
-    bright = [image for image in facts if image.peak is not None and image.peak > NEARLY_BLACK]
-    if not bright:
-        raise nearly_black(dark[0].place)
-    print(
-        f"{len(dark):,} of {len(rows):,} images are stored with more than 8 bits and are nearly "
-        f"black, such as {dark[0].place}."
-    )
-
-
-def _require_consistent_labels(rows, copies, classes, advice):
-    """Print how many pictures have several labels. Raises DataError if it's more than a few."""
-    labels = np.array([row.label for row in rows])
-    wrong = other_label(labels, np.array(copies))
-    if len(wrong) == 0:
-        return
-    second = rows[wrong[0]]
-    first = rows[copies[wrong[0]]]
-    found = (
-        f"{first.place}, class {brief(classes[first.label])}, and "
-        f"{second.place}, class {brief(classes[second.label])}, are the same picture"
-    )
-    count = f"{len(wrong):,} of {len(rows):,} images show a picture that also has another class"
-    if len(wrong) > TOLERATED * len(rows):
-        raise DataError(f"{found}. Remove one of them, or correct its class. {count}. {advice}")
-    print(f"{count}: {found}, for example.")
-
-
-def _report_leaks(rows, copies, training):
-    """Print how many labelled images of other parts are training images, too."""
-    measured = 0
-    leaked = 0
-    for row, first_copy in zip(rows[training:], copies[training:]):
-        measured += 1
-        if row.label >= 0 and first_copy < training:
-            leaked += 1
-    if leaked:
-        print(
-            f"{leaked:,} of {measured:,} test images can also be found among the training "
-            "images: there, accuracy says nothing about new images."
-        )
-
-
-def _report_transparency(rows, facts):
-    """Print how many images were transparent, and what became of them."""
-    names = [row.name for row, image in zip(rows, facts) if image.was_transparent]
-    if names:
-        print(
-            f"{len(names):,} of {len(rows):,} images have transparent parts, such as "
-            f"{brief(names[0])}. They were put on white, or on black if white would hide them."
-        )
 
 
 def read_bank(path: Path, side: int, mark: str) -> tuple[np.ndarray, Contents]:

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from ..errors import DataError
 from .answers import data_error, is_hidden, natural_order
+from .deep_pixels import NEARLY_BLACK, eight_bits, has_deep_colours, nearly_black
 from .other_formats import other_format
 
 # Other formats, such as PostScript, would start programs.
@@ -58,26 +59,6 @@ _ADVICE = (
     f"Replace it with an image ({', '.join(FORMATS)}), or remove it, with its row in answer.json "
     "if there is one."
 )
-_RESCALE = (
-    "Convert all images of the data set to 8 bits with the same scale, so that black becomes 0 and "
-    "white 255."
-)
-
-# The values that can mean white where Pillow keeps more than 8 bits per channel.
-WHITES = {
-    "I;16": (65535,),  # PNG and TIFF: white is the largest value of 16 bits, by their standards
-    "I": (1, 255, 65535),  # 32 bits: what programs put into them are masks, or 8 or 16 bits
-    "F": (1, 255, 65535),  # floats: from 0 to 1 by convention, or whole numbers as above
-}
-OVERSHOOT = 2  # sharpened images have some values beyond white: up to so many times white
-UNDERSHOOT = 0.1  # and some below black, down to this part of white
-
-PHOTOMETRIC = 262  # the tag of a TIFF that says what its values mean
-WHITE_IS_ZERO = 0  # for grey values: 0 is white
-
-# A picture of more than 8 bits whose brightest value is at most this part of white is nearly
-# black: probably, only 10, 12 or 14 of its 16 bits are used.
-NEARLY_BLACK = 1 / 4
 
 # A transparent picture with less contrast than this on white is a white one: an icon, for example.
 FAINT = 32
@@ -148,14 +129,6 @@ def _content(path, name):
     if path.exists() and not path.is_file():
         raise DataError(f"{name} is a folder, a pipe or a device. Give the path of an image file.")
     return path.read_bytes()
-
-
-def nearly_black(name: str) -> DataError:
-    """The error about a picture of more than 8 bits that is nearly black."""
-    return DataError(
-        f"{name} would be nearly black: its brightest value is less than a quarter of its format's "
-        f"white, as if 10, 12 or 14 bits were stored in 16. {_RESCALE}"
-    )
 
 
 def read_picture(data: bytes, name: str) -> Picture:
@@ -242,13 +215,13 @@ def _decoded(data, name):
 
 def _loaded(image, name):
     """The Picture in an image that is open, but whose pixels haven't been read yet."""
-    has_deep_colours = _has_deep_colours(image)
+    is_deep = has_deep_colours(image)
     image.load()
     turn = TURNS.get(_orientation(image))
     peak = None
     if image.mode.startswith(("I", "F")):
-        image, peak = _eight_bits(image, name)
-    elif has_deep_colours:
+        image, peak = eight_bits(image, name)
+    elif is_deep:
         # Pillow may have rounded it up, and the largest of 14 bits with it to over a quarter.
         peak = max(0.0, (float(np.asarray(image.convert("RGB")).max()) - 0.5) / 255)
         if "transparency" in image.info:  # the colour that is transparent
@@ -259,19 +232,6 @@ def _loaded(image, name):
     return Picture(image, was_transparent, peak)
 
 
-def _has_deep_colours(image):
-    """Whether the file of a colour picture has more than 8 bits per channel.
-
-    Pillow keeps the upper 8. Only how it'll read the pixels still tells.
-    """
-    if image.mode.startswith(("I", "F")):  # grey, and all bits are kept
-        return False
-    if image.format == "PPM":
-        arguments = image.tile[0][3]  # (mode, largest value), unless it's 1 bit or 8
-        return isinstance(arguments, tuple) and arguments[1] > 255
-    return ";16" in str(image.tile)
-
-
 def _orientation(image):
     """A picture's EXIF orientation, 1 to 8; 1 if its EXIF is damaged."""
     try:
@@ -279,45 +239,6 @@ def _orientation(image):
     except Exception:  # damaged EXIF raises all kinds, and the picture is good without it
         return 1
     return orientation if isinstance(orientation, int) else 1
-
-
-def _eight_bits(image, name):
-    """A grey picture of 16 or 32 bits or floats as 8 bits (convert() would clip it), and its peak.
-
-    NaN and infinite values become black. Raises DataError if its scale can't be told.
-    """
-    values = np.nan_to_num(np.asarray(image), posinf=0, neginf=0)
-    brightest = float(values.max())
-    white = _white(image, float(values.min()), brightest, name)
-    if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
-        values = white - values
-    # Slightly less than 256 for white, so that 16 bits lose exactly their lower 8.
-    scaled = values * (65535 / 256 / white)
-    grey = Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
-    transparent_value = image.info.get("transparency")
-    if isinstance(transparent_value, int):
-        opaque = np.asarray(image) != transparent_value
-        grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
-    return grey, brightest / white
-
-
-def _white(image, darkest, brightest, name):
-    """The value that means white in a grey picture; black if 0 is white. Raises DataError."""
-    kind = image.mode
-    is_scaled = image.format == "PPM" and kind == "I"  # by Pillow, to 16 bits
-    if kind.startswith("I;16") or is_scaled:  # I;16B and I;16L differ in byte order
-        kind = "I;16"
-    possible = [white for white in WHITES[kind] if brightest <= white * OVERSHOOT]
-    if not possible:
-        raise DataError(
-            f"{name} has values up to {brightest:,g}, which is more than 16 bits. {_RESCALE}"
-        )
-    white = possible[0]
-    if darkest < -UNDERSHOOT * white:
-        raise DataError(
-            f"{name} has values down to {darkest:,g}, and all below 0 would be black. {_RESCALE}"
-        )
-    return white
 
 
 def _on_white(image):

@@ -1,0 +1,107 @@
+"""What's known of each image once it's decoded, and what is said of a data set's images then."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import DataError, brief
+from .deep_pixels import NEARLY_BLACK, nearly_black
+from .split import other_label
+
+# Large published data sets have a few pictures with two labels: the first 80 classes of Tiny
+# ImageNet 4 in 42,000. More than this share is a mistake.
+TOLERATED = 1 / 1000
+
+
+class ImageRow(NamedTuple):
+    """An image of a data set, before it's decoded."""
+
+    name: str
+    label: int  # −1 if unknown
+    number: int  # its row, counted from 0 in its part
+    part: str  # "training", "validation" or "test"
+
+    @property
+    def place(self) -> str:
+        """The image in words."""
+        return f"{brief(self.name)} (row {self.number})"
+
+
+class Facts(NamedTuple):
+    """What a bank needs to know about an image besides its pixels."""
+
+    width: int  # of the original, upright
+    height: int
+    was_transparent: bool
+    peak: float | None  # see Picture
+    is_nearly_black: bool
+    file_digest: str  # hex SHA-256
+    pixel_digest: bytes  # SHA-256 of the pixels in the bank
+
+
+def require_bright_images(rows: list[ImageRow], facts: list[Facts]) -> None:
+    """Raise DataError if all images of more than 8 bits are nearly black; print how many are."""
+    dark = [row for row, image in zip(rows, facts) if image.is_nearly_black]
+    if not dark:
+        return
+    bright = [image for image in facts if image.peak is not None and image.peak > NEARLY_BLACK]
+    if not bright:
+        raise nearly_black(dark[0].place)
+    print(
+        f"{len(dark):,} of {len(rows):,} images are stored with more than 8 bits and are nearly "
+        f"black, such as {dark[0].place}."
+    )
+
+
+def require_consistent_labels(
+    rows: list[ImageRow], copies: list[int], classes: list[str], advice: str
+) -> None:
+    """Print how many pictures have several labels. Raises DataError if it's more than a few.
+
+    copies: for each row, the first one with the same pixels. classes: their names. advice: a
+    sentence to add to the error.
+    """
+    labels = np.array([row.label for row in rows])
+    wrong = other_label(labels, np.array(copies))
+    if len(wrong) == 0:
+        return
+    second = rows[wrong[0]]
+    first = rows[copies[wrong[0]]]
+    found = (
+        f"{first.place}, class {brief(classes[first.label])}, and "
+        f"{second.place}, class {brief(classes[second.label])}, are the same picture"
+    )
+    count = f"{len(wrong):,} of {len(rows):,} images show a picture that also has another class"
+    if len(wrong) > TOLERATED * len(rows):
+        raise DataError(f"{found}. Remove one of them, or correct its class. {count}. {advice}")
+    print(f"{count}: {found}, for example.")
+
+
+def report_leaks(rows: list[ImageRow], copies: list[int], training: int) -> None:
+    """Print how many labelled images of other parts are training images, too.
+
+    copies: as above. training: how many of the rows, the first ones, are training images.
+    """
+    measured = 0
+    leaked = 0
+    for row, first_copy in zip(rows[training:], copies[training:]):
+        measured += 1
+        if row.label >= 0 and first_copy < training:
+            leaked += 1
+    if leaked:
+        print(
+            f"{leaked:,} of {measured:,} test images can also be found among the training "
+            "images: there, accuracy says nothing about new images."
+        )
+
+
+def report_transparency(rows: list[ImageRow], facts: list[Facts]) -> None:
+    """Print how many images were transparent, and what became of them."""
+    names = [row.name for row, image in zip(rows, facts) if image.was_transparent]
+    if names:
+        print(
+            f"{len(names):,} of {len(rows):,} images have transparent parts, such as "
+            f"{brief(names[0])}. They were put on white, or on black if white would hide them."
+        )
