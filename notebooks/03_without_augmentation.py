@@ -211,7 +211,7 @@ if history:
     then, now = (f"{entry['train_accuracy']:.0%}" for entry in (best, last))
     print(f"Meanwhile, running training accuracy went from {then} to {now}.")
 if course.data.validation.names != course.data.heldout.names:
-    print("All but the table was measured on the validation images that this data comes with.")
+    print("(Here and in the curve, they're the validation images that this data comes with.)")
 
 # %% [markdown]
 # Stopping when accuracy hasn't risen for some epochs, and keeping the best weights, is called
