@@ -8,10 +8,11 @@ import sys
 from tiny import at_step, linear_model, noise_images
 from torch import nn
 
-from course_lib import evaluate, open_course, test, train, trial
+from course_lib import SettingsError, evaluate, open_course, test, train, trial
 from course_lib.storage import checkpoints
 
 IMAGES = 25  # in batches of 8, the last one of 9: two processes get 5 and 4, four get 3, 2, 2 and 2
+DIFFERENT = ["network", "images", "augmented", "settings"]  # between processes
 
 
 class Double(nn.Module):
@@ -91,12 +92,22 @@ class Tanh(nn.Tanh):
     """An activation of one's own, so that the network's description names it."""
 
 
-def differ(what):
-    """Train with something else in rank 1."""
+def differ():
+    """Try to train with something else in rank 1, one thing after the other; the last one isn't
+    caught."""
+    for what in DIFFERENT[:-1]:
+        try:
+            train_differing(what)
+        except SettingsError as error:
+            print(f"{what}: {error}")
+    train_differing(DIFFERENT[-1])
+
+
+def train_differing(what):
+    """Train; in rank 1, one thing differs."""
     odd = os.environ["RANK"] == "1"
-    course = open_course().experiment(
-        "ranks", epochs=1, lr=0.02 if what == "settings" and odd else 0.01
-    )
+    lr = 0.02 if what == "settings" and odd else 0.01
+    course = open_course().experiment(f"differing-{what}", epochs=1, lr=lr)
     network = model()
     if what == "network" and odd:
         network.append(Tanh())

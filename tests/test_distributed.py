@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ranks
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import elsewhere, noise_images
 
@@ -130,14 +130,17 @@ def test_an_error_in_one_process_ends_all_and_is_shown_once(launch):
     )
 
 
-@pytest.mark.parametrize("what", ["network", "images", "augmented", "settings"])
-def test_processes_that_differ_are_told_what_differs(launch, what):
+def test_processes_that_differ_are_told_what_differs(launch):
     """Otherwise, they would train together without a word."""
-    differing = launch(TWO, "differ", what)
-    _, errors = differing.communicate(timeout=300)
+    differing = launch(TWO, "differ")
+    output, errors = differing.communicate(timeout=300)
     assert differing.returncode and errors.count("errors.SettingsError: ") == 1
+    output += "settings: " + errors.split("errors.SettingsError: ")[1]
     named = {"network": "Tanh", "images": "images", "augmented": "augmented", "settings": "lr"}
-    assert named[what] in errors.split("errors.SettingsError: ")[1]
+    assert list(named) == ranks.DIFFERENT
+    for what, name in named.items():
+        (told,) = [line for line in output.splitlines() if line.startswith(f"{what}: ")]
+        assert name in told.removeprefix(f"{what}: ")
 
 
 @pytest.fixture
@@ -179,6 +182,7 @@ def process(number, of):
         yield
 
 
+@settings(max_examples=12)
 @given(
     count=st.integers(4, 100), size=st.sampled_from([4, 8, 12]), processes=st.sampled_from([2, 4])
 )

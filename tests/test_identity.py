@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from data_sets import answers, png, report_files, write_folder, write_tar, write_zip
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import conv_model, noise_images, press_stop
 
@@ -324,6 +324,7 @@ def test_a_run_json_with_other_things_in_it_is_damaged(course, content):
         open_course()
 
 
+@settings(max_examples=20)
 @given(
     key=st.text(min_size=1).map(lambda text: "\x1b" + text),
     value=st.recursive(

@@ -7,6 +7,7 @@ import random
 import warnings
 from dataclasses import replace
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -47,6 +48,7 @@ def directly(model, images):
 # --- Every image counts once
 
 
+@hypothesis.settings(max_examples=12)
 @given(count=st.integers(1, 600))
 @example(count=1)
 @example(count=256)
@@ -59,6 +61,7 @@ def test_an_evaluation_counts_every_image_once(course, count):
     assert (found.loss, found.accuracy) == directly(model, images) and found.images == count
 
 
+@hypothesis.settings(max_examples=12)
 @given(count=st.integers(2, 200), batch=st.integers(1, 64))
 @example(count=33, batch=32)
 @example(count=34, batch=32)
@@ -310,6 +313,7 @@ def test_an_evaluation_that_fails_leaves_the_mode_as_it_was(course):
 # --- Predictions
 
 
+@hypothesis.settings(max_examples=12)
 @given(count=st.integers(1, 300))
 def test_predictions_are_probabilities_in_order(course, count):
     model, images = linear_model(), noise_images(count)

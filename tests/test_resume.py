@@ -37,6 +37,7 @@ from course_lib import (
     MyModel,
     Stopped,
     evaluate,
+    experiment,
     get_model,
     open_course,
     predict,
@@ -625,9 +626,13 @@ def test_training_resumes_after_the_devices_memory_was_full(short, saving_often)
 # --- The whole report, and its times
 
 
-def test_stages_2_and_3_of_the_report_end_to_end(environment):
+def test_stages_2_and_3_of_the_report_end_to_end(environment, monkeypatch):
     """MyModel on the built-in data, in whatever precision and on whatever device this machine
     offers."""
+    settings, epochs = experiment.PRESETS["smoke"]
+    monkeypatch.setitem(
+        experiment.PRESETS, "smoke", (replace(settings, images_per_class=(1, 1)), epochs)
+    )
     environment(PRESET="smoke")
     course = open_course()
     model = trained_model(course, 3)
