@@ -4,6 +4,8 @@
 # make format      format the code as `make test` wants it
 # make seeds       repeat the lecture run and its controls with five seeds (about two hours)
 # make compare     measure the report's claims and a better recipe (DATA=, PRESET= choose)
+# make sweeps      what notebooks 02 and 07 conclude from several seeds (hours on a CPU)
+# make recipes     recipes against epochs: three budgets, five seeds (a day on a CPU)
 # make bench       measure speed, as ratios: the table of benchmarks/README.md (10 to 14 minutes)
 # make notebooks   run the lecture on the built-in data anew, store its outputs in the notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
@@ -14,7 +16,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help reproduce test format seeds compare bench notebooks pair exercises publish site
+.PHONY: help reproduce test format seeds compare sweeps recipes bench notebooks pair exercises publish site
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -53,6 +55,12 @@ seeds: .venv/run-installed
 
 compare: .venv/run-installed
 	$(BIN)/python -m experiments.compare
+
+sweeps: .venv/run-installed
+	$(BIN)/python -m experiments.sweeps
+
+recipes: .venv/run-installed
+	$(BIN)/python -m experiments.recipes
 
 bench: .venv/run-installed
 	$(BIN)/python benchmarks/bench.py
