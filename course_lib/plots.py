@@ -111,9 +111,9 @@ def _plot_guessing(axis: Axes, data: Bank) -> None:
     """Draw what needs no learning: guessing a class, and naming the largest one every time."""
     chance = f"{100 * data.guessing:.3g}%"
     axis.axhline(100 * data.guessing, label=f"chance ({chance})", **GUESSING)
-    largest, share = data.largest_class
-    percent = f"{100 * share:.3g}%"
-    if percent != chance:  # the classes are unequal
+    if data.is_unequal:
+        largest, share = data.largest_class
+        percent = f"{100 * share:.3g}%"
         axis.axhline(100 * share, label=f"always “{short(largest)}” ({percent})", **ALWAYS_LARGEST)
 
 

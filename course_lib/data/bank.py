@@ -153,6 +153,11 @@ class Bank:
         largest = int(counts.argmax())
         return self.classes[largest], counts[largest].item() / len(self.train)
 
+    @property
+    def is_unequal(self) -> bool:
+        """Whether always answering the largest class is noticeably better than guessing."""
+        return self.largest_class[1] > 1.1 * self.guessing
+
 
 def open_data(
     data: str, settings: Settings, home: str | Path, skip_unreadable: bool = False
