@@ -65,8 +65,9 @@ def test_only_the_classes_of_the_data_are_answers(twenty):
 
 
 def test_nothing_is_said_about_the_images_that_the_course_draws(twenty):
-    _, printed = twenty
+    folder, printed = twenty
     assert not OF_THE_DRAWN_IMAGES.findall(printed)
+    assert [path.name for path in folder.glob("confusion-*")] == ["confusion-class.png"]
 
 
 @pytest.mark.parametrize("counts", [{"cat": 45, "dog": 5}, {"a": 2, "b": 31, "c": 3}])
