@@ -47,7 +47,8 @@ def site(tmp_path_factory):
 def test_the_notebooks_show_their_stored_figures(site):
     for source in sources():
         page = site / "notebooks" / f"{source.stem}.html"
-        figures = re.findall(r'src="(\.\./_images/[^"]+\.(?:png|jpe?g))"', page.read_text(encoding="utf-8"))
+        text = page.read_text(encoding="utf-8")
+        figures = re.findall(r'src="(\.\./_images/[^"]+\.(?:png|jpe?g))"', text)
         assert figures
         for figure in figures:
             assert (page.parent / unquote(figure)).stat().st_size > 1000

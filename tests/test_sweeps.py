@@ -66,7 +66,17 @@ def test_all_sweeps_are_stored_seed_by_seed(course, asked, monkeypatch):
     assert kept and list(found["shortcut"]) == ["0.01", "with it", "0.003", "0.001"]
     assert [len(runs) for runs in found["shortcut"].values()] == [3, 3, 1, 1]
     assert {len(runs) for runs in found["five_batches"].values()} == {2}
-    assert len(found["crops"]) == len(sweeps.CROP_AREAS)
+    assert {len(of_areas) for of_areas in found["crops"].values()} == {len(sweeps.CROP_AREAS)}
+
+
+def test_a_part_of_an_image_is_the_part_that_it_says(course):
+    images = course.data.heldout.subset([0, 1])
+    whole = sweeps.cropped(images, 1.0, 0.5, 0.5)
+    assert torch.equal(whole.batch([0, 1]), images.batch([0, 1]))
+    quarter = sweeps.cropped(images, 0.25, 1, 0).batch([0, 1]).float()
+    expected = images.batch([0, 1])[:, :16, 16:].float()  # the upper right of 32 × 32
+    assert (quarter[:, ::2, ::2] - expected).abs().mean() < 16
+    assert (quarter.mean((1, 2)) - expected.mean((1, 2))).abs().max() < 2
 
 
 def test_the_halves_have_half_of_each_class(course):
