@@ -218,7 +218,7 @@ each = fewest if fewest == most else f"{fewest} to {most}"
 print(f"{len(counts)} classes, with {each} training images each.")
 print(f"Guessing is right {100 * course.data.guessing:.3g}% of the time.")
 largest, share = course.data.largest_class
-if share > 1.1 * course.data.guessing:  # the classes are unequal
+if course.data.is_unequal:
     print(f"Always answering “{largest}”, the largest class: {100 * share:.3g}%.")
 
 # %% [markdown]

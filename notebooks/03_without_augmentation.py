@@ -68,7 +68,7 @@ print(course.describe())
 classes = len(course.data.classes)
 print(f"Guessing gets 1 in {classes} images right, {100 * course.data.guessing:.3g}%.")
 largest, share = course.data.largest_class
-unequal = share > 1.1 * course.data.guessing
+unequal = course.data.is_unequal
 if unequal:
     is_largest = course.data.heldout.labels == course.data.classes.index(largest)
     heldout_share = is_largest.float().mean().item()

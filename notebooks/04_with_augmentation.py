@@ -85,7 +85,7 @@ if history:  # a model from elsewhere comes without
         f" {100 * course.data.guessing:.3g}%"
     )
     largest, share = course.data.largest_class
-    if share > 1.1 * course.data.guessing:  # the classes are unequal
+    if course.data.is_unequal:
         print(f"Always answering “{largest}”, the largest class: {100 * share:.3g}%")
     began, ended = (f"{entry['heldout_accuracy']:.0%}" for entry in (first, last))
     print(

@@ -138,7 +138,7 @@ if wrong.any() and not course.data.generated:
         true, guessed = (images.classes[category] for category in pairs[i])
         print(f"“{true}” taken for “{guessed}”: {times[i]} of {wrong.sum()} mistakes")
 largest, share = course.data.largest_class
-if share > 1.1 * course.data.guessing:  # the classes are unequal
+if course.data.is_unequal:
     answered = (predicted == images.classes.index(largest)).float().mean()
     print(f"The network answers “{largest}”, the largest class, for {answered:.0%} of the images;")
     print(f"{share:.0%} of the training images show it.")
