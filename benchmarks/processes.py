@@ -13,7 +13,7 @@ import subprocess
 import sys
 from statistics import mean, stdev
 
-from course_lib.experiment import CHECKOUT
+from course_lib.homes import CHECKOUT
 
 SEEDS = 3
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

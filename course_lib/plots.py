@@ -259,6 +259,7 @@ def plot_predictions(
     else:
         names = short_names(classes, 13)
         before_share = " "
+    true_names = short_names(classes, 13)
     marks = []
     captions = []
     for i in range(len(labels)):
@@ -269,7 +270,7 @@ def plot_predictions(
         lines = []
         for guess, share in zip(guesses, shares):
             lines.append(f"{names[guess]}{before_share}{share:.0%}")
-        lines.append(f"is: {names[label]}" if mark is WRONG else "")  # equally many lines for all
+        lines.append(f"is: {true_names[label]}" if mark is WRONG else "")  # as many for all images
         marks.append(mark)
         captions.append(mark.sign + "\n".join(lines))
     figure = plot_images(images, captions, title=title)

@@ -36,7 +36,7 @@ def twenty(tmp_path_factory):
     assert len(notebooks) == 6
     done = run("-c", EACH, *notebooks, home=home, COURSE_DATA=str(data), PYTHONIOENCODING="utf-8")
     assert done.returncode == 0, done.stderr.decode()
-    return home / "shapes-smoke", done.stdout.decode()
+    return home / "own-shapes-smoke", done.stdout.decode()
 
 
 def test_twenty_pictures_are_enough(twenty):

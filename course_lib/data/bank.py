@@ -142,8 +142,8 @@ class Bank:
 
     @property
     def guessing(self) -> float:
-        """The share of images that's right by chance if each class is answered equally often."""
-        return 1 / len(self.classes)
+        """The share that's right by chance if each class with training images is equally likely."""
+        return 1 / len(self.train.labels.unique())
 
     @property
     def largest_class(self) -> tuple[str, float]:

@@ -74,7 +74,10 @@ def locate(data: str, settings: Settings, home: str | Path) -> Located:
     if "archive" in entry:
         return Located(_fetch(entry, folder), data, entry["layout"])
     path = _own(data, manifest)
-    return Located(path, _safe_name(path), None)
+    name = _safe_name(path)
+    if name in manifest:
+        name = f"own-{name}"  # a folder called shapes isn't the generated data
+    return Located(path, name, None)
 
 
 def _own(data, manifest):
