@@ -189,7 +189,8 @@ def open_data(
     pixels, contents = found
     if contents.left_out:
         errors = "\n    ".join(contents.left_out[:MOST_ERRORS])
-        print(f"{len(contents.left_out):,} images can't be read and are left out:\n    {errors}")
+        count = f"{len(contents.left_out):,} of {len(contents.left_out) + len(pixels):,}"
+        print(f"{count} images can't be read and are left out:\n    {errors}")
     return _as_bank(pixels, contents, located, settings.seed)
 
 
