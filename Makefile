@@ -1,10 +1,10 @@
-# make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=02,03 choose;
+# make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=03,04 choose;
 #                  SKIP_UNREADABLE=1 leaves out images that can't be read)
 # make test        lint, check the types and the notebook pairs, run the tests (some need chromium)
 # make format      format the code as `make test` wants it
 # make seeds       repeat the lecture run and its controls with five seeds (about two hours)
 # make compare     measure the report's claims and a better recipe (DATA=, PRESET= choose)
-# make sweeps      what notebooks 02 and 07 conclude from several seeds (hours on a CPU)
+# make sweeps      what notebooks 03 and 11 conclude from several seeds (hours on a CPU)
 # make recipes     recipes against epochs: three budgets, five seeds (a day on a CPU)
 # make bench       measure speed, as ratios: the table of benchmarks/README.md (10 to 14 minutes)
 # make notebooks   run the lecture on the built-in data anew, store its outputs in the notebooks

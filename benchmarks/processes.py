@@ -21,7 +21,7 @@ COMMANDS = {"one process": [sys.executable], "two processes": [sys.executable, *
 
 
 def final(command: list[str], name: str, seed: int) -> dict[str, float]:
-    """Train and measure stage 2 with notebook 03 in a home of its own, or load what it measured.
+    """Train and measure stage 2 with notebook 04 in a home of its own, or load what it measured.
 
     Returns accuracies, {"train_plain": …, …}.
     """
@@ -30,7 +30,7 @@ def final(command: list[str], name: str, seed: int) -> dict[str, float]:
     environment["COURSE_HOME"] = str(home)
     environment["COURSE_SEED"] = str(seed)
     environment["MPLBACKEND"] = "Agg"
-    script = CHECKOUT / "notebooks" / "03_without_augmentation.py"
+    script = CHECKOUT / "notebooks" / "04_without_augmentation.py"
     subprocess.run([*command, script], env=environment, check=True)
     [path] = home.glob("*/results.json")
     return json.loads(path.read_text(encoding="utf-8"))["stages"]["2"]["final"]

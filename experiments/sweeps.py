@@ -1,4 +1,4 @@
-"""What notebooks 02 and 07 conclude from several seeds: sweeps over one thing at a time.
+"""What notebooks 03 and 11 conclude from several seeds: sweeps over one thing at a time.
 
 `make sweeps` runs them all on the course's images: learning rates, batch sizes and depths on five
 batches; the network without its short-cut for as many epochs as stage 2, also with smaller learning

@@ -120,11 +120,11 @@ def runtime(environment, tmp_path, monkeypatch):
 
 def test_a_run_resumes_from_drive_in_another_runtime(runtime, tmp_path):
     leave = 'course.leave_drive()\nimport os\nassert not os.path.exists("drive/MyDrive")'
-    first = runtime("03_without_augmentation", leave, drive=True)
+    first = runtime("04_without_augmentation", leave, drive=True)
     assert "| 2, 1 epochs" in first
     assert "Drive is unmounted" in first
     model = (runtime.google / "stage-2" / "model.pth").read_bytes()
-    second = runtime("04_with_augmentation", leave, drive=True)
+    second = runtime("05_with_augmentation", leave, drive=True)
     assert "stage 2, epoch" not in second  # it isn't trained again
     assert "| 2, 1 epochs" in second  # its results came from Drive, too
     assert "| 3, 1 epochs" in second

@@ -271,7 +271,7 @@ def test_classes_and_augmentations_are_browsed(lab, page, checkout, tmp_path):
 
 
 def test_predictions_are_browsed(lab, page, checkout, tmp_path):
-    path = checkout / "notebooks" / "05_predictions_and_errors.ipynb"
+    path = checkout / "notebooks" / "06_predictions_and_errors.ipynb"
     with opened(page, lab("notebooks"), path) as notebook:
         notebook.run_all()
         notebook.finished()
@@ -299,7 +299,7 @@ def test_training_is_seen_stopped_in_one_line_and_resumed_by_the_same_cell(
     lab, page, checkout, tmp_path
 ):
     address = lab(".", epochs=1000)  # nothing here trains to the end
-    path = checkout / "notebooks" / "03_without_augmentation.ipynb"
+    path = checkout / "notebooks" / "04_without_augmentation.ipynb"
     with opened(page, address, path) as notebook:
         code = "live=live_curve(stage)"
         training = notebook.cells.filter(has_text=code)

@@ -26,14 +26,14 @@ def class_folders(folder, counts):
 
 @pytest.fixture(scope="module")
 def twenty(tmp_path_factory):
-    """The home and the output of notebooks 00 to 05, as scripts, on two classes of ten pictures.
+    """The home and the output of notebooks 00 to 06, as scripts, on two classes of ten pictures.
 
     Their folder has the name of the course's own data.
     """
     home = tmp_path_factory.mktemp("home")
     data = class_folders(tmp_path_factory.mktemp("pictures") / "shapes", {"cat": 10, "dog": 10})
-    notebooks = sources("00,01,02,03,04,05")
-    assert len(notebooks) == 6
+    notebooks = sources("00,01,02,03,04,05,06")
+    assert len(notebooks) == 7
     done = run("-c", EACH, *notebooks, home=home, COURSE_DATA=str(data), PYTHONIOENCODING="utf-8")
     assert done.returncode == 0, done.stderr.decode()
     return home / "own-shapes-smoke", done.stdout.decode()
@@ -49,10 +49,10 @@ def test_twenty_pictures_are_enough(twenty):
 def test_chance_is_that_of_the_data(twenty):
     _, printed = twenty
     assert re.search(r"Guessing is right 50% ", printed)  # 00
-    assert re.search(r"ln 2 = 0\.6931", printed)  # 01
-    assert re.search(r"ln 2 = 0\.69\b", printed)  # 02
-    assert re.search(r"1 in 2 images right, 50%", printed)  # 03
-    assert re.search(r"Chance: 50%", printed)  # 04
+    assert re.search(r"ln 2 = 0\.6931", printed)  # 02
+    assert re.search(r"ln 2 = 0\.69\b", printed)  # 03
+    assert re.search(r"1 in 2 images right, 50%", printed)  # 04
+    assert re.search(r"Chance: 50%", printed)  # 05
 
 
 def test_only_the_classes_of_the_data_are_answers(twenty):
@@ -95,7 +95,7 @@ def test_the_largest_of_equal_classes_is_not_named(environment, tmp_path, capsys
 
 
 def test_the_loop_sees_every_class_of_sorted_data(environment, tmp_path, monkeypatch, capsys):
-    """01: the first 160 images of two large classes are all of the first."""
+    """02: the first 160 images of two large classes are all of the first."""
     environment(DATA=class_folders(tmp_path / "pictures", {"cat": 200, "dog": 200}), PRESET="smoke")
     seen = set()
 
@@ -105,5 +105,5 @@ def test_the_loop_sees_every_class_of_sorted_data(environment, tmp_path, monkeyp
 
     monkeypatch.setattr("torch.utils.data.DataLoader", loader)
     with pytest.raises(StopIteration):
-        runpy.run_path(ROOT / "notebooks" / "01_model_and_loop.py")
+        runpy.run_path(ROOT / "notebooks" / "02_loss_and_loop.py")
     assert seen == {0, 1}

@@ -26,7 +26,7 @@ from course_lib.storage.files import write_text
 
 from .notebooks import as_notebook, from_source, sources
 
-FIRST_EXTRA = "07"  # this notebook and later ones run only if they are named
+FIRST_EXTRA = "10"  # this notebook and later ones run only if they are named
 RESUME = "To resume, run the same command again, but without --fresh or FRESH=1."
 
 
@@ -130,7 +130,7 @@ def reproduce(chosen: str, fresh: bool) -> None:
         execute(source, course.folder / "notebooks" / f"{source.stem}.ipynb")
     print(f"\nExecuted notebooks, figures and results are in {course.shown(course.folder)}.\n")
     results = read_results(course)
-    if results["stages"]:  # none if only 00 or 08 was asked for
+    if results["stages"]:  # none if only 00 or 12 was asked for
         print(table(results))
 
 

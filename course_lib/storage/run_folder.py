@@ -3,7 +3,7 @@
     run.json, results.json, result.csv, .drive.json
     stage-2/    checkpoints, model.pth, measured.json
     trials/     0123456789abcdef.json
-    notebooks/  02_five_batches.ipynb
+    notebooks/  03_five_batches.ipynb
 
 While a file is being written, it has a temporary name, which counts as its own.
 """

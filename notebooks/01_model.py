@@ -1,0 +1,251 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1. What is inside the model?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
+# from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
+# then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
+#
+# *10 minutes. You'll read the whole network: its residual blocks, and how they're stacked.*
+#
+# **The question: what happens to a picture on its way through the network?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
+        )
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## The residual block
+#
+# A **convolution** slides a small window of weights over a picture; each set of weights produces
+# one **channel** of the output. With **stride** 2, the window moves two pixels at a time, which
+# halves the picture's height and width. **ReLU** turns negative numbers into 0.
+#
+# The network is a stack of **residual blocks**. Each one computes $y = \mathrm{relu}(F(x) + S(x))$:
+# three convolutions $F$ on the main path, and a **short-cut** $S$ around them. The addition is the
+# key idea of residual networks: a block only has to learn what to *change* about its input. And
+# since most short-cuts are the identity, the gradient (notebook 02) has a short path back to
+# the early layers.
+
+# %%
+from course_lib import draw_block, keep, res_block
+
+keep(draw_block(res_block(128, 128, stride=2), (128, 16, 16)), course.folder / "block.png")
+
+# %% [markdown]
+# The block is a **bottleneck**: a cheap 1×1 convolution maps the input to `out_` channels, the 3×3
+# convolution works on those, and another 1×1 convolution widens the result to `2·out_` channels.
+# (ResNet-50 widens by a factor of 4, the report by 2.) If input and output differ in shape, the
+# short-cut needs a 1×1 convolution, too; otherwise it's the identity.
+
+# %% [markdown]
+# Why a bottleneck? Here's what it saves, compared with two 3×3 convolutions of the same width.
+
+# %%
+from torch import nn
+
+bottleneck = res_block(1024, 512)
+simple = nn.Sequential(nn.Conv2d(1024, 1024, 3, bias=False), nn.Conv2d(1024, 1024, 3, bias=False))
+few, many = (sum(p.numel() for p in part.parameters()) for part in (bottleneck, simple))
+print(
+    f"bottleneck {few:,} parameters, two 3×3 convolutions {many:,}: {many / few:.1f} times as many."
+)
+
+# %% [markdown]
+# ## Exercise: write `res_block`
+#
+# Write the block yourself: a 1×1 convolution to `out_` channels, a 3×3 convolution with the stride,
+# and a 1×1 convolution to twice as many channels, each without bias and with batch norm; then add
+# the short-cut. Each of `conv1`, `conv2` and `conv3` is an `nn.Sequential` (convolution, batch
+# norm, perhaps a ReLU), and so is `shortway`. **Before you write,** look at the formula and decide:
+# which of the three convolutions are followed by a ReLU, and what comes last, the addition or a
+# ReLU? The check loads our weights into your block and compares the outputs.
+#
+# <details><summary>Hint</summary>
+#
+# Two ReLUs are inside F, after the first two convolutions; the third one comes after the addition.
+# You can add two tensors only if *all* of their sizes agree: channels, height and width.
+#
+# </details>
+
+# %% tags=["exercise"]
+from torch import nn
+
+from course_lib import checks
+
+
+class my_res_block(nn.Module):
+    def __init__(self, in_, out_, stride=1):
+        super().__init__()
+        raise checks.Todo
+
+    def forward(self, x):
+        raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from torch import nn
+#
+# from course_lib import checks
+#
+#
+# class my_res_block(nn.Module):
+#     def __init__(self, in_, out_, stride=1):
+#         super().__init__()
+#         self.conv1 = nn.Sequential(
+#             nn.Conv2d(in_, out_, 1, bias=False), nn.BatchNorm2d(out_), nn.ReLU()
+#         )
+#         self.conv2 = nn.Sequential(
+#             nn.Conv2d(out_, out_, 3, stride=stride, padding=1, bias=False),
+#             nn.BatchNorm2d(out_),
+#             nn.ReLU(),
+#         )
+#         self.conv3 = nn.Sequential(
+#             nn.Conv2d(out_, 2 * out_, 1, bias=False), nn.BatchNorm2d(2 * out_)
+#         )
+#         self.shortway = nn.Sequential()  # the identity
+#         if stride != 1 or in_ != 2 * out_:
+#             self.shortway = nn.Sequential(
+#                 nn.Conv2d(in_, 2 * out_, 1, stride=stride, bias=False), nn.BatchNorm2d(2 * out_)
+#             )
+#
+#     def forward(self, x):
+#         return (self.conv3(self.conv2(self.conv1(x))) + self.shortway(x)).relu()
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+passed = checks.res_block(my_res_block)
+
+# %% [markdown]
+# Here's ours for comparison: the stride is on the 3×3 convolution, and the ReLU comes after the
+# addition.
+
+# %%
+import inspect
+
+print(inspect.getsource(res_block))
+
+# %% [markdown]
+# ## The whole network
+#
+# `MyModel` is a first convolution, four groups with 13 blocks in all, and a **linear layer** that
+# turns 1,024 numbers into **logits**, one per class: 80 in the report, and here, as many as your
+# data has classes. From group to group, the picture gets smaller and the number of channels
+# doubles: the network gives up detail about *where* things are, and gains detail about *what* they
+# are.
+
+# %%
+from course_lib import MyModel, draw_model
+
+model = course.new_model()  # a new MyModel for the classes of this data
+keep(draw_model(model, course.settings.size), course.folder / "model.png")
+
+# %%
+print(inspect.getsource(MyModel))
+
+# %% [markdown]
+# Let's pass four images through it, group by group. The shapes are (images, channels, height,
+# width).
+
+# %%
+import torch
+
+from course_lib import plain_batch
+
+some = course.data.train.take(4, seed=course.settings.seed)
+x = plain_batch(some.batch(range(len(some))), course.settings.size)
+print(f"{'image':6} {tuple(x.shape)}")
+model.eval()  # notebook 02 explains it
+with torch.inference_mode():  # we only look; nothing is learned
+    for name, part in model.named_children():
+        x = part(x.flatten(1) if name == "fc" else x)  # the linear layer takes vectors
+        print(
+            f"{name:6} {tuple(x.shape)}   {sum(p.numel() for p in part.parameters()):>12,}"
+            " parameters"
+        )
+print(f"{sum(p.numel() for p in model.parameters()):,} parameters in all")
+
+# %% [markdown]
+# ## Exercise: how deep is it?
+#
+# The report says "over 50 layers". Count them yourself in the source of `MyModel` and `res_block`:
+# only convolutions and linear layers, and only those on the main path from the image to the logits,
+# so leave out the short-cuts.
+#
+# <details><summary>Hint</summary>
+#
+# How many convolutions does one block have, and how many blocks are there in `conv2` to `conv5`?
+# What comes before them, and what after?
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks
+
+my_count = ...
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from course_lib import checks
+#
+# my_count = 1 + 3 * (2 + 3 + 5 + 3) + 1  # conv1, three convolutions in each of 13 blocks, fc
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+passed = checks.layers(my_count)
+
+# %% [markdown]
+# ## Recap
+#
+# The network is a stack of residual blocks, $y = \mathrm{relu}(F(x) + S(x))$, each of them a
+# bottleneck of three convolutions. On the way, the picture shrinks and the channels multiply, until
+# a linear layer turns 1,024 numbers into one logit per class. Next: how does it learn?

@@ -1,0 +1,297 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2. How does the network learn?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
+# from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
+# then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
+#
+# *15 minutes. You'll read the whole training loop, and check the theory behind it with numbers:
+# batch norm, cross entropy, and gradient descent with momentum.*
+#
+# **The question: how does a batch of images turn into a better network?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
+        )
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## A batch to work with
+#
+# Up to 32 images and their labels, drawn at random from the training images, as the network gets
+# them: a tensor of shape (images, channels, height, width).
+
+# %%
+import inspect
+
+import torch
+
+from course_lib import plain_batch
+
+settings = course.settings
+images = course.data.train
+some = images.take(32, seed=settings.seed)  # drawn: the first 32 may all be of one class
+batch, labels = plain_batch(some.batch(range(len(some))), settings.size), some.labels
+print(tuple(batch.shape))
+
+# %% [markdown]
+# ## Batch norm: two modes
+#
+# Every convolution is followed by **batch norm**. In training mode, it shifts and scales each
+# channel so that it has mean 0 and standard deviation 1 *over the current batch* (all its images
+# and positions), and then applies a learned scale and offset. In eval mode, it uses running
+# averages collected during training instead. So in training mode, an image's logits depend on the
+# other images in its batch. **Predict:** will a fresh network give an image the same logits in both
+# modes?
+
+
+# %%
+def fresh():
+    """A new network, always the same, in training mode."""
+    return course.new_model()
+
+
+with torch.inference_mode():
+    training, evaluation = (
+        fresh()(batch)[0],
+        fresh().eval()(batch)[0],
+    )  # the logits of the first image
+    print(
+        "Same image, training or eval mode: logits differ by"
+        f" {(training - evaluation).abs().max():.2f}"
+    )
+    print(
+        f"Training mode, batch of 2 or of {len(batch)}: by"
+        f" {(fresh()(batch[:2])[0] - training).abs().max():.2f}"
+    )
+    print(
+        "Eval mode, alone or in a batch: by"
+        f" {(fresh().eval()(batch[:1])[0] - evaluation).abs().max():.1e}"
+    )
+    after = fresh().conv1[:2](batch)  # the first convolution and its batch norm, in training mode
+    means, deviations = after.mean((0, 2, 3)), after.std((0, 2, 3))  # (64,), one per channel
+    print(
+        f"After the first batch norm, in each of {len(means)} channels: mean 0, to within"
+        f" {means.abs().max():.0e};"
+    )
+    print(f"standard deviation {deviations.min():.3f} to {deviations.max():.3f}")
+
+# %% [markdown]
+# That's why evaluation needs `model.eval()`, and why accuracy that's measured *while* training (in
+# training mode, with weights that change from batch to batch) isn't the accuracy of the finished
+# network. We'll come back to this.
+#
+# ## The loss: cross entropy
+#
+# **Softmax** turns logits $z$ into probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. **Cross
+# entropy** is the negative logarithm of the probability that the network gives to the right class:
+# $L = -\ln p_{\text{right}}$, averaged over the batch. A network that knows nothing gives each of K
+# classes a probability of 1/K. **Predict the loss of a fresh network.**
+
+# %%
+import math
+
+import torch.nn.functional as F
+
+logits = fresh()(batch)
+p = logits.exp() / logits.exp().sum(1, keepdim=True)  # softmax: (32, K)
+by_hand = -p[range(len(labels)), labels].log().mean()
+classes = len(course.data.classes)
+print(
+    f"by hand {by_hand:.4f}, F.cross_entropy {F.cross_entropy(logits, labels):.4f}; ln {classes} ="
+    f" {math.log(classes):.4f}"
+)
+print(f"in eval mode: {F.cross_entropy(fresh().eval()(batch), labels):.4f}")
+
+# %% [markdown]
+# In eval mode, a fresh network's logits are nearly equal, so its loss is close to ln K. In training
+# mode, batch norm amplifies the differences, so the network is wrong with some confidence, and that
+# costs more than guessing. Check the first loss in all your projects: with K classes, it should be
+# near ln K. If it's far off (with the report's 80 classes, 10 instead of 4.4, say), look for a bug.
+
+# %% [markdown]
+# ## Exercise: write the cross entropy
+#
+# From the logits of a batch, (B, K), and the right classes, (B,), compute the loss: the mean over
+# the batch of $-\log p$, where $p$ is the softmax probability of the right class. Don't use
+# `F.cross_entropy`; that's what the check compares yours with. Logits can get large, so the check
+# also tries one of 1000.
+#
+# <details><summary>Hint</summary>
+#
+# $\log p_k = z_k - \log \sum_j e^{z_j}$. `torch.logsumexp` computes the last term without
+# overflowing, and `logits[range(len(labels)), labels]` picks one logit from each row.
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks
+
+
+def my_cross_entropy(logits, labels):
+    raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from course_lib import checks
+#
+#
+# def my_cross_entropy(logits, labels):
+#     right = logits[range(len(labels)), labels]  # (B,), the logits of the right classes
+#     return (logits.logsumexp(1) - right).mean()
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+passed = checks.cross_entropy(my_cross_entropy)
+
+# %% [markdown]
+# ## The step: gradient descent with momentum
+#
+# `loss.backward()` computes the **gradient** $g$: for each weight, how fast the loss grows as that
+# weight grows. **SGD** takes a small step in the opposite direction. With **momentum**, it sums up
+# past gradients, with older ones fading out, and uses that sum instead:
+#
+# $$v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
+#
+# $\eta$ is the **learning rate** (0.01 in the report) and $\mu$ the momentum (0.9). If successive
+# gradients agree, steps become up to ten times as large (1 + 0.9 + 0.9² + … = 10); if they
+# disagree, they cancel out. Let's compare the formula with PyTorch:
+
+# %%
+w = torch.tensor([1.0], requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=settings.lr, momentum=settings.momentum)
+by_hand, v = 1.0, 0.0
+for _ in range(3):
+    loss = (w**2).sum()  # its gradient is 2w
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    v = settings.momentum * v + 2 * by_hand
+    by_hand = by_hand - settings.lr * v
+    print(f"PyTorch {w.item():.6f}, by hand {by_hand:.6f}")
+
+# %% [markdown]
+# ## The loop in plain PyTorch
+#
+# Now you have all the pieces. A **dataset** returns one (image, label) pair at a time; the report's
+# is called `MyDataset` and opens one file per image. Here, the images are decoded already, so a
+# list of pairs will do. A **DataLoader** shuffles the pairs and groups them into batches. An
+# **epoch** is one pass over all images. Here's a complete training loop, which runs for two epochs
+# on up to 160 images:
+
+# %%
+from torch.utils.data import DataLoader
+
+# Drawn at random. With Subset(dataset, range(160)), all images might be of one class: data sets are
+# often sorted.
+some = images.take(160, seed=settings.seed)
+decoded = plain_batch(some.batch(range(len(some))), settings.size)
+dataset = list(zip(decoded, some.labels.tolist()))
+model = course.new_model()
+optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
+for epoch in (1, 2):
+    loss_sum, correct, seen = 0, 0, 0
+    loader = DataLoader(
+        dataset,
+        batch_size=32,
+        drop_last=len(dataset) > 32,  # a single image left over is too few for batch norm
+        shuffle=True,
+        generator=torch.Generator().manual_seed(epoch),
+    )
+    for batch, labels in loader:  # (32, 3, S, S), (32,)
+        logits = model(batch)  # (32, K)
+        loss = F.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.item() * len(labels)
+        correct += (logits.argmax(1) == labels).sum().item()
+        seen += len(labels)
+    print(f"epoch {epoch}: loss {loss_sum / seen:.3f}, {correct} of {seen} right while training")
+
+# %% [markdown]
+# ## The course's loop
+#
+# The loss may not have fallen yet: two epochs are only ten steps. (Notebook 03 trains for longer.)
+# The loop works, but in Colab it would lose everything as soon as the runtime disconnects. Here's
+# the loop that the next notebooks use. Find the lines you've just read; the rest is explained
+# below.
+
+# %%
+from course_lib import train
+
+print(inspect.getsource(train))
+
+# %% [markdown]
+# - `training_batches(…)` takes batches from an array of decoded images, and augments whole batches
+#   at once. The order and the random values depend only on the seed, the stage and the epoch.
+# - `with Run(…) as run` looks for the newest undamaged checkpoint and continues from it, momentum
+#   included, even in the middle of an epoch.
+# - `run.steps(…)` yields the batches and saves a checkpoint every two minutes. If you press ■,
+#   Jupyter's stop button, it finishes the step, saves and stops.
+# - `learning_rate(…)` is the setting `lr`, 0.01 in the report, unless you choose a schedule.
+#   `data_parallel(…)` is the model itself, and `batch.weight` is 1, unless several processes share
+#   the work (notebook 15).
+# - `course.precision.autocast()` computes with 16-bit numbers (bf16 or fp16) if the hardware
+#   supports them, which is faster.
+# - `scaler` is for fp16, which can't represent tiny gradients: the loss is scaled up before
+#   `backward`, and the gradients are scaled down again before the step. With other precisions, it
+#   does nothing.
+# - `optimizer.zero_grad()` can go anywhere before `backward`.
+# - `run.count(…)` adds up loss and accuracy on the device, without waiting for it; every image
+#   counts once.
+# - `run.end_epoch(…)` closes the epoch with the accuracy on held-out images, measured in eval mode.
+#
+# So if the runtime dies in mid-epoch, run the cell again: training resumes in the same epoch, and
+# you lose at most two minutes.
+#
+# ## Recap
+#
+# You've seen every line that turns images into a better network, and the theory behind it: the two
+# modes of batch norm, $-\ln p$, and $w \leftarrow w - \eta v$.
+# Next: can this network learn at all?

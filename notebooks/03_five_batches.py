@@ -1,0 +1,289 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 3. Can the network learn five batches by heart?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
+# from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
+# then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
+#
+# *15 minutes, including about 2 of computing on two CPU cores. You'll overfit a network on purpose,
+# compare learning rates, batch sizes and depths, and learn what such a small experiment can't tell
+# you.*
+#
+# A network that can't memorise 160 images won't learn 40,000. So the report starts here: five
+# batches, over and over. The first run takes about a minute, and it tests the loss, the gradient,
+# the step, the learning rate and the network all at once. **The question: does the network learn,
+# and which settings make it learn fastest?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
+        )
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## Five batches, over and over
+#
+# 160 images (all of them, if your data has fewer), learning rate 0.01, momentum 0.9, batches of 32.
+# **Predict:** after how many epochs (passes over these images) will the network get 95% of them
+# right while training? Write your number down, then run the cell and watch the curve. (Dotted:
+# guessing. Grey, if there's one for this data: a run stored with the course.)
+
+# %%
+from course_lib import keep, live_curve, plot_history, train
+
+settings, stage = course.settings, course.stage(1)
+five = course.data.train.take(5 * settings.batch_size, seed=settings.seed)
+model = course.new_model()
+history = train(model, five, stage, augmented=False, live=live_curve(stage))
+
+# %%
+import math
+
+from course_lib import evaluate, record
+
+final = evaluate(model, five, course)
+record(stage, model, history, {"train_plain": final})
+keep(plot_history({1: history}, data=course.data), course.folder / "stage-1.png")
+first = next((entry["epoch"] for entry in history if entry["train_accuracy"] >= 0.95), None)
+print(f"First pass with 95% right: {first or 'none so far'}. How close was your prediction?")
+print(
+    f"In the end, in eval mode, the network gets {final.accuracy:.1%} of the {final.images} images"
+    " right."
+)
+classes = len(course.data.classes)
+print(f"Guessing costs ln {classes} = {math.log(classes):.2f}.")
+
+# %% [markdown]
+# If the loss falls, the pieces work together: the network *can* learn. If it had stayed near the
+# loss of guessing, you'd look for a bug now, before spending hours on 40,000 images: images that
+# get other labels in every epoch, a softmax before the loss, a forgotten `optimizer.step()`, or a
+# learning rate that's off by a factor of 100.
+#
+# ## Which learning rate?
+#
+# The report chose 0.01 on five batches like these. Each run below starts from the same weights. If
+# the losses differ a lot, their axis is logarithmic, because the interesting part is near zero.
+# **Predict:** what happens if the learning rate is ten times as large? And if it's a tenth?
+
+# %%
+from statistics import mean
+
+from course_lib import plot_runs, trial
+
+
+def late(run):
+    """The mean loss of a run's last three passes: a single one may be lucky."""
+    return mean(entry["loss"] for entry in run[-3:])
+
+
+def lowest(runs):
+    """The label of the run that ends with the lowest loss."""
+    return min(runs, key=lambda label: late(runs[label]))
+
+
+passes = min(20, len(history))
+ours = history[:passes]  # learning rate 0.01, batches of 32
+runs = {"lr 0.1": trial(course, five, epochs=passes, lr=0.1), "lr 0.01": ours}
+runs["lr 0.001"] = trial(course, five, epochs=passes, lr=0.001)
+title = f"Lowest loss in the last three passes: {lowest(runs)}"
+keep(plot_runs(runs, "loss", title, classes=classes), course.folder / "sweep-lr.png")
+
+# %%
+for label, run in runs.items():
+    right = mean(entry["train_accuracy"] for entry in run[-3:])
+    print(
+        f"{label}: loss {late(run):.2f} and {right:.0%} right while training, in the last three of"
+        f" {passes} passes"
+    )
+
+# %% [markdown]
+# Typically, a learning rate that's too large overshoots: the loss falls late, and in jumps. One
+# that's too small is safe but slow, though a tenth of 0.01 may not be too small yet. There's
+# nothing special about the report's 0.01; it's what worked on five batches of its data. Do loss and
+# accuracy agree on the best rate? They needn't: a few images that are badly wrong cost more than
+# many that are barely wrong.
+#
+# ## Which batch size?
+#
+# What's a fair comparison: equal passes, equal steps or equal time? Each answers a different
+# question. We take equal *steps*. **Predict:** after the same number of steps, which batch size has
+# the lowest loss, and which costs the most?
+
+# %%
+all_steps = passes * math.ceil(len(five) / 32)  # of our run
+runs = {}
+for size in (16, 32, 64):
+    if size // 2 >= len(five):
+        break  # the size before holds all the images already
+    steps = math.ceil(len(five) / size)  # per pass
+    run = (
+        ours
+        if size == 32
+        else trial(course, five, epochs=max(1, all_steps // steps), batch_size=size)
+    )
+    label = f"batches of {min(size, len(five))}"
+    runs[label] = [entry | {"step": entry["epoch"] * steps} for entry in run]
+keep(
+    plot_runs(runs, "loss", "Equal numbers of steps", x="step", classes=classes),
+    course.folder / "sweep-batch.png",
+)
+
+# %%
+for label, run in runs.items():
+    images = len(run) * len(five)
+    print(
+        f"{label}: loss {late(run):.2f} in the last three passes; {run[-1]['step']} steps on"
+        f" {images:,} images in all"
+    )
+
+# %% [markdown]
+# Larger batches give less noisy gradients, but the network has also seen each image more often;
+# this figure can't tell the two apart. (And the last three passes are more steps if batches are
+# smaller.) Each step takes longer, too. Per second, the ranking may change again, because small
+# batches leave a GPU partly idle.
+#
+# ## Would fewer layers do?
+#
+# The report added layers until the network overfitted. Here's the same network, cut off after
+# `conv2`, `conv3` or `conv4` and followed by a new linear layer. **Predict:** which depth memorises
+# fastest?
+
+# %%
+import torch
+from torch import nn
+
+
+def first_groups(count):
+    """The first `count` parts of conv1 … conv5, followed by pooling and a linear layer."""
+    whole = course.new_model()
+    groups = [whole.conv1, whole.conv2, whole.conv3, whole.conv4, whole.conv5][:count]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        channels = (64, 128, 256, 512, 1024)[count - 1]
+        return nn.Sequential(*groups, whole.pool, nn.Flatten(), nn.Linear(channels, classes))
+
+
+runs = {
+    f"conv1–conv{n}": trial(course, five, epochs=passes, model=first_groups(n)) for n in (2, 3, 4)
+}
+runs["conv1–conv5"] = ours
+keep(
+    plot_runs(runs, "loss", "Which depth memorises fastest?", classes=classes),
+    course.folder / "sweep-depth.png",
+)
+
+# %%
+for label, run in runs.items():
+    print(f"{label}: loss {late(run):.2f} in the last three of {passes} passes")
+
+# %% [markdown]
+# Whichever depth wins here, it wins at memorising a few images quickly. To find out whether depth
+# pays off, you need more images, and images that the network hasn't seen.
+
+# %% [markdown]
+# ## Exercise: take the short-cut away
+#
+# The report says that without its `res_block`, the loss was at least ten times as large. We take
+# that to mean: without the short-cut. Write a block without one (change only the addition; keep the
+# last ReLU), and predict: after 30 steps, each with all of these images at 32 × 32 pixels, what
+# will the loss be? (You've seen above what guessing costs.) The check trains the network once with
+# your block and once with ours, so that you can compare. That takes about a minute.
+#
+# <details><summary>Hint</summary>
+#
+# `class my_block(res_block)` inherits all layers, so you only need to write `forward`.
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks, res_block
+
+
+class my_block(res_block):
+    def forward(self, x):
+        raise checks.Todo
+
+
+my_prediction = ...
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# import math
+#
+# from course_lib import checks, res_block
+#
+#
+# class my_block(res_block):
+#     def forward(self, x):
+#         return self.relu(self.conv3(self.conv2(self.conv1(x))))
+#
+#
+# my_prediction = math.log(len(course.data.classes))  # no better than a guess
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+passed = checks.no_shortcut(my_block, my_prediction, course)
+
+# %% [markdown]
+# ## What five batches can't tell you
+#
+# - **Whether the labels are right.** Wrong labels are memorised, too.
+# - **How well the network does on new images.** Memorising 160 images says nothing about the 161st.
+# - **Which settings suit the real run.** The best learning rate for 20 passes over 160 images
+#   needn't be the best for 30 epochs over 40,000.
+# - **How much is luck.** Each curve is one run with one seed. With another seed, curves that are
+#   close may swap places; try `COURSE_SEED=1`.
+#
+# What they do tell you: nothing is broken, and the learning rate has the right order of magnitude.
+#
+# ## Recap
+#
+# You've watched a network memorise five batches, compared learning rates, batch sizes and depths,
+# and learned how far you can trust such comparisons. Next: all training images.
+
+# %% [markdown]
+# *To train this stage from scratch, run `course.stage(1).start_over()`. Before you close a Colab
+# runtime that copies to Drive, run `course.leave_drive()`.*

@@ -1,0 +1,314 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4. What does 100% mean?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
+# from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
+# then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
+#
+# *20 minutes, including about 3 of computing on two CPU cores. You'll train the network on all
+# images, watch two curves drift apart, and separate two reasons why a perfect score in training may
+# mean little.*
+#
+# In the report, 30 epochs on 40,000 images led to 100% on the training images, which the student
+# took for overfitting. **The question: what does a network that gets all its training images right
+# actually know?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
+        )
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## Predict two numbers
+#
+# After the last epoch, what share of the *training* images will the network get right? And of the
+# *held-out* images, which it has never seen? Write both down. This much takes no learning at all:
+
+# %%
+classes = len(course.data.classes)
+print(f"Guessing gets 1 in {classes} images right, {100 * course.data.guessing:.3g}%.")
+largest, share = course.data.largest_class
+unequal = course.data.is_unequal
+if unequal:
+    is_largest = course.data.heldout.labels == course.data.classes.index(largest)
+    heldout_share = is_largest.float().mean().item()
+    print(f"Always answering “{largest}”, the largest class, gets {share:.1%} of the training")
+    print(f"images right, and {heldout_share:.1%} of the held-out ones.")
+
+# %% [markdown]
+# While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval
+# mode, on a sample with the same number of images from each class, if there are enough. (The table
+# below uses all held-out images, so it may differ by a few points.) Press ■ at any time to save and
+# stop; run the cell again to resume. If the kernel dies, run the notebook from the top: training
+# resumes in the same epoch. If training has already finished, you'll see the result at once.
+
+# %%
+from course_lib import few_heldout, keep, live_curve, train
+
+stage = course.stage(2)
+model = course.new_model()
+history = train(
+    model,
+    course.data.train,
+    stage,
+    augmented=False,
+    heldout=few_heldout(course),
+    live=live_curve(stage),
+)
+
+# %% [markdown]
+# ## The accuracy while training isn't the accuracy afterwards
+#
+# The blue curve shows **running** accuracy: each batch is counted in training mode with the weights
+# of that moment, so the first batches of an epoch are judged by an older network. The finished
+# network is **evaluated** in eval mode. Early on, running accuracy lags behind; at the end, either
+# may be higher. We evaluate on three sets of images: the plain training images; the same images,
+# augmented, as in the report; and all held-out images.
+
+# %%
+from course_lib import measure, record, table
+
+final = measure(model, course)
+print(table(record(stage, model, history, final)))
+if history:  # a model from elsewhere comes without
+    first, last = history[0], history[-1]
+    then, now = (f"{entry['train_accuracy']:.1%}" for entry in (first, last))
+    print(f"\nRunning accuracy: {then} in the first epoch, {now} in the last.")
+
+# %% [markdown]
+# How close were your two numbers?
+#
+# ## Two reasons for the drop
+#
+# The report saw its 100% drop to 50% on *augmented* training images and called that overfitting.
+# But there are two possible reasons:
+#
+# 1. **Overfitting**: the network has memorised pictures instead of learning classes. Then it fails
+#    on *plain* pictures that it hasn't seen.
+# 2. **Distribution shift**: it has never seen pictures this magnified, or with grey corners.
+#    (Upside down is new for most photographs. It isn't for things that lie at any angle.) Some
+#    crops even show too little to tell the class. Then it fails on augmented pictures, whether it
+#    has seen the originals or not.
+#
+# Augmented training images alone can't tell the two apart. Four numbers can: known and new images,
+# each plain and augmented. **Predict** the fourth: new images, augmented.
+
+# %%
+from math import sqrt
+
+from course_lib import evaluate
+
+new_augmented = evaluate(model, course.data.heldout, course, augmented=True).accuracy
+known = final["train_plain"].accuracy, final["train_augmented"].accuracy
+new = final["heldout_plain"].accuracy, new_augmented
+print("                 plain   augmented")
+print(f"training images  {known[0]:5.1%}  {known[1]:6.1%}")
+print(f"held-out images  {new[0]:5.1%}  {new[1]:6.1%}")
+print(
+    f"Known minus new images, plain: {100 * (known[0] - new[0]):+.0f} points. Overfitting would"
+    " explain it."
+)
+print(
+    f"Plain minus augmented, new images: {100 * (new[0] - new[1]):+.0f} points. Distribution shift"
+    " would explain it,"
+)
+print("and so would crops that show too little.")
+images = len(course.data.heldout)
+luck = 200 * sqrt(
+    (new[0] * (1 - new[0]) + new[1] * (1 - new[1])) / images
+)  # notebook 11 explains it
+luck = max(luck, 100 / images)  # a single image may always be luck
+if unequal:
+    mixture = 100 * (share - heldout_share)
+    print(f"Always answering “{largest}” makes {mixture:+.0f} points between known and new images.")
+print(f"With {images:,} held-out images, differences of up to {luck:.0f} points may be luck.")
+
+# %% [markdown]
+# Look at the second column: once they're augmented, does the network still do better on known
+# images than on new ones? If the two are close, memorising is no help here: the network remembers
+# exact pictures, and augmentation changes them.
+
+# %% [markdown]
+# Here are up to six training images, first plain, then augmented:
+
+# %%
+import torch
+
+from course_lib import augment_batch, augmentations, plain_batch, plot_predictions
+
+six = course.data.train.take(6, seed=1)
+pixels = six.batch(range(len(six)))
+both = torch.cat(
+    [
+        plain_batch(pixels, course.settings.size),
+        augment_batch(
+            pixels.to(course.device),
+            augmentations(six, range(len(six)), course),
+            course.settings.size,
+        ).cpu(),
+    ]
+)
+model.eval()
+with torch.inference_mode(), course.precision.autocast():
+    probabilities = model(both.to(course.device)).float().softmax(1).cpu()
+labels = torch.cat([six.labels] * 2)
+right = probabilities.argmax(1) == labels
+title = (
+    f"The same {len(six)} training images: {right[: len(six)].sum()} right when plain,"
+    f" {right[len(six) :].sum()} when augmented"
+)
+figure = plot_predictions(both, labels, probabilities, course.data.classes, title=title)
+keep(figure, course.folder / "stage-2-plain-and-augmented.png")
+
+# %% [markdown]
+# ## When would you have stopped?
+
+# %%
+if history:
+    best = max(history, key=lambda entry: entry["heldout_accuracy"])
+    then, now = (f"{entry['heldout_accuracy']:.0%}" for entry in (best, last))
+    print(f"Held-out accuracy was highest after epoch {best['epoch']}: {then}; at the end: {now}.")
+    then, now = (f"{entry['train_accuracy']:.0%}" for entry in (best, last))
+    print(f"Meanwhile, running training accuracy went from {then} to {now}.")
+if course.data.validation.names != course.data.heldout.names:
+    print("(Here and in the curve, they're the validation images that this data comes with.)")
+
+# %% [markdown]
+# Stopping when accuracy hasn't risen for some epochs, and keeping the best weights, is called
+# **early stopping**. There's a catch: if you use the held-out images to *choose* the epoch, they're
+# no longer unseen, and the accuracy you report tends to be too high. That's why people set aside a
+# third set for such choices, the **validation** images.
+
+# %% [markdown]
+# ## Exercise (homework): measure the accuracy
+#
+# Write a function that measures a model's accuracy, as a share between 0 and 1. `batches` yields
+# pairs of images and labels; the check has 70 images in batches of 32, so the last batch is
+# smaller. Measure in eval mode, and leave the model in the mode you found it in. (The report's code
+# counts in training mode, and takes for granted that every batch is full. Notebook 10 shows where
+# that leads.)
+#
+# <details><summary>Hint</summary>
+#
+# Count right answers and images separately, and divide only once, at the end. `model.training` says
+# which mode the model is in, and `model.train(mode)` sets it.
+#
+# </details>
+
+# %% tags=["exercise"]
+import torch
+
+from course_lib import checks
+
+
+def my_accuracy(model, batches):
+    raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# import torch
+#
+# from course_lib import checks
+#
+#
+# def my_accuracy(model, batches):
+#     was_training = model.training
+#     model.eval()
+#     right = count = 0
+#     with torch.inference_mode():
+#         for images, labels in batches:
+#             right += (model(images).argmax(1) == labels).sum().item()
+#             count += len(labels)
+#     model.train(was_training)
+#     return right / count
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+passed = checks.accuracy(my_accuracy)
+
+# %% [markdown]
+# ## Your own experiment
+#
+# Change a setting, train again, and compare. Your run gets its own folder, so nothing is
+# overwritten. Set `go` to `True` and run the cell; it takes as long as the training above. But
+# remember: if you use this curve to choose a learning rate, the held-out images become validation
+# images.
+
+# %%
+from course_lib import plot_runs
+
+go = False  # @param {type: "boolean"}
+if go:
+    mine = course.experiment("lr-0.03", lr=0.03)
+    other = mine.new_model()
+    mine_history = train(
+        other,
+        course.data.train,
+        mine.stage(2),
+        augmented=False,
+        heldout=few_heldout(course),
+        live=live_curve(mine.stage(2)),
+    )
+    keep(
+        plot_runs(
+            {"lr 0.01": history, "lr 0.03": mine_history}, "heldout_accuracy", "My experiment"
+        ),
+        mine.folder / "mine.png",
+    )
+
+# %% [markdown]
+# ## Recap
+#
+# Training accuracy alone tells you almost nothing about new images. The gap to *held-out* images,
+# the **generalisation gap**, shows overfitting; accuracy on augmented training images mixes it with
+# distribution shift. Running accuracy and evaluation are different measurements. Next: does
+# augmentation help, and is it really the reason?
+
+# %% [markdown]
+# *To train this stage from scratch, run `course.stage(2).start_over()`. Before you close a Colab
+# runtime that copies to Drive, run `course.leave_drive()`.*

@@ -1,0 +1,275 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6. Which mistakes are left?
+#
+# <!-- colab -->
+# *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
+# from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
+# then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
+#
+# *10 minutes. You'll write the report's `result.csv`, sort the network's mistakes, check how sure
+# it is when it's wrong, and show it a photograph of your own.*
+#
+# A single accuracy doesn't show what a network gets wrong. **The question: are its mistakes random,
+# or do they have a pattern?**
+
+# %% cellView="form"
+# @title Get the course (only Colab needs this)
+import os
+import sys
+
+repository = ""  # `make publish` writes owner/name here
+if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
+    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
+        sys.exit(
+            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
+            " this cell again."
+        )
+sys.path += ["course", "drive/MyDrive/course"]
+
+# %% cellView="form"
+# @title Choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+from course_lib import open_course
+
+course = open_course(data, preset, drive)
+print(course.describe())
+
+# %% [markdown]
+# ## `result.csv`
+#
+# In its last step, the report predicts the class of every test image (plain, in eval mode) and
+# writes one row per image, sorted by the number in the file name. We load the network of stage 3;
+# unfinished stages are trained first.
+
+# %%
+import course_lib
+from course_lib import trained_model
+
+model = trained_model(course, 3)
+images, result = course.data.test, course.folder / "result.csv"
+probabilities = course_lib.test(model, images, course, result)
+print(f"{len(images):,} rows in {course.shown(result)}. The first ones:")
+print("\n".join(result.read_text(encoding="utf-8").splitlines()[:4]))
+
+# %% [markdown]
+# ## Right and wrong
+#
+# From here on, we look at the held-out images, because we know their classes. ✓ and a thin frame
+# mean right; ✗ and a thick dashed frame mean wrong, with the true class below.
+
+# %%
+import torch
+
+from course_lib import keep, plot_predictions, predict
+
+images = course.data.heldout
+probabilities = predict(model, images, course)  # float32 (n, K)
+shares, predicted = probabilities.max(1)
+wrong = predicted != images.labels
+some = images.take(12, seed=course.settings.seed)
+shown = [images.names.index(name) for name in some.names]
+title = f"{wrong.sum():,} of {len(images):,} held-out images are wrong"
+figure = plot_predictions(
+    some.batch(range(len(some))), some.labels, probabilities[shown], images.classes, title=title
+)
+keep(figure, course.folder / "predictions.png")
+
+# %% [markdown]
+# Browse all of them with their three likeliest classes, filtered by right and wrong, class and
+# confidence:
+
+# %%
+from course_lib import browse_predictions
+
+browse_predictions(images, probabilities)
+
+# %% [markdown]
+# ## What gets confused with what?
+#
+# In a **confusion matrix**, rows are true classes and columns are predictions; everything off the
+# diagonal is a mistake. If every class has two parts, such as a fruit and its colour, you can also
+# draw a matrix for each part. **Predict:** what does the network confuse most often?
+
+# %%
+from IPython.display import display
+
+from course_lib import plot_confusion
+from course_lib.data.shapes import COLOURS, MOTIFS
+
+parts = {"class": (images.labels, predicted, images.classes)}
+if course.data.generated:  # class = motif × 20 + colour
+    parts = {
+        "motif": (images.labels // 20, predicted // 20, MOTIFS),
+        "colour": (images.labels % 20, predicted % 20, COLOURS),
+    }
+for part, (true, guessed, names) in parts.items():
+    title = f"The {part} is right for {(true == guessed).float().mean():.0%} of the held-out images"
+    display(
+        keep(plot_confusion(true, guessed, names, title), course.folder / f"confusion-{part}.png")
+    )
+
+# %%
+if wrong.any() and not course.data.generated:
+    mistakes = torch.stack([images.labels[wrong], predicted[wrong]], dim=1)
+    pairs, times = mistakes.unique(dim=0, return_counts=True)
+    for i in times.argsort(descending=True, stable=True)[:3].tolist():
+        true, guessed = (images.classes[category] for category in pairs[i])
+        print(f"“{true}” taken for “{guessed}”: {times[i]} of {wrong.sum()} mistakes")
+largest, share = course.data.largest_class
+if course.data.is_unequal:
+    answered = (predicted == images.classes.index(largest)).float().mean()
+    print(f"The network answers “{largest}”, the largest class, for {answered:.0%} of the images;")
+    print(f"{share:.0%} of the training images show it.")
+
+# %% [markdown]
+# Are all classes equally hard? **Predict** how far apart the hardest and the easiest class are.
+
+# %%
+from course_lib import plot_classes
+
+figure = plot_classes(
+    images.labels, predicted, images.classes, "Accuracy by class, held-out images"
+)
+keep(figure, course.folder / "accuracy-by-class.png")
+
+# %%
+few = int(images.labels.unique(return_counts=True)[1].min())
+print(
+    f"Each of these classes has {few} or more held-out images, so a single image is worth up to"
+    f" {100 / few:.3g} points."
+)
+
+# %% [markdown]
+# ## Exercise: what share of the errors has the right colour?
+#
+# Suppose that a class is a motif in one of 20 colours, and class = motif · 20 + colour, as in the
+# images that the course draws. (Whatever your own classes are, it's these that your function is
+# checked on.) When a model is wrong, does it at least get the colour right? Given the true and the
+# predicted classes, two int64 tensors (n,), return the share of the *errors* whose colour is right.
+#
+# <details><summary>Hint</summary>
+#
+# `labels[predicted != labels]` picks the true classes of the misclassified images. Which of `// 20`
+# and `% 20` gives the colour?
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks
+
+
+def my_share(labels, predicted):
+    raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from course_lib import checks
+#
+#
+# def my_share(labels, predicted):
+#     wrong = predicted != labels
+#     return (predicted[wrong] % 20 == labels[wrong] % 20).float().mean()
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+passed = checks.colour_share(my_share)
+
+# %%
+if course.data.generated and wrong.any():
+    print("And how wrong are the wrong colours? Here's our network:")
+    steps = (predicted % 20 - images.labels % 20).remainder(20)
+    off = steps[steps != 0]
+    print(f"In {len(off) / wrong.sum():.0%} of the mistakes, the colour is wrong.")
+    if len(off):
+        print(
+            f"In {((off == 1) | (off == 19)).float().mean():.0%} of those, it's a direct neighbour"
+            " of the true one."
+        )
+
+# %% [markdown]
+# ## How sure is it when it's wrong?
+#
+# The probability of the likeliest class is called the network's **confidence**. **Predict:** is it
+# lower for mistakes?
+
+# %%
+if wrong.any() and not wrong.all():
+    print(
+        f"Mean confidence: {shares[~wrong].mean():.0%} when it's right, {shares[wrong].mean():.0%}"
+        " when it's wrong."
+    )
+    print(
+        f"Of the mistakes, {(shares[wrong] > 0.9).float().mean():.0%} were made with a confidence"
+        " above 90%."
+    )
+    sure = shares > 0.9
+    if sure.any():
+        print(f"When confidence is above 90%, it averages {shares[sure].mean():.0%},")
+        print(f"and the network is right {(~wrong)[sure].float().mean():.0%} of the time.")
+
+# %% [markdown]
+# If it's right less often than its mean confidence says, the network is **overconfident**: its
+# probabilities aren't **calibrated**. That's common: on training images that the network already
+# gets right, more confidence always lowers the loss, and nothing in training shows that it isn't
+# justified on new images.
+#
+# ## A photograph of your own
+#
+# Enter the path of an image; in Colab, upload it first with the folder icon on the left. Leave it
+# empty to see a test image.
+
+# %% cellView="form"
+# @title Your photograph
+photograph = ""  # @param {type: "string"}
+
+from course_lib import plot_images
+from course_lib.data.bank import from_file
+
+own = from_file(photograph, course.settings.size) if photograph else images.subset([0])
+likely, classes = predict(model, own, course)[0].topk(min(5, len(images.classes)))
+keep(plot_images(own.batch([0]), ["what the network sees"]), course.folder / "own.png")
+
+# %%
+for share, category in zip(likely.tolist(), classes.tolist()):
+    print(f"{share:6.1%}  {images.classes[category]}")
+
+# %% [markdown]
+# The network always answers with one of *its* classes, and the probabilities always add up to 100%.
+# If it has never seen a dog and says with 95% confidence that yours belongs to one of its classes,
+# it isn't 95% sure. It just means that of all the answers it can give, this one is the least bad.
+# There's no class "none of these", and no training image that could have taught it one.
+#
+# ## Recap
+#
+# Mistakes have a pattern, and a confusion matrix shows it. Confidence isn't a promise, so check how
+# often confident predictions are right. And this classifier can't say "I don't know".
+
+# %% [markdown]
+# *Before you close a Colab runtime that copies to Drive, run `course.leave_drive()`.*
