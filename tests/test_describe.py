@@ -13,7 +13,7 @@ from data_sets import WRITERS, answers, class_folders, png, report_files, stored
 from PIL import Image
 
 from course_lib import DataError
-from tools.describe import describe_data
+from course_lib.data.describe import describe_data
 
 
 def found(text, words):
@@ -60,6 +60,13 @@ def test_a_folder_per_class_is_counted_class_by_class(tmp_path):
     text = describe_data(write_folder(tmp_path / "mine", class_folders({"bee": 9, "ant": 3})))
     assert re.search(r"^ +0 +3 +ant\n +1 +9 +bee$", text, re.M)
     assert "50.0%" in text and "75.0%" in text  # guessing, and always answering bee
+
+
+def test_a_class_of_three_images_is_pointed_out(tmp_path):
+    counts = {"ant": 10, "bee": 3, "cat": 1, "dog": 9}
+    text = describe_data(write_folder(tmp_path / "mine", class_folders(counts)))
+    number, examples = found(text, "fewer than 10 training images")
+    assert number == 2 and "bee" in examples and "dog" in examples
 
 
 def test_classes_that_start_at_one_leave_a_gap(tmp_path):

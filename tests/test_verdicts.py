@@ -1,4 +1,4 @@
-"""experiments/verdicts.py: how often a verdict is false, and which differences it finds."""
+"""course_lib/verdicts.py: how often a verdict is false, and which differences it finds."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib import DataError
-from experiments.verdicts import judge, judge_all, smallest_found, t_quantile
+from course_lib.verdicts import judge, judge_all, smallest_found, t_quantile
 
 COMPARISONS = 8  # in a family: each of eight variants against one baseline
 SEEDS, IMAGES = 5, 640

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from course_lib import DataError
+from .errors import DataError
 
 FALSE_VERDICTS = 0.05  # the share of families (comparisons shown together) with one or more
 FOUND = 0.8  # how often a difference of `smallest_found` gets a verdict
