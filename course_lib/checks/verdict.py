@@ -19,6 +19,8 @@ from ..errors import CourseError
 Answers = ParamSpec("Answers")
 Verdict = bool | None  # right, wrong, or not done yet
 
+SEED = 0  # of all examples; `make grade` draws another one, so that no answer can know them
+
 
 class Todo(Exception):
     """Raised by an exercise that isn't done yet."""
@@ -80,10 +82,10 @@ def undisturbed() -> Iterator[None]:
     numpy_state = np.random.get_state()
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        random.seed(0)
-        np.random.seed(0)
+        random.seed(SEED)
+        np.random.seed(SEED)
         # torch.manual_seed would seed the CUDA devices as well.
-        torch.default_generator.manual_seed(0)
+        torch.default_generator.manual_seed(SEED)
         try:
             yield
         finally:
@@ -94,7 +96,7 @@ def undisturbed() -> Iterator[None]:
 
 def examples() -> torch.Generator:
     """Where a check's examples come from: random numbers that no answer can influence."""
-    return torch.Generator().manual_seed(0)
+    return torch.Generator().manual_seed(SEED)
 
 
 def refuse(is_wrong: bool | Tensor, sentence: str) -> None:

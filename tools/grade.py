@@ -1,0 +1,260 @@
+"""Mark a folder of notebooks that students have handed in:  python -m tools.grade submissions
+
+Of each notebook (or `.py` in percent format), only the cells that define an exercise's answer are
+run; the check is the course's own, with random examples that nobody has seen. Each answer runs in a
+process of its own, with limits of time, memory and output, in an empty folder. The marks go to
+submissions/marks.csv.
+
+THIS RUNS CODE THAT STUDENTS WROTE. What keeps it in:
+- Where Linux allows it (`unshare`), the process has no network, and sees no solutions and no
+  submissions, as empty folders lie over them.
+- Everywhere, an audit hook refuses sockets, processes, and files outside the folder. Python's
+  documentation says what that's worth: it stops accidents and simple tricks, not an expert, whose
+  code can reach the system through a library written in C++, or read the verdict's token from
+  the frames above its own. Answers that use what such tricks need are listed for you to read.
+
+For real walls, mark in a container; notebooks/README.md has the commands.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from course_lib.errors import brief
+from course_lib.storage.files import write_text
+
+from . import notebooks
+from .marker import Marker
+from .notebooks import from_source, has_tag, sources
+
+POINTS = {  # by the name of the check; the table in notebooks/README.md says the same
+    "res_block": 4,
+    "layers": 1,
+    "cross_entropy": 2,
+    "no_shortcut": 2,
+    "accuracy": 3,
+    "separating_experiment": 1,
+    "augmentation": 4,
+    "colour_share": 2,
+}
+SECONDS = 60.0  # that an answer and its check may take; the slowest check needs about 5
+LARGEST = 50 * 2**20  # bytes of a notebook
+
+# What a right answer has no use for, but one that deceives its check.
+UNUSUAL = re.compile(
+    r"\b(?:builtins|ctypes|gc|importlib|inspect|os|pathlib|shutil|socket|subprocess|sys|threading)\b"
+    r"|(?<![\w.])(?:eval|exec|getattr|globals|open|setattr|vars)(?=\()"
+    r"|\b__(?!init__|call__|name__)\w+__\b|\b(?:f_back|tb_frame|from_file|read_file|write_file)\b"
+    r"|course_lib\.\w+|\bchecks\.(?!Todo)\w+"
+)
+# What would be somebody else's answer.
+READY_MADE = {
+    "res_block": re.compile(r"\b(?:res_block|MyModel|get_model)\b"),
+    "no_shortcut": re.compile(r"\bplain_block\b"),
+    "cross_entropy": re.compile(r"\b(?:cross_entropy|nll_loss|CrossEntropyLoss|NLLLoss)\b"),
+    "accuracy": re.compile(r"\b(?:evaluate|few_heldout|measure)\b"),
+    "augmentation": re.compile(r"\b(?:augment_batch|augmented_transform|plain_transform)\b"),
+}
+
+
+class Exercise(NamedTuple):
+    """An exercise of the course."""
+
+    notebook: str  # such as "05_predictions_and_errors"
+    name: str  # its check's, such as "colour_share"
+    answers: tuple[str, ...]  # the names that an answer defines: "my_share"
+    check: str  # the code of the check's cell
+
+    @property
+    def definition(self) -> re.Pattern:
+        """What defines one of the answers: `def my_share(`, `my_count =`, `import x as my_x`."""
+        names = "|".join(self.answers)
+        return re.compile(
+            rf"^(?:def|class) +(?:{names})\b|^(?:{names})\s*(?:[:,]|=(?!=))|\bas (?:{names})\b",
+            re.MULTILINE,
+        )
+
+
+class Mark(NamedTuple):
+    """A row of marks.csv."""
+
+    file: str  # the student's, seen from the folder of submissions
+    exercise: str
+    points: int
+    of: int
+    sentence: str
+    read: str  # why you should read this answer yourself
+
+
+def exercises() -> list[Exercise]:
+    """The exercises of all notebooks, in order."""
+    found = []
+    for source in sources():
+        for cell in from_source(source).cells:
+            if has_tag(cell, "check"):
+                [name] = re.findall(r"\bchecks\.(\w+)\(", cell.source)
+                answers = tuple(re.findall(r"\bmy_\w+", cell.source))
+                found.append(Exercise(source.stem, name, answers, cell.source))
+    return found
+
+
+def submissions(folder: Path) -> list[Path]:
+    """The notebooks and `.py` files in a folder, however deep; not its hidden ones, no links."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix in (".ipynb", ".py") and path.is_file() and not path.is_symlink():
+            if not hidden:
+                found.append(path)
+    return found
+
+
+def code_cells(path: Path) -> list[NotebookNode]:
+    """The code cells of a submission. Raises an exception of any kind if it isn't a notebook."""
+    if path.stat().st_size > LARGEST:
+        raise ValueError("it's larger than 50 MB; it may be small without its outputs")
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix == ".py":
+        notebook = jupytext.reads(text, "py:percent")
+    else:
+        notebook = nbformat.reads(text, 4)
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def answers_to(exercise: Exercise, cells: list[NotebookNode]) -> list[str]:
+    """The code that may answer an exercise: its tagged cells; then also cells without the tag."""
+    defining = [cell for cell in cells if exercise.definition.search(cell.source)]
+    tagged = [cell.source for cell in defining if has_tag(cell, "exercise")]
+    everything = [cell.source for cell in defining]
+    versions = ["\n\n".join(tagged), "\n\n".join(everything)]
+    return [code for code in dict.fromkeys(versions) if code]
+
+
+# --- Marks
+
+
+def marks_of(path: Path, name: str, course: list[Exercise], marker: Marker) -> list[Mark]:
+    """The marks of one submission: a row per exercise of its notebook, done or not.
+
+    name: the file's in the table. A file that is no notebook of this course has a row of 0 points.
+    """
+    try:
+        cells = code_cells(path)
+        answers = {exercise: answers_to(exercise, cells) for exercise in course}
+    except Exception as error:  # whatever a broken file makes a parser raise
+        message = f"This isn't a notebook: {type(error).__name__}, {brief(str(error))}"
+        return [Mark(name, "", 0, 0, message, "it can't be read")]
+    mine = {exercise.notebook for exercise, found in answers.items() if found}
+    mine |= {exercise.notebook for exercise in answers if exercise.notebook in path.stem}
+    marks = []
+    for exercise, versions in answers.items():
+        if exercise.notebook in mine:
+            marks.append(mark(exercise, versions, name, marker))
+    return marks or [Mark(name, "", 0, 0, "None of the course's exercises is in it.", "")]
+
+
+def mark(exercise: Exercise, versions: list[str], name: str, marker: Marker) -> Mark:
+    """The mark of one answer: of its first version that isn't an unfinished stub."""
+    of = POINTS[exercise.name]
+    verdict = None
+    sentence = f"No cell defines {' and '.join(exercise.answers)}."
+    code = ""
+    for code in versions:
+        verdict, sentence = marker.mark(code, exercise.check, SECONDS)
+        if verdict is not None:
+            break
+    points = of if verdict is True else 0
+    return Mark(name, exercise.name, points, of, sentence, to_read(exercise, code))
+
+
+def to_read(exercise: Exercise, code: str) -> str:
+    """Why a person should read an answer, or ""."""
+    reasons = []
+    ready_made = READY_MADE.get(exercise.name)
+    if ready_made and (found := ready_made.search(code)):
+        reasons.append(f"uses the ready-made {found[0]}")
+    unusual = set(UNUSUAL.findall(code))
+    if unusual:
+        reasons.append(f"uses {', '.join(sorted(unusual))}")
+    return "; ".join(reasons)
+
+
+def as_csv(marks: list[Mark]) -> str:
+    """The table as text, with a mark at its beginning by which Excel knows that it's UTF-8."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(Mark._fields)
+    for row in marks:
+        writer.writerow([no_formula(value) for value in row])
+    return "\ufeff" + file.getvalue()
+
+
+def no_formula(value: object) -> object:
+    """A value that a spreadsheet shows, and doesn't compute, whatever a student wrote."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value
+
+
+def new_file(folder: Path) -> Path:
+    """marks.csv, or marks-2.csv, …: never one that exists, in which you may have changed marks."""
+    path = folder / "marks.csv"
+    number = 1
+    while path.exists():
+        number += 1
+        path = folder / f"marks-{number}.csv"
+    return path
+
+
+def grade(folder: Path) -> list[Mark]:
+    """Mark every submission in a folder, print the points of each, and return all rows."""
+    files = submissions(folder)
+    course = exercises()
+    hidden = [notebooks.FOLDER, notebooks.FOLDER.parent / "build", folder]
+    marks = []
+    with tempfile.TemporaryDirectory() as place, Marker(Path(place).resolve(), hidden) as marker:
+        if not marker.walled:
+            print("No walls here (`unshare` can't be used): an audit hook alone keeps answers in.")
+        for path in files:
+            name = path.relative_to(folder).as_posix()
+            rows = marks_of(path, name, course, marker)
+            points = sum(row.points for row in rows)
+            of = sum(row.of for row in rows)
+            print(f"{brief(name)}: {points} of {of} points", flush=True)
+            marks += rows
+    return marks
+
+
+def main() -> None:
+    """Mark the folder that's named on the command line; write the table, print a summary."""
+    folder = Path(sys.argv[-1]).resolve()
+    if len(sys.argv) < 2 or not sys.argv[-1] or not folder.is_dir():
+        sys.exit("Name the folder of submissions: make grade DIR=submissions")
+    if not hasattr(os, "fork"):
+        sys.exit(
+            "Marking needs Linux or macOS. On Windows, use the container (notebooks/README.md)."
+        )
+    print("This runs code that students wrote. notebooks/README.md says how to use a container.")
+    marks = grade(folder)
+    table = new_file(folder)
+    write_text(table, as_csv(marks))
+    for row in marks:
+        if row.read:
+            print(f"Read {brief(row.file)}, {row.exercise or 'the file'}: {row.read}")
+    files = {row.file for row in marks}
+    print(f"{len(marks)} rows for {len(files)} files are in {table}.")
+
+
+if __name__ == "__main__":
+    main()
