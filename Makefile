@@ -10,20 +10,21 @@
 # make notebooks   run the lecture on the built-in data anew, store its outputs in the notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
 # make exercises   write notebooks without solutions to build/student, solved to build/solutions
+# make grade       mark the notebooks in a folder, DIR=submissions, that students have handed in
 # make publish     write the address on GitHub, REPO=owner/name, into setup cells and badges
 # make site        build the site in build/site, from the outputs stored in the notebooks
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help reproduce test format seeds compare sweeps recipes bench notebooks pair exercises publish site
+.PHONY: help reproduce test format seeds compare sweeps recipes bench notebooks pair exercises grade publish site
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
 
 # What you type may be any text, such as a file's name. It reaches the programs in their
 # environment, where neither make nor the shell looks for commands in it: $(value …) is the text.
-unexport DATA PRESET NOTEBOOKS FRESH REPO SKIP_UNREADABLE
+unexport DATA PRESET NOTEBOOKS FRESH REPO SKIP_UNREADABLE DIR
 ifdef DATA
 reproduce compare: export COURSE_DATA := $(value DATA)
 endif
@@ -35,6 +36,7 @@ reproduce compare: export COURSE_SKIP_UNREADABLE := $(value SKIP_UNREADABLE)
 endif
 reproduce: export CHOSEN_NOTEBOOKS := $(value NOTEBOOKS)
 publish: export REPOSITORY := $(value REPO)
+grade: export SUBMISSIONS := $(value DIR)
 
 reproduce: .venv/run-installed
 	$(BIN)/python -m tools.reproduce $(if $(filter 1,$(value FRESH)),--fresh) \
@@ -74,6 +76,9 @@ pair: .venv/run-installed
 
 exercises: .venv/run-installed
 	$(BIN)/python -m tools.exercises
+
+grade: .venv/run-installed
+	$(BIN)/python -m tools.grade -- "$$SUBMISSIONS"
 
 publish: .venv/run-installed
 	$(BIN)/python -m tools.publish -- "$$REPOSITORY"

@@ -89,7 +89,7 @@ def received(make, target, name, value, way):
         return environment[f"COURSE_{name}"]
     if name == "NOTEBOOKS":
         return arguments[-1].removeprefix("--notebooks=")
-    assert arguments[-2] == "--"  # REPO: what follows is no option
+    assert arguments[-2] == "--"  # REPO, DIR: what follows is no option
     return arguments[-1]
 
 
@@ -102,6 +102,7 @@ def received(make, target, name, value, way):
         ("reproduce", "NOTEBOOKS"),
         ("compare", "DATA"),
         ("publish", "REPO"),
+        ("grade", "DIR"),
     ],
 )
 def test_an_odd_value_arrives_and_is_never_run(target, name, way, make):
