@@ -7,6 +7,7 @@
 # make sweeps      what notebooks 03 and 11 conclude from several seeds (hours on a CPU)
 # make recipes     recipes against epochs: three budgets, five seeds (a day on a CPU)
 # make bench       measure speed, as ratios: the table of benchmarks/README.md (10 to 14 minutes)
+# make gpu         is the course right on this GPU, and how fast? One table (six minutes at most)
 # make notebooks   run the lecture on the built-in data anew, store its outputs in the notebooks
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
 # make exercises   write notebooks without solutions to build/student, solved to build/solutions
@@ -17,7 +18,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help reproduce test format seeds compare sweeps recipes bench notebooks pair exercises grade publish site
+.PHONY: help reproduce test format seeds compare sweeps recipes bench gpu notebooks pair exercises grade publish site
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -66,6 +67,9 @@ recipes: .venv/run-installed
 
 bench: .venv/run-installed
 	$(BIN)/python benchmarks/bench.py
+
+gpu: .venv/run-installed
+	$(BIN)/python benchmarks/gpu.py
 
 notebooks: .venv/run-installed
 	$(BIN)/python -m tools.reproduce --fresh
