@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from .data.bank import Bank, Images, open_data
+from .data.sealed import seal
 from .device import Precision, best_device, choose_precision, computes_in
 from .distributed import init_process_group, rank, rank_0_first, require_agreement
 from .environment import refuse_misspelt_variables, whole_number
@@ -104,7 +105,9 @@ class Course:
         if redrawn:  # the generated data depends on these, and decoding on the size
             with rank_0_first():
                 data = open_data(self.source, settings, self.home, self.skip_unreadable)
-                course = replace(course, data=data)
+            if self.data.sealed is not None:
+                data = seal(data, settings.seed)
+            course = replace(course, data=data)
         runs_on_drive = None
         if self.drive:
             runs_on_drive = self.drive.remote.parent

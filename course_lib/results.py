@@ -148,7 +148,7 @@ def read_results(course: Course) -> dict[str, Any]:
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
         },
-        "commit": _commit(),
+        "commit": commit(),
         "stages": stages,
     }
 
@@ -219,7 +219,7 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The checkout's commit, or None outside a checkout."""
     command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
     try:

@@ -35,8 +35,9 @@ def trial(
     model: a new model to use instead of the report's; a copy of it is trained. augmented, heldout:
     as in `train`. changes: fields of Settings. Returns the history. With `heldout`, its last entry
     also has "heldout_right": for each of these images, in order, whether the finished network is
-    right (bool). The history is kept in `trials/`, in a file whose name depends on everything that
-    could change it (your network's code and the code that trains, too), and is reused the next
+    right (bool). If the course has sealed images, it also has "sealed": the answers to these, for
+    `submit` to open. The history is kept in `trials/`, in a file whose name depends on everything
+    that could change it (your network's code and the code that trains, too), and is reused the next
     time. After ■ or a kill, the same call continues, as `train` does. Raises SettingsError, and
     what `train` raises.
     """
@@ -47,19 +48,20 @@ def trial(
     attempt = replace(course, settings=settings, precision=precision, drive=None)
     if model is None:
         model = attempt.new_model()
-    key = content_digest(
-        {
-            "course": attempt.identity,
-            "precision": precision.name,
-            "epochs": epochs,
-            "augmented": augmented,
-            "images": images.content_digest(),
-            "heldout": heldout.content_digest() if heldout else None,
-            "model": new_model_identity(model),
-            "code": training_code_digest(),
-        }
-    )
-    name = key[:16]
+    depends_on = {
+        "course": attempt.identity,
+        "precision": precision.name,
+        "epochs": epochs,
+        "augmented": augmented,
+        "images": images.content_digest(),
+        "heldout": heldout.content_digest() if heldout else None,
+        "model": new_model_identity(model),
+        "code": training_code_digest(),
+    }
+    sealed = course.data.sealed
+    if sealed is not None:
+        depends_on["sealed"] = sealed.content_digest()
+    name = content_digest(depends_on)[:16]
     path = course.folder / "trials" / f"{name}.json"
     if path.exists():
         try:
@@ -73,6 +75,15 @@ def trial(
     if heldout is not None:
         predicted = predict(copy, heldout, attempt).argmax(1)
         history[-1]["heldout_right"] = (predicted == heldout.labels).tolist()
+    if sealed is not None:
+        predicted = predict(copy, sealed, attempt).argmax(1)
+        right = (predicted == sealed.labels).tolist()
+        history[-1]["sealed"] = {
+            "trial": name,
+            "trained_on": len(images),
+            "images": depends_on["sealed"],
+            "right": "".join("1" if each else "0" for each in right),  # not to be read by accident
+        }
     with rank_0_first():  # the other processes need the file next time, too
         write_sealed(path, history)
     unfinished.forget(unfinished.folder)

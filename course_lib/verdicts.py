@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 from .errors import DataError
 
 FALSE_VERDICTS = 0.05  # the share of families (comparisons shown together) with one or more
+FEWEST = 6  # images on which two variants differ: five coins fall the same way in 6% of cases
 FOUND = 0.8  # how often a difference of `smallest_found` gets a verdict
 
 
@@ -50,6 +51,13 @@ class Verdict(NamedTuple):
             return "worse"
         return "no clear difference"
 
+    @property
+    def would_be_found(self) -> str:
+        """What to say beside "no clear difference": "one of 5.8 points would probably be found"."""
+        if self.smallest_found > 100:
+            return "with so few images, none could be found"
+        return f"one of {self.smallest_found:.1f} points would probably be found"
+
     def __str__(self) -> str:
         """The verdict as text: "+4.1 points (-0.8 to +9.0): no clear difference (…)"."""
         text = (
@@ -58,7 +66,7 @@ class Verdict(NamedTuple):
         if self.seeds == 1:
             text += " of these two networks; other seeds may differ"
         if self.verdict == "no clear difference":
-            text += f" (one of {self.smallest_found:.1f} points would probably be found)"
+            text += f" ({self.would_be_found})"
         return text
 
 
@@ -77,18 +85,23 @@ def judge(one: ArrayLike, other: ArrayLike, comparisons: int = 1, paired: bool =
     whether row s of both also shares what row s of others doesn't, such as the training images
     (`make seeds` generates them anew for every seed; `make compare` doesn't). Networks that share
     only a seed needn't be paired: after many steps, equal initial weights no longer matter; if they
-    did, the interval would be too wide, not too narrow. Raises DataError if the shapes don't match.
+    did, the interval would be too wide, not too narrow. If `one` and `other` differ on fewer than
+    six images, the interval includes 0. Raises DataError if the shapes don't match.
     """
     one, other = _checked(one, other, paired)
     difference = 100 * (one.mean() - other.mean())
     sources = _sources(one, other, paired)
     certain = _certain(comparisons)
     margin = 100 * _width(sources, [certain])
+    differ = np.count_nonzero(one.mean(0) != other.mean(0))
+    if differ < FEWEST:
+        margin = max(margin, abs(difference))
+    found = 100 * _width(sources, [certain, FOUND])
     return Verdict(
         difference=float(difference),
         low=float(difference - margin),
         high=float(difference + margin),
-        smallest_found=100 * _width(sources, [certain, FOUND]),
+        smallest_found=max(found, 100 * FEWEST / one.shape[1]),
         seeds=min(len(one), len(other)),
     )
 

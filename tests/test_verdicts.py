@@ -130,6 +130,21 @@ def test_one_seed_is_judged_by_its_images_alone():
     assert "other seeds" in str(verdict)
 
 
+@pytest.mark.parametrize("differ, expected", [(5, "no clear difference"), (6, "better")])
+def test_five_images_are_no_verdict(differ, expected):
+    """Five coins fall the same way in 6% of cases; 100 images that both get right say nothing."""
+    right = np.ones((2, 3, 100), dtype=bool)
+    right[1, :, :differ] = False
+    assert judge(*right).verdict == expected
+
+
+def test_with_very_few_images_nothing_can_be_found():
+    right = np.ones((2, 3, 4), dtype=bool)
+    right[1] = False
+    verdict = judge(*right)
+    assert verdict.verdict == "no clear difference" and "none could be found" in str(verdict)
+
+
 def test_a_verdict_says_better_worse_or_what_would_be_found():
     _, none = simulated(1, variants=2)[0]
     one, other = simulated(1, variants=2, planted=2.0)[0]

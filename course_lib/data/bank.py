@@ -139,6 +139,7 @@ class Bank:
     place: str  # stands for the path of your own data; "" for a data set of the course
     counts: dict[str, int]  # the name of each class → how many labelled images it has in all
     left_out: list[str]  # an error for each image that can't be read, if these may be left out
+    sealed: Images | None = None  # in no other field; nothing is measured on them until `submit`
 
     @property
     def guessing(self) -> float:

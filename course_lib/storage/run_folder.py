@@ -1,6 +1,6 @@
 """A run's folder: which files in it the course has written. All others are yours.
 
-    run.json, results.json, result.csv, .drive.json
+    run.json, results.json, result.csv, submissions.json, board.csv, .drive.json
     stage-2/    checkpoints, model.pth, measured.json
     trials/     0123456789abcdef.json
     notebooks/  03_five_batches.ipynb
@@ -22,6 +22,8 @@ RUN = Path("run.json")  # says whose folder it is
 RECORD = Path(".drive.json")  # what is the same on Drive
 RESULTS = Path("results.json")  # put together from the stages
 RESULT = Path("result.csv")
+SUBMISSIONS = Path("submissions.json")  # how often the sealed images were opened, and for what
+BOARD = Path("board.csv")  # the same for people
 TRIALS = Path("trials")
 NOTEBOOKS = Path("notebooks")
 OF_A_STAGE = ("model.pth", "measured.json")  # beside its checkpoints
@@ -50,13 +52,13 @@ def carries_checksum(path: Path) -> bool:
     """Whether a path, relative to the run's folder, is a file of ours that carries a checksum."""
     if is_stage(path.parent):
         return path.name in OF_A_STAGE
-    return path == RUN or _is_trial(path)
+    return path in (RUN, SUBMISSIONS) or _is_trial(path)
 
 
 def is_ours(path: Path) -> bool:
     """Whether the course writes a file with such a path, relative to the run's folder."""
     path = path.parent / final_name(path.name)
-    if path in (RUN, RECORD, RESULTS, RESULT):
+    if path in (RUN, RECORD, RESULTS, RESULT, SUBMISSIONS, BOARD):
         return True
     if path.parent == NOTEBOOKS:
         return _NOTEBOOK.fullmatch(path.name) is not None

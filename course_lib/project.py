@@ -1,0 +1,41 @@
+"""A project with images of your own (notebook 14): what's in them, and a run with sealed images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from .data import describe
+from .data.manifest import locate
+from .data.sealed import seal
+from .experiment import Course
+
+
+def describe_data(course: Course) -> str:
+    """What is found in a course's data, and what's wrong with it, in words. Opens every image.
+
+    Raises DataError.
+    """
+    located = locate(course.source, course.settings, course.home)
+    return describe.describe_data(located.path, located.layout)
+
+
+def begin_project(course: Course, epochs: int) -> Course:
+    """A run of its own on the same data, part of which is sealed: see `data.sealed.seal`.
+
+    epochs: of every stage. What the course trains in the project never sees the sealed images, and
+    measures nothing on them; `submit` opens them. A line is printed if an earlier notebook has
+    measured on some of them. Raises SettingsError, DataError, DiskError, CheckpointError.
+    """
+    project = course.experiment("project", epochs=epochs)
+    data = seal(project.data, project.settings.seed)
+    measured = any(course.stage(number).measured_path.exists() for number in course.epochs)
+    if measured and data.sealed is not None:
+        known = torch.isin(data.sealed.rows, course.data.heldout.rows)
+        if known.any():
+            print(
+                f"Notebooks 04 to 06 have already measured on {known.sum():,} of the "
+                f"{len(known):,} sealed images. If you made choices there, say so in your claim."
+            )
+    return replace(project, data=data)

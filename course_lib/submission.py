@@ -1,0 +1,151 @@
+"""`submit`: opens the sealed images of a project for one claim, and counts how often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .board import (
+    Claim,
+    Opening,
+    read_openings,
+    require_name,
+    require_own_board,
+    write_openings,
+)
+from .errors import DataError, SettingsError
+from .experiment import Course
+from .results import commit
+from .storage.files import content_digest
+from .verdicts import judge
+
+History = list[dict[str, Any]]  # what `trial` returns
+
+
+class Answers(NamedTuple):
+    """What a training has answered to the sealed images, and what it was."""
+
+    trial: str  # the name of its file
+    epochs: int
+    trained_on: int  # images
+    right: str  # "0" or "1" for each image; looked at only once it's counted
+
+
+def submit(
+    course: Course,
+    mine: Sequence[History],
+    control: Sequence[History],
+    *,
+    model: str,
+    student: str,
+    control_name: str = "the control",
+) -> Claim:
+    """Open the sealed images, once: is your change better than the control?
+
+    course: from `begin_project`. mine, control: a history of `trial` for each seed. model, student,
+    control_name: the names on the board. If you submit the same trainings again, you get the first
+    result, and nothing is opened; any others are another opening, which is counted. Both are kept
+    in the run's folder: see `board.py`. Raises SettingsError for a name, or a course without sealed
+    images; DataError for trainings that can't be compared; CheckpointError if the run's data has
+    changed, or a file of the board is damaged or isn't ours; DiskError.
+    """
+    student = require_name(student)
+    model = require_name(model)
+    control_name = require_name(control_name)
+    course.claim()
+    images = _sealed_digest(course)
+    my_answers = _answers(mine, images)
+    control_answers = _answers(control, images)
+    if set(my_answers) & set(control_answers):
+        raise DataError("Your change and the control share a training. Change something.")
+    openings = read_openings(course.folder)
+    require_own_board(course.folder, openings)
+    key = content_digest([images, sorted(my_answers), sorted(control_answers)])
+    for opening in openings:
+        if opening.key == key and opening.claim is not None:
+            print("You've submitted this before. Here is the first result; nothing was opened.")
+            write_openings(course.folder, openings)  # the board may be missing
+            return opening.claim
+    openings.append(Opening(key))
+    write_openings(course.folder, openings)  # whatever comes next, this opening counts
+    my_right = _right(my_answers)
+    accuracy = judge(my_right, np.zeros_like(my_right))  # with the interval of a difference from 0
+    verdict = judge(my_right, _right(control_answers))
+    claim = Claim(
+        student=student,
+        data=course.data.name,
+        classes=len(course.data.classes),
+        sealed_images=my_right.shape[1],
+        model=model,
+        control=control_name,
+        budget=_budget(my_answers, control_answers),
+        seeds=verdict.seeds,
+        accuracy=round(accuracy.difference, 2),
+        accuracy_margin=round(accuracy.high - accuracy.difference, 2),
+        difference=round(verdict.difference, 2),
+        difference_margin=round(verdict.high - verdict.difference, 2),
+        verdict=verdict.verdict,
+        would_be_found=verdict.would_be_found,
+        opened=len(openings),
+        date=datetime.now(UTC).date().isoformat(),
+        commit=commit(),
+    )
+    openings[-1].claim = claim
+    write_openings(course.folder, openings)
+    return claim
+
+
+def _sealed_digest(course: Course) -> str:
+    """The digest of a course's sealed images. Raises SettingsError if it has none."""
+    if course.data.sealed is None:
+        raise SettingsError("Nothing is sealed in this course: use the one of begin_project.")
+    return course.data.sealed.content_digest()
+
+
+def _answers(histories: Sequence[History], images: str) -> list[Answers]:
+    """What each training has answered. images: the digest of the sealed images.
+
+    Raises DataError unless these are different trainings of equal length, with answers to these
+    images.
+    """
+    if not histories:
+        raise DataError("There are no trainings to submit: run a trial for each seed.")
+    answers = []
+    for history in histories:
+        sealed = history[-1].get("sealed", {})
+        if sealed.get("images") != images:
+            raise DataError(
+                "A training has no answers to these sealed images. Train it with "
+                "trial(project, …), where project is what begin_project has returned."
+            )
+        answers.append(
+            Answers(sealed["trial"], len(history), sealed["trained_on"], sealed["right"])
+        )
+    if len({each.trial for each in answers}) < len(answers):
+        raise DataError("A training is listed twice. Use another seed for each: trial(…, seed=1).")
+    if len({_length(each) for each in answers}) > 1:
+        raise DataError("The trainings of the seeds differ in their epochs or images.")
+    return answers
+
+
+def _right(answers: Sequence[Answers]) -> np.ndarray:
+    """Which of the sealed images were right: float (seeds, images), 0 or 1."""
+    rows = []
+    for each in answers:
+        rows.append([float(digit) for digit in each.right])
+    return np.array(rows)
+
+
+def _length(answers: Answers) -> str:
+    epochs = "1 epoch" if answers.epochs == 1 else f"{answers.epochs:,} epochs"
+    return f"{epochs} of {answers.trained_on:,} images"
+
+
+def _budget(mine: Sequence[Answers], control: Sequence[Answers]) -> str:
+    """How long was trained, in words; of both, if they differ."""
+    if _length(mine[0]) == _length(control[0]):
+        return _length(mine[0])
+    return f"{_length(mine[0])} against {_length(control[0])}"

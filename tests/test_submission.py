@@ -1,0 +1,224 @@
+"""course_lib/submission.py and board.py: openings are counted, and nothing is overwritten."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from data_sets import class_folders, write_folder
+from tiny import linear_model
+
+from course_lib import (
+    CheckpointError,
+    DataError,
+    SettingsError,
+    begin_project,
+    judge,
+    open_course,
+    submission,
+    submit,
+    trial,
+)
+from course_lib.storage.files import read_sealed
+from course_lib.storage.run_folder import is_ours
+
+
+@pytest.fixture
+def project(course):
+    return begin_project(course, epochs=1)
+
+
+def trained(project, seeds=(0, 1, 2), **changes):
+    """A trial for each seed, of a small network."""
+    images = project.data.train.take(24)
+    histories = []
+    for seed in seeds:
+        model = linear_model(seed)
+        options = {"epochs": 1, "model": model, "seed": seed} | changes
+        histories.append(trial(project, images, **options))
+    return histories
+
+
+def submitted(project, mine=None, control=None, **names):
+    """Submit a change of the learning rate against the control."""
+    if mine is None:
+        mine = trained(project, lr=0.1)
+    if control is None:
+        control = trained(project)
+    names = {"model": "lr 0.1", "student": "Kim"} | names
+    return submit(project, mine, control, **names)
+
+
+def board(project):
+    with open(project.folder / "board.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def right(project, histories):
+    """Which sealed images were right, measured anew from the texts."""
+    return np.array([[c == "1" for c in history[-1]["sealed"]["right"]] for history in histories])
+
+
+def test_a_claim_is_measured_on_the_sealed_images_and_is_a_row(project):
+    mine, control = trained(project, lr=0.1), trained(project)
+    claim = submitted(project, mine, control)
+    assert claim.sealed_images == len(project.data.sealed) and claim.opened == 1
+    assert claim.seeds == 3 and claim.classes == 80
+    verdict = judge(right(project, mine), right(project, control))
+    assert claim.difference == pytest.approx(verdict.difference, abs=0.01)
+    assert claim.verdict == verdict.verdict
+    assert claim.accuracy == pytest.approx(100 * right(project, mine).mean(), abs=0.01)
+    [row] = board(project)
+    assert row["student"] == "Kim" and row["opened"] == "1" and row["model"] == "lr 0.1"
+    assert float(row["accuracy"]) == claim.accuracy
+    for part in ("lr 0.1", "the control", "1 epoch of 24 images", "3 seeds", project.data.name):
+        assert part in str(claim)
+
+
+def test_what_a_trial_keeps_for_submit_is_the_accuracy_on_the_sealed_images(project):
+    """Measured as any other images: a trial with these held out says the same."""
+    images, sealed = project.data.train.take(24), project.data.sealed
+    history = trial(project, images, epochs=1, model=linear_model(), heldout=sealed)
+    assert right(project, [history])[0].tolist() == history[-1]["heldout_right"]
+
+
+def test_another_opening_is_counted_and_the_first_result_kept(project, capsys):
+    first = submitted(project)
+    second = submitted(project, trained(project, lr=0.2), student="Lee")
+    assert (first.opened, second.opened) == (1, 2)
+    assert "once before" in str(second) and "before" not in str(first)
+    capsys.readouterr()
+    again = submitted(project, student="Somebody")
+    assert again == first and "nothing was opened" in capsys.readouterr().out
+    assert [row["opened"] for row in board(project)] == ["1", "2"]
+
+
+def test_an_opening_that_was_killed_counts(project, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(submission, "judge", killed)
+        with pytest.raises(KeyboardInterrupt):
+            submitted(project)
+    assert board(project) == []
+    assert submitted(project).opened == 2
+
+
+def test_a_missing_board_is_written_again_without_another_opening(project):
+    first = submitted(project)
+    (project.folder / "board.csv").unlink()
+    assert submitted(project) == first
+    assert [row["opened"] for row in board(project)] == ["1"]
+
+
+def test_other_data_is_another_board(environment, tmp_path):
+    claims = []
+    for name in ("one", "two"):
+        folder = write_folder(tmp_path / name, class_folders({f"{name} a": 20, f"{name} b": 20}))
+        environment(DATA=folder, PRESET="smoke", PRECISION="fp32")
+        claims.append(submitted(begin_project(open_course(), epochs=1)))
+    assert [claim.opened for claim in claims] == [1, 1]
+    assert [claim.data for claim in claims] == ["one", "two"]
+
+
+@pytest.mark.parametrize("content", [b"mine", b"\xff\xfe", b"student,data\nKim,1\n"])
+def test_a_board_of_yours_is_not_overwritten_and_nothing_opened(project, content):
+    path = project.folder / "board.csv"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="board.csv"):
+        submitted(project)
+    assert path.read_bytes() == content
+    assert not (project.folder / "submissions.json").exists()
+    path.rename(project.folder / "mine.csv")
+    assert submitted(project).opened == 1
+
+
+def test_a_row_that_was_edited_is_not_overwritten(project):
+    submitted(project)
+    path = project.folder / "board.csv"
+    edited = path.read_text(encoding="utf-8").replace("Kim", "Kim, who was first")
+    path.write_text(edited, encoding="utf-8")
+    with pytest.raises(CheckpointError, match="board.csv"):
+        submitted(project, trained(project, lr=0.2))
+    assert path.read_text(encoding="utf-8") == edited
+
+
+@pytest.mark.parametrize("damage", ["cut", "edited", "another kind"])
+def test_a_damaged_record_is_an_error_that_names_it(project, damage):
+    submitted(project)
+    path = project.folder / "submissions.json"
+    text = path.read_text(encoding="utf-8")
+    if damage == "cut":
+        path.write_text(text[: len(text) // 2], encoding="utf-8")
+    if damage == "edited":
+        path.write_text(re.sub('"opened": 1', '"opened": 0', text), encoding="utf-8")
+    if damage == "another kind":
+        run = (project.folder / "run.json").read_text(encoding="utf-8")
+        path.write_text(run, encoding="utf-8")
+    damaged = path.read_bytes()
+    with pytest.raises(CheckpointError, match="submissions.json"):
+        submitted(project, trained(project, lr=0.2))
+    assert path.read_bytes() == damaged
+
+
+def test_both_files_go_with_the_run_and_no_others(project):
+    submitted(project)
+    mine = project.folder / "my-board.csv"
+    mine.write_text("mine", encoding="utf-8")
+    project.stage(2).start_over()
+    assert (project.folder / "submissions.json").exists() and (
+        project.folder / "board.csv"
+    ).exists()
+    project.start_over()
+    left = [path.name for path in project.folder.iterdir()]
+    assert sorted(left) == ["my-board.csv", "run.json"]
+    for path in (project.folder / "submissions.json", project.folder / "board.csv"):
+        assert is_ours(path.relative_to(project.folder))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "  ", "two\nlines", "=1+1", "+1", "@x", "x" * 81, None, "\u2028"]
+)
+def test_a_name_that_could_be_anything_else_is_refused(project, name):
+    for field in ("student", "model", "control_name"):
+        with pytest.raises(SettingsError):
+            submitted(project, **{field: name})
+    assert not (project.folder / "submissions.json").exists()
+
+
+def test_names_may_be_in_any_script(project):
+    submitted(project, student="김민준 “K”, 3")
+    assert board(project)[0]["student"] == "김민준 “K”, 3"
+
+
+def test_trainings_that_cannot_be_compared_are_refused_and_nothing_opened(course, project):
+    mine, control = trained(project, lr=0.1), trained(project)
+    unsealed = trained(course)
+    longer = trained(project, seeds=(3,), epochs=2)
+    for wrong, others in (
+        (mine, mine),  # no change
+        (mine, [*control[:2], mine[0]]),
+        ([mine[0]] * 3, control),  # one seed, three times
+        (unsealed, control),
+        ([*mine, *longer], control),
+        ([], control),
+    ):
+        with pytest.raises(DataError):
+            submitted(project, wrong, others)
+    with pytest.raises(SettingsError):
+        submitted(course, mine, control)
+    assert not (project.folder / "submissions.json").exists()
+
+
+def test_a_longer_training_says_so(project):
+    claim = submitted(project, trained(project, epochs=2), trained(project))
+    assert "2 epochs of 24 images against 1 epoch of 24 images" in claim.budget
+
+
+def test_the_record_has_a_checksum(project):
+    submitted(project)
+    [opening] = read_sealed(project.folder / "submissions.json")
+    assert opening["claim"]["student"] == "Kim"
+    assert json.loads((project.folder / "submissions.json").read_text(encoding="utf-8"))["sha256"]
