@@ -4,7 +4,7 @@
 #   colab:
 #     provenance: []
 #   jupytext:
-#     cell_metadata_filter: slideshow,tags,cellView,-all
+#     cell_metadata_filter: slideshow,tags,cellView,jupyter,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -39,25 +39,39 @@
 # - C: the bottleneck saves computing.
 # - D: doubling the channels makes the network better.
 
-# %% cellView="form"
-# @title Get the course (only Colab needs this)
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
+data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
+preset = "lecture"  # @param ["smoke", "lecture", "full"]
+drive = False  # @param {type: "boolean"}
+
+import importlib.util
 import os
 import sys
 
 repository = ""  # `make publish` writes owner/name here
-if "google.colab" in sys.modules and repository and not os.path.isdir("course"):
-    if os.system(f"git clone --quiet --depth=1 https://github.com/{repository} course"):
-        sys.exit(
-            f"https://github.com/{repository} can't be cloned. Check that it's public, then run"
-            " this cell again."
-        )
-sys.path += ["course", "drive/MyDrive/course"]
+ref = ""
+sys.path += [".", "..", "course", "drive/MyDrive/course"]  # where the course may be
 
-# %% cellView="form"
-# @title Choose the data, the preset, and whether to keep a copy on Google Drive
-data = "shapes"  # @param ["shapes", "cifar100-80", "tiny-imagenet-80"] {allow-input: true}
-preset = "lecture"  # @param ["smoke", "lecture", "full"]
-drive = False  # @param {type: "boolean"}
+
+def course_is_here():
+    found = importlib.util.find_spec("course_lib")
+    return found is not None and found.origin is not None  # not just a folder of this name
+
+
+if repository and not course_is_here():
+    address = f"https://github.com/{repository}"
+    if os.system(f"git clone --quiet --depth=1 --branch={ref} {address} course"):
+        sys.exit(
+            f"{address} can't be cloned. Check that it's public, and that this computer may use the"
+            " Internet (on Kaggle, it's a setting of the notebook). Then run this cell again."
+        )
+    importlib.invalidate_caches()
+if not course_is_here():
+    sys.exit(
+        "The course isn't here. Put its folder, called course, beside this notebook, or open the"
+        " notebook in the course's own folder. Then run this cell again."
+    )
 
 from course_lib import open_course
 

@@ -20,7 +20,7 @@ METADATA = {
     "accelerator": "GPU",  # Colab offers one
     "colab": {"provenance": []},
     "jupytext": {
-        "cell_metadata_filter": "slideshow,tags,cellView,-all",
+        "cell_metadata_filter": "slideshow,tags,cellView,jupyter,-all",
         "formats": "ipynb,py:percent",
         "notebook_metadata_filter": (
             "accelerator,colab,-jupytext.text_representation.jupytext_version"
