@@ -12,7 +12,7 @@
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
 # make exercises   write notebooks without solutions to build/student, solved to build/solutions
 # make grade       mark the notebooks in a folder, DIR=submissions, that students have handed in
-# make publish     write the address on GitHub, REPO=owner/name, into setup cells and badges
+# make publish     make what a class needs (REPO=owner/name and REF=branch or tag, if not git's)
 # make site        build the site in build/site, from the outputs stored in the notebooks
 
 PYTHON ?= python3
@@ -25,7 +25,7 @@ help:
 
 # What you type may be any text, such as a file's name. It reaches the programs in their
 # environment, where neither make nor the shell looks for commands in it: $(value …) is the text.
-unexport DATA PRESET NOTEBOOKS FRESH REPO SKIP_UNREADABLE DIR
+unexport DATA PRESET NOTEBOOKS FRESH REPO REF SKIP_UNREADABLE DIR
 ifdef DATA
 reproduce compare: export COURSE_DATA := $(value DATA)
 endif
@@ -37,6 +37,7 @@ reproduce compare: export COURSE_SKIP_UNREADABLE := $(value SKIP_UNREADABLE)
 endif
 reproduce: export CHOSEN_NOTEBOOKS := $(value NOTEBOOKS)
 publish: export REPOSITORY := $(value REPO)
+publish: export REF_NAME := $(value REF)
 grade: export SUBMISSIONS := $(value DIR)
 
 reproduce: .venv/run-installed
@@ -84,11 +85,17 @@ exercises: .venv/run-installed
 grade: .venv/run-installed
 	$(BIN)/python -m tools.grade -- "$$SUBMISSIONS"
 
-publish: .venv/run-installed
-	$(BIN)/python -m tools.publish -- "$$REPOSITORY"
+publish: .venv/publish-installed
+	$(BIN)/python -m tools.publish --ref="$$REF_NAME" -- "$$REPOSITORY"
 
 site: .venv/site-installed
 	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/site
+
+# Publishing only moves text, so it needs no PyTorch.
+.venv/publish-installed:
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "jupytext>=1.16"
+	touch $@
 
 INSTALLED := .venv/run-installed .venv/test-installed .venv/site-installed
 $(INSTALLED): .venv/%-installed: pyproject.toml requirements.txt

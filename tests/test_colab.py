@@ -1,4 +1,4 @@
-"""Published notebooks in Colab runtimes that share nothing but Drive.
+"""Published notebooks in runtimes with an empty disk: Colab's, which share Drive, and others.
 
 Colab's own package is a stand-in.
 """
@@ -24,7 +24,8 @@ def has_course(folder):
     return os.path.exists(os.path.join(folder, "course_lib/__init__.py"))
 
 sys.path[:] = [folder for folder in sys.path if not has_course(folder)]
-import google.colab
+if "GOOGLE" in os.environ:
+    import google.colab
 """
 # Like the real one: it refuses a mount point that isn't an empty folder, or whose parent is
 # missing.
@@ -96,14 +97,17 @@ def runtime(environment, tmp_path, monkeypatch):
     }.items():
         monkeypatch.setenv(name, str(value))
 
-    def run(name, *more, drive=False, repository="owner/course"):
+    git("branch", "--move", "2026-autumn", folder=origin)
+
+    def run(name, *more, drive=False, repository="owner/course", ref="2026-autumn"):
         content = tmp_path / f"content-{name}"
         content.mkdir()
         monkeypatch.chdir(content)
         source = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
         source, published = publish.ADDRESS.subn(f'repository = "{repository}"', source)
         source, switched = re.subn("^drive = False", f"drive = {drive}", source, flags=re.MULTILINE)
-        assert published == switched == 1
+        source, referred = publish.REF.subn(f'ref = "{ref}"', source)
+        assert published == switched == referred == 1
         source = "\n\n# %%\n".join([source, *more])
         (content / "notebook.py").write_text(source, encoding="utf-8")
         execute(content / "notebook.py", content / "executed.ipynb")
@@ -167,3 +171,24 @@ def test_a_clone_that_fails_is_a_sentence_and_nothing_runs_after_it(runtime, tmp
     first, *later = [cell for cell in executed.cells if cell.cell_type == "code"]
     assert first.outputs
     assert not any(cell.outputs for cell in later)
+
+
+def test_a_runtime_that_is_not_colabs_clones_the_course_too(runtime, monkeypatch):
+    """Kaggle's or Studio Lab's, for example."""
+    monkeypatch.delenv("GOOGLE")
+    printed = runtime("00_data", "import course_lib\nprint('from', course_lib.__file__)")
+    assert re.search(r"from .*content-00_data/course/course_lib", printed)
+
+
+def test_without_a_course_or_an_address_there_is_one_sentence(runtime, monkeypatch):
+    monkeypatch.delenv("GOOGLE")
+    with pytest.raises(NotebookFailed, match="The course isn't here"):
+        runtime("00_data", repository="")
+
+
+def test_a_notebook_finds_the_course_in_the_folder_above(runtime, tmp_path, monkeypatch):
+    """As in a checkout that isn't installed, opened in VS Code or PyCharm."""
+    monkeypatch.delenv("GOOGLE")
+    folder = tmp_path / "owner" / "course" / "notebooks"
+    monkeypatch.chdir(folder)
+    execute(folder / "00_data.py", tmp_path / "executed.ipynb")

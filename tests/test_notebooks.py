@@ -105,10 +105,11 @@ def test_publish_finds_its_places(source):
     """They are all written by the same command, so that they agree, published or not."""
     cells = from_source(source).cells
     [address] = [address[0] for cell in cells for address in publish.ADDRESS.finditer(cell.source)]
-    repository = address.split('"')[1]
+    [ref] = [ref[0] for cell in cells for ref in publish.REF.finditer(cell.source)]
+    place = publish.Place(address.split('"')[1], ref.split('"')[1])
     [paragraph] = [found[0] for cell in cells for found in publish.PARAGRAPH.finditer(cell.source)]
-    path = f"notebooks/{source.stem}.ipynb"
-    assert paragraph == (publish.badge(repository, path) if repository else publish.UNPUBLISHED)
+    path = f"class/{source.stem}.ipynb"
+    assert paragraph == (place.badges(path) if place.repository else publish.UNPUBLISHED)
     assert paragraph in cells[0].source and cells[0].cell_type == "markdown"
 
 

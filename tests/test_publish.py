@@ -1,17 +1,40 @@
-"""The repository's address in setup cells and badges, on small notebooks of the tests' own."""
+"""What a class needs, on small notebooks of the tests' own: addresses, badges, clean versions."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from tools import notebooks, pair, publish
+from tools.publish import Place
 
-SETUP = """# %% cellView="form"
-# @title Get the course
+ROOT = Path(__file__).resolve().parent.parent
+
+SETUP = """# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Open the course
 repository = ""  # `make publish` writes owner/name here
+ref = ""
 """
 TITLE = "# %% [markdown]\n# # {}. A question?\n#\n{}# After the badge.\n"
 COMMENTED = "".join(f"# {line}\n" for line in publish.UNPUBLISHED.splitlines()) + "#\n"
-LINK = "(https://colab.research.google.com/github/{}/blob/main/notebooks/{}.ipynb)"
+REST = """
+# %% [markdown]
+# See the [glossary](glossary.md#loss), [next](01_name.ipynb), [more](../docs/REPORT.md) and
+# [a site](https://example.org/a.md).
+
+# %%
+6 * 7
+
+# %% tags=["exercise"]
+answer = ...
+
+# %% [markdown] tags=["solution"]
+# ```python
+# answer = 42
+# ```
+"""
 
 
 @pytest.fixture
@@ -25,13 +48,11 @@ def course(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "FOLDER", folder)
     for number, place in ((0, COMMENTED), (1, "")):
         source = folder / f"0{number}_name.py"
-        source.write_text(
-            f"{TITLE.format(number, place)}\n{SETUP}\n# %%\n6 * 7\n", encoding="utf-8"
-        )
+        source.write_text(f"{TITLE.format(number, place)}\n{SETUP}{REST}", encoding="utf-8")
         pair.main([])
         stored = nbformat.read(source.with_suffix(".ipynb"), 4)
         stored.cells[1].execution_count = 1
-        stored.cells[2].outputs = [nbformat.v4.new_output("stream", text="42")]
+        stored.cells[3].outputs = [nbformat.v4.new_output("stream", text="42")]
         nbformat.write(stored, source.with_suffix(".ipynb"))
     pair.main([])
     readme = (
@@ -47,26 +68,46 @@ def contents(course):
 
 def test_the_address_replaces_what_stood_there_and_outputs_stay(course):
     before = (course / "README.md").read_text(encoding="utf-8")
-    for repository in ("first/one", "some-one/My.course_2"):
-        publish.main([repository])
+    for repository, ref in (("first/one", "main"), ("some-one/My.course_2", "2026-autumn")):
+        publish.main([repository, "--ref", ref])
+        place = Place(repository, ref)
         for name in ("00_name", "01_name"):
             source = course / "notebooks" / f"{name}.py"
             text = source.read_text(encoding="utf-8")
             stored = nbformat.read(source.with_suffix(".ipynb"), 4)
             assert f'\nrepository = "{repository}"  # `make' in text
-            assert f"# {publish.MARKER}\n# {publish.BADGE}{LINK.format(repository, name)}\n" in text
-            assert "After the badge" in text
-            assert "MyDrive" not in text
+            assert f'\nref = "{ref}"\n' in text
+            assert place.badges(f"class/{name}.ipynb") in stored.cells[0].source
+            assert "After the badge" in text and "MyDrive" not in text
             assert text.count(publish.MARKER) == 1
             assert notebooks.files_agree(source)
             assert stored.cells[1].execution_count == 1
-            assert stored.cells[2].outputs[0].text == "42"
+            assert stored.cells[3].outputs[0].text == "42"
         readme = (course / "README.md").read_text(encoding="utf-8")
-        badge = f"{publish.MARKER}\n{publish.BADGE}{LINK.format(repository, '00_name')}\n"
         assert readme == before.replace(
-            f"{publish.MARKER}\nNot yet: `make publish`,\nsays CONTRIBUTING.\n", badge
+            f"{publish.MARKER}\nNot yet: `make publish`,\nsays CONTRIBUTING.",
+            place.badges("class/00_name.ipynb"),
         )
     assert not any(b"first/one" in data for data, _ in contents(course).values())
+
+
+def test_a_classs_notebook_has_no_output_no_solution_and_links_that_lead_there(course):
+    publish.main(["owner/name", "--ref", "v1"])
+    stored = nbformat.read(course / "class" / "00_name.ipynb", 4)
+    nbformat.validate(stored)
+    text = "\n".join(cell.source for cell in stored.cells)
+    assert "answer = ..." in text and "answer = 42" not in text
+    for cell in stored.cells:
+        assert not cell.get("outputs") and cell.get("execution_count") is None
+    for address in (
+        "(https://github.com/owner/name/blob/v1/notebooks/glossary.md#loss)",
+        "(https://colab.research.google.com/github/owner/name/blob/v1/class/01_name.ipynb)",
+        "(https://github.com/owner/name/blob/v1/docs/REPORT.md)",
+        "(https://example.org/a.md)",
+    ):
+        assert address in text
+    assert "github/owner/name/blob/v1/class/00_name.ipynb" in stored.cells[0].source
+    assert 'ref = "v1"' in text
 
 
 def test_publishing_twice_or_pairing_afterwards_touches_no_file(course):
@@ -77,22 +118,64 @@ def test_publishing_twice_or_pairing_afterwards_touches_no_file(course):
     assert contents(course) == before
 
 
-INCOMPLETE = ["", "owner", "owner/", "/name", "a/b/", "https://github.com/a/b"]
+@pytest.mark.parametrize(
+    "address",
+    [
+        "owner/name",
+        " owner/name\n",
+        "https://github.com/owner/name",
+        "https://github.com/owner/name.git",
+        "http://www.github.com/owner/name/",
+        "github.com/owner/name",
+        "git@github.com:owner/name.git",
+        "ssh://git@github.com/owner/name.git",
+    ],
+)
+def test_an_address_is_taken_as_people_paste_it(address):
+    assert publish.repository_from(address) == "owner/name"
+
+
+INCOMPLETE = ["owner", "owner/", "/name", "a/b/c", "https://gitlab.com/a/b", "https://github.com/a"]
 NO_OWNER = ["-a/b", "a-/b", "a--b/c", "a_b/c", "a b/c", "é/b", "--help", f"{'a' * 40}/b"]
-NO_NAME = ["a/..", "a/.", "a/b.git", "a/b\n", 'a/"', "a/é", "a/b;c", f"a/{'b' * 101}"]
+NO_NAME = ["a/..", "a/.", "a/b\n/", 'a/"', "a/é", "a/b;c", f"a/{'b' * 101}"]
 
 
 @pytest.mark.parametrize("address", INCOMPLETE + NO_OWNER + NO_NAME)
 def test_what_github_would_refuse_is_refused(address, course):
     before = contents(course)
-    with pytest.raises(ValueError, match="owner/name"):
-        publish.publish(address)
+    with pytest.raises(ValueError, match="GitHub"):
+        publish.find_place(address, "main")
     assert contents(course) == before
 
 
 @pytest.mark.parametrize("address", ["a/b", f"{'a' * 39}/{'b' * 100}", "A-1/.github", "0/_-."])
 def test_what_github_allows_is_allowed(address, course):
     publish.main([address])
+
+
+@pytest.mark.parametrize("ref", ["-x", "a b", "a;b", "a..b", "$(x)", 'a"', "a\nb", "é", "x" * 101])
+def test_a_ref_that_a_shell_could_misread_is_refused(ref):
+    with pytest.raises(ValueError, match="branch or a tag"):
+        publish.find_place("owner/name", ref)
+
+
+def git(folder, *command):
+    subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+
+
+def test_git_knows_the_address_and_the_branch(course):
+    with pytest.raises(SystemExit, match="REPO="):
+        publish.main([])
+    git(course, "init", "--initial-branch", "trunk")
+    git(course, "remote", "add", "origin", "git@github.com:from/git.git")
+    assert publish.find_place("", "") == Place("from/git", "trunk")
+    publish.main([])
+    assert 'ref = "trunk"' in (course / "notebooks" / "00_name.py").read_text(encoding="utf-8")
+
+
+def test_it_needs_no_pytorch():
+    program = "import sys, tools.publish; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def damage(course, name, old, new):
@@ -105,6 +188,7 @@ def damage(course, name, old, new):
     [
         ("notebooks/01_name.py", "6 * 7", "6 * 8", False),  # the .ipynb doesn't know yet
         ("notebooks/01_name.py", "repository =", "address =", True),
+        ("notebooks/01_name.py", "\nref =", "\nbranch =", True),
         ("README.md", publish.MARKER, "", True),
         ("README.md", "Text.", publish.MARKER, True),
     ],

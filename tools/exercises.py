@@ -15,10 +15,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from course_lib.storage.files import write_text
-
 from . import notebooks
-from .notebooks import as_notebook, from_source, has_tag, set_ids, sources
+from .notebooks import as_notebook, from_source, has_tag, set_ids, sources, write_text
 
 PYTHON = re.compile(r"^```python\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 

@@ -1,17 +1,19 @@
-"""The notebooks as files: where their sources are, and what an `.ipynb` keeps."""
+"""The notebooks as files: where their sources are, and what an `.ipynb` keeps.
+
+Nothing here imports PyTorch: a lecturer who publishes the course needs only jupytext.
+"""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import os
 from collections import Counter
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbformat import NotebookNode
-
-from course_lib.explore import EPOCH_DATA
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -32,6 +34,21 @@ METADATA = {
 # Outputs that mean something only in the session that made them: scripts, and widgets such as
 # progress bars, which without their state would be an "Invalid Notebook" on GitHub and in Colab.
 SESSION_ONLY = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
+EPOCH_DATA = "application/vnd.course.epoch+json"  # `course_lib.explore` shows it beside a curve
+
+
+# What's done about a pair whose files differ
+ADVICE = "`make pair` takes the .py, and discards what was edited in the .ipynb."
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as UTF-8, completely or not at all; if it has this text already, leave it."""
+    if path.exists() and path.read_bytes() == text.encode():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(text.encode())
+    os.replace(temporary, path)
 
 
 def sources(chosen: str = "") -> list[Path]:

@@ -10,11 +10,17 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_lib import open_course
-from course_lib.storage.files import write_text
 
-from .notebooks import as_notebook, as_source, files_agree, from_source, set_ids, sources
-
-ADVICE = "`make pair` takes the .py, and discards what was edited in the .ipynb."
+from .notebooks import (
+    ADVICE,
+    as_notebook,
+    as_source,
+    files_agree,
+    from_source,
+    set_ids,
+    sources,
+    write_text,
+)
 
 
 def pair(source: Path, executed: Path) -> None:

@@ -1,108 +1,236 @@
-"""Write the repository's address into setup cells and badges:  python -m tools.publish owner/name
+"""Make everything that a class needs:  python -m tools.publish [owner/name] [--ref main]
 
-A notebook's badge is the paragraph below the line `<!-- colab -->` in its first Markdown cell;
-README.md has one, too, which opens the first notebook. Before the first `publish`, the notebooks
-say there how to open them without a badge.
+It writes the repository's address into the notebooks' setup cells and badges, and into README.md.
+It also writes `class/`: every notebook without outputs and solutions, whose badges open it there.
+Run it again whenever the notebooks or the address change, then commit.
+
+A notebook's badges are the paragraph below the line `<!-- colab -->` in its first Markdown cell.
+Before the first `publish`, the notebooks say there how to open them without a badge.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.storage.files import write_text
-
 from . import notebooks
-from .notebooks import as_notebook, as_source, files_agree, set_ids, sources
-from .pair import ADVICE
+from .exercises import student_version
+from .notebooks import (
+    ADVICE,
+    as_notebook,
+    as_source,
+    files_agree,
+    set_ids,
+    sources,
+    write_text,
+)
 
 MARKER = "<!-- colab -->"
 UNPUBLISHED = f"""{MARKER}
 *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
 from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*"""
-BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-COLAB = "https://colab.research.google.com/github"
+COLAB = "https://colab.research.google.com"
 PARAGRAPH = re.compile(rf"^{MARKER}(\n.+)*", re.MULTILINE)
-ADDRESS = re.compile(r'^repository = ".*?"', re.MULTILINE)  # in the setup cell
+
+# Lines of the setup cell
+ADDRESS = re.compile(r'^repository = ".*?"', re.MULTILINE)
+REF = re.compile(r'^ref = ".*?"', re.MULTILINE)
 
 # GitHub's rules. An owner has at most 39 letters, digits and single hyphens between them. A name
 # has at most 100 characters, isn't "." or "..", and doesn't end in ".git".
 OWNER = r"(?=.{1,39}/)[a-z\d]+(-[a-z\d]+)*"
 NAME = r"(?!\.{1,2}$)(?!.*\.git$)[\w.-]{1,100}"
 REPOSITORY = re.compile(f"{OWNER}/{NAME}", re.IGNORECASE | re.ASCII)
+# Git allows more in the names of branches and tags; a shell must not see any of that.
+REF_NAME = re.compile(r"(?!.*\.\.)[\w][\w./-]{0,99}", re.ASCII)
+
+LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)\s]+)\)")  # of Markdown, relative to notebooks/
 
 
-def badge(repository: str, path: str) -> str:
-    """The paragraph with the badge that opens the notebook at `path`, relative to the checkout."""
-    return f"{MARKER}\n{BADGE}({COLAB}/{repository}/blob/main/{path})"
+class Place(NamedTuple):
+    """Where a course is published."""
+
+    repository: str  # owner/name on GitHub
+    ref: str  # the branch or tag that notebooks are opened from, and clone
+
+    def on_github(self, path: str) -> str:
+        """The address of a file's page. path: relative to the checkout."""
+        return f"https://github.com/{self.repository}/blob/{self.ref}/{path}"
+
+    def in_colab(self, path: str) -> str:
+        """The address that opens a notebook in Colab. path: relative to the checkout."""
+        return f"{COLAB}/github/{self.repository}/blob/{self.ref}/{path}"
+
+    def badges(self, path: str) -> str:
+        """The paragraph with the badges that open the notebook at `path`."""
+        file = f"{self.repository}/blob/{self.ref}/{path}"
+        studio = "https://studiolab.sagemaker.aws"
+        kaggle = "https://kaggle.com"
+        return (
+            f"{MARKER}\n"
+            f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({self.in_colab(path)})\n"
+            f"[![Open in Kaggle]({kaggle}/static/images/open-in-kaggle.svg)]"
+            f"({kaggle}/kernels/welcome?src={self.on_github(path)})\n"
+            f"[![Open in Studio Lab]({studio}/studiolab.svg)]({studio}/import/github/{file})\n"
+            "*(On Kaggle, turn on Internet in the settings of the notebook first.)*"
+        )
 
 
-def publish(repository: str) -> None:
-    """Write all notebooks and README.md. Raises ValueError before anything is written."""
-    if not REPOSITORY.fullmatch(repository):
-        raise ValueError(f"{repository!r} isn't an address on GitHub of the form owner/name.")
+def repository_from(address: str) -> str:
+    """The owner/name in an address as people paste it. Raises ValueError if there is none."""
+    text = address.strip()
+    text = re.sub(r"^(https?://)?(www\.)?github\.com/|^(ssh://)?git@github\.com[:/]", "", text)
+    text = re.sub(r"(\.git)?/?$", "", text)
+    if not REPOSITORY.fullmatch(text):
+        raise ValueError(
+            f"{address!r} isn't an address on GitHub: use owner/name, or the address of its page."
+        )
+    return text
+
+
+def find_place(address: str, ref: str) -> Place:
+    """The place for an address and a ref; where they're empty, what git says about this checkout.
+
+    Raises ValueError if one of them is missing or isn't possible.
+    """
+    if not address:
+        address = _git("remote", "get-url", "origin")
+        if not address:
+            raise ValueError("This checkout has no remote: use make publish REPO=owner/name.")
+    if not ref:
+        ref = _git("symbolic-ref", "--short", "HEAD") or "main"
+    if not REF_NAME.fullmatch(ref):
+        raise ValueError(f"{ref!r} can't be a branch or a tag here: use letters, digits, . / _ -")
+    return Place(repository_from(address), ref)
+
+
+def _git(*command: str) -> str:
+    """What git prints about this checkout, or "" if it fails."""
+    checkout = str(notebooks.FOLDER.parent)
+    done = subprocess.run(["git", "-C", checkout, *command], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def publish(place: Place) -> None:
+    """Write all notebooks, README.md and `class/`. Raises ValueError before anything is written."""
+    checkout = notebooks.FOLDER.parent
     texts = {}
     for source in sources():
-        notebook = published_notebook(source, repository)
+        notebook = published_notebook(source, place)
         texts[source] = as_source(notebook)
         texts[source.with_suffix(".ipynb")] = as_notebook(notebook)
-    readme = notebooks.FOLDER.parent / "README.md"
-    texts[readme] = published_readme(readme, repository)
+        name = f"class/{source.stem}.ipynb"
+        texts[checkout / name] = as_notebook(class_version(source, place, name))
+    readme = checkout / "README.md"
+    texts[readme] = published_readme(readme, place)
     for path, text in texts.items():
         write_text(path, text)
 
 
-def published_readme(readme: Path, repository: str) -> str:
-    """The text of README.md with the badge in it. Raises ValueError unless it has one place."""
-    first = sources()[0].with_suffix(".ipynb")
+def published_readme(readme: Path, place: Place) -> str:
+    """The text of README.md with the badges in it. Raises ValueError unless it has one place."""
     text = readme.read_text(encoding="utf-8")
-    published, count = PARAGRAPH.subn(badge(repository, f"notebooks/{first.name}"), text)
+    badges = place.badges(f"class/{sources()[0].stem}.ipynb")
+    published, count = PARAGRAPH.subn(badges, text)
     if count != 1:
         raise ValueError(f"README.md has {count} lines {MARKER}, not one.")
     return published
 
 
-def published_notebook(source: Path, repository: str) -> NotebookNode:
-    """A notebook with the address in it; its outputs stay.
+def published_notebook(source: Path, place: Place) -> NotebookNode:
+    """A notebook with the address in it; its outputs stay. Its badges open the class's version.
 
     Raises ValueError if the two files of the pair differ, or the setup cell isn't found.
     """
     if not files_agree(source):
         raise ValueError(f"{source.stem}: the .ipynb and the .py differ. {ADVICE}")
-    path = source.with_suffix(".ipynb")
-    notebook = nbformat.read(path, 4)
-    setups = 0
+    notebook = nbformat.read(source.with_suffix(".ipynb"), 4)
+    _write_place(notebook, source.name, place)
+    return notebook
+
+
+def class_version(source: Path, place: Place, path: str) -> NotebookNode:
+    """The notebook that students open: without outputs and solutions, with links that lead there.
+
+    path: where it will be, relative to the checkout.
+    """
+    notebook = student_version(source)
+    _write_place(notebook, source.name, place)
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.source, count = ADDRESS.subn(f'repository = "{repository}"', cell.source)
-            setups += count
-    if setups != 1:
-        raise ValueError(f'{source.name} has {setups} lines `repository = "…"`, not one.')
-    title = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
-    if not PARAGRAPH.search(title.source):
-        title.source += f"\n\n{MARKER}"
-    title.source = PARAGRAPH.sub(badge(repository, f"notebooks/{path.name}"), title.source)
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(lambda link: f"]({_address(link[1], place)})", cell.source)
     set_ids(notebook)
     return notebook
 
 
+def _address(link: str, place: Place) -> str:
+    """Where a link leads that is relative to notebooks/: another notebook's is the class's."""
+    path, anchor, name = link.partition("#")
+    if path.endswith(".ipynb") and "/" not in path:
+        return place.in_colab(f"class/{path}")
+    parts: list[str] = ["notebooks"]
+    for part in path.split("/"):
+        if part == "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return place.on_github("/".join(parts)) + anchor + name
+
+
+def _write_place(notebook: NotebookNode, name: str, place: Place) -> None:
+    """Write the address and the ref into a notebook's setup cell, and its badges.
+
+    Raises ValueError unless each of them has one place.
+    """
+    for pattern, line in (
+        (ADDRESS, f'repository = "{place.repository}"'),
+        (REF, f'ref = "{place.ref}"'),
+    ):
+        count = 0
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.source, found = pattern.subn(line, cell.source)
+                count += found
+        if count != 1:
+            shown = line.partition(" ")[0]
+            raise ValueError(f'{name} has {count} lines `{shown} = "…"`, not one.')
+    title = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
+    if not PARAGRAPH.search(title.source):
+        title.source += f"\n\n{MARKER}"
+    badges = place.badges(f"class/{Path(name).stem}.ipynb")
+    title.source = PARAGRAPH.sub(badges, title.source)
+    set_ids(notebook)
+
+
 def main(arguments: list[str]) -> None:
     """Parse the command line and publish; an error is one sentence and exit status 1."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.publish",
-        description="Write the repository's address into setup cells and badges.",
+    parser = argparse.ArgumentParser(prog="python -m tools.publish", description=__doc__)
+    parser.add_argument(
+        "repository", nargs="?", default="", help="owner/name, or any address of it on GitHub"
     )
-    parser.add_argument("repository", help="owner/name, as in the address on GitHub")
+    parser.add_argument("--ref", default="", help="a branch or tag; by default, this branch")
+    chosen = parser.parse_args(arguments)
     try:
-        publish(parser.parse_args(arguments).repository)
+        place = find_place(chosen.repository, chosen.ref)
+        publish(place)
     except ValueError as error:
         sys.exit(str(error))
+    first = sources()[0].stem
+    print(
+        f"Everything is written for {place.repository}, {place.ref}. Now commit and push:\n"
+        "    git add README.md notebooks class\n"
+        f'    git commit -m "Publish for {place.ref}" && git push\n'
+        f"Then give your students this link:\n"
+        f"    {place.on_github(f'class/{first}.ipynb')}"
+    )
 
 
 if __name__ == "__main__":
