@@ -83,11 +83,12 @@ class Course:
         folder = self.folder / f"stage-{number}"
         return Stage(self, STAGES[number], folder, self.epochs[number])
 
-    def experiment(self, name: str, **changes: Any) -> Course:
+    def experiment(self, name: str, start_over: bool = False, **changes: Any) -> Course:
         """Your own experiment: a separate run, as in `course.experiment("lr-0.1", lr=0.1)`.
 
-        name: letters, digits, spaces and "._+-"; it becomes part of the folder's name. changes:
-        fields of Settings, and `epochs` for all stages. Raises SettingsError.
+        name: letters, digits, spaces and "._+-"; it becomes part of the folder's name. start_over:
+        first delete what such an experiment has saved, here and on Drive. changes: fields of
+        Settings, and `epochs` for all stages. Raises SettingsError.
         """
         if not isinstance(name, str) or not re.fullmatch(r"[\w.+-][\w.+ -]{0,99}", name):
             advice = 'use up to 100 letters, digits, spaces and "._+-": a folder is named after it'
@@ -111,7 +112,7 @@ class Course:
         runs_on_drive = None
         if self.drive:
             runs_on_drive = self.drive.remote.parent
-        return _begin(course, runs_on_drive)
+        return _begin(course, runs_on_drive, start_over)
 
     def start_over(self) -> None:
         """Delete everything this run has saved, here and on Drive. Your own files stay.

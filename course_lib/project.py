@@ -21,14 +21,14 @@ def describe_data(course: Course) -> str:
     return describe.describe_data(located.path, located.layout)
 
 
-def begin_project(course: Course, epochs: int) -> Course:
+def begin_project(course: Course, epochs: int, start_over: bool = False) -> Course:
     """A run of its own on the same data, part of which is sealed: see `data.sealed.seal`.
 
-    epochs: of every stage. What the course trains in the project never sees the sealed images, and
-    measures nothing on them; `submit` opens them. A line is printed if an earlier notebook has
-    measured on some of them. Raises SettingsError, DataError, DiskError, CheckpointError.
+    epochs: of every stage. start_over: first delete what the project has saved. What is trained in
+    it never sees the sealed images; `submit` opens them. A line is printed if an earlier notebook
+    has measured on some of them. Raises SettingsError, DataError, DiskError, CheckpointError.
     """
-    project = course.experiment("project", epochs=epochs)
+    project = course.experiment("project", start_over, epochs=epochs)
     data = seal(project.data, project.settings.seed)
     measured = any(course.stage(number).measured_path.exists() for number in course.epochs)
     if measured and data.sealed is not None:

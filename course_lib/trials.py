@@ -48,7 +48,7 @@ def trial(
     attempt = replace(course, settings=settings, precision=precision, drive=None)
     if model is None:
         model = attempt.new_model()
-    depends_on = {
+    depends_on: dict[str, Any] = {
         "course": attempt.identity,
         "precision": precision.name,
         "epochs": epochs,
