@@ -10,6 +10,7 @@ from .augmented import augmentation
 from .block import no_shortcut, res_block
 from .choice import layers, separating_experiment
 from .loss import cross_entropy
+from .paired import paired_difference
 from .shares import accuracy, colour_share
 from .verdict import Todo
 
@@ -21,6 +22,7 @@ __all__ = [
     "cross_entropy",
     "layers",
     "no_shortcut",
+    "paired_difference",
     "res_block",
     "separating_experiment",
 ]
