@@ -269,7 +269,8 @@ def training_batches(
 
     epoch: from 1. augmented: as the settings say, or resize only. Each of several processes gets
     its share. Order and augmentation depend on (seed, stage, epoch, image) alone, so a run that
-    resumes sees what it would have seen.
+    resumes sees what it would have seen. The last batch may be smaller or larger than the others:
+    see `batch_end`.
     """
     course = stage.course
     settings = course.settings

@@ -79,11 +79,13 @@ def share(indices: Any) -> Any:
 def batch_end(first: int, size: int, count: int) -> int:
     """The end of the batch of `size` that begins at image `first` of `count`.
 
-    If what would be left is too small for a batch of its own (two images per process), it's
-    included.
+    If what would be left is too small for a batch of its own, it's included. That's less than a
+    quarter of a batch, whose few images would give batch norm averages far off all others, or fewer
+    than two images per process.
     """
     end = first + size
-    if count - end < 2 * ranks():
+    left = count - end
+    if left < size / 4 or left < 2 * ranks():
         return count
     return end
 

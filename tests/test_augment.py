@@ -15,7 +15,13 @@ from tiny import elsewhere, noise_images
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode, functional
 
-from course_lib import augment, augmentations, augmented_transform, plain_transform
+from course_lib import (
+    augment,
+    augmentations,
+    augmented_transform,
+    distributed,
+    plain_transform,
+)
 from course_lib.augment import evaluation_batches, training_batches
 from course_lib.data import draws, shapes
 
@@ -270,16 +276,35 @@ def test_an_epoch_that_resumes_sees_the_rest_of_itself_bit_for_bit(
     course, images = elsewhere(course, batch_size=batch), noise_images(count)
     whole = batches_of(course, images, augmented=augmented)
     sizes = [len(batch.labels) for batch in whole]
-    assert (
-        sum(sizes) == count
-        and set(sizes[:-1]) <= {batch}
-        and (1 < sizes[-1] <= batch + 1 or batch == 1)
-    )
+    assert sum(sizes) == count
+    assert set(sizes[:-1]) <= {batch}
     rest = batches_of(course, images, augmented=augmented, first=sum(sizes[:skipped]))
     assert len(rest) == len(whole[skipped:])
     for expected, found in zip(whole[skipped:], rest):
         assert torch.equal(expected.images, found.images)
         assert torch.equal(expected.labels, found.labels)
+
+
+@given(count=st.integers(2, 300), size=st.integers(1, 64), processes=st.sampled_from([1, 2, 4]))
+@example(count=66, size=32, processes=1)
+@example(count=640, size=32, processes=1)
+def test_no_batch_is_much_smaller_than_the_others(count, size, processes):
+    """A last one of two to four images wrecked batch norm's averages, and with them every answer.
+
+    Where all batches are full, none is merged.
+    """
+    with process(0, processes):
+        ends = [0]
+        while ends[-1] < count:
+            ends.append(distributed.batch_end(ends[-1], size, count))
+    sizes = np.diff(ends)
+    assert ends[-1] == count
+    assert set(sizes[:-1]) <= {size}
+    if len(sizes) > 1:
+        assert size / 4 <= sizes[-1] and 2 * processes <= max(sizes[-1], size)
+    assert sizes[-1] < max(1.25 * size, size + 2 * processes) + 1
+    if count % size == 0 and size >= 2 * processes:
+        assert set(sizes) == {size}
 
 
 def test_other_epochs_stages_and_seeds_draw_anew(course):
