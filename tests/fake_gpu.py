@@ -1,6 +1,7 @@
 """A GPU that isn't there: its tensors have shapes, types and a device, but no values.
 
-PyTorch's FakeTensorMode checks what a GPU would: that tensors which meet are on the same device.
+PyTorch's FakeTensorMode knows what comes out of each operation. Tensors that meet must be on the
+same device; here, that holds for single numbers, too, where a real GPU often allows them.
 Tensors on the CPU stay real, so all of `train` runs, down to its files. Values that are read from
 the GPU are made up: all are 1. So are gradients: PyTorch can't record a backward pass for a GPU
 without having one. In fp16, the scaler thus reads "1" where it asks whether anything overflowed,
@@ -20,6 +21,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 GPU = torch.device("cuda:0")
 MEMORY = 16 << 30  # bytes
 aten = torch.ops.aten
+# Only these may take a tensor from the CPU to the GPU. FakeTensorMode alone would let single
+# numbers pass, also where a real GPU doesn't, such as in `stack`.
+COPIES = (aten._to_copy, aten.copy_, aten.to)
 # What autocast computes in less than fp32. In inference mode, PyTorch splits it up less.
 LAYERS = (
     aten.conv2d.default,
@@ -43,13 +47,16 @@ class FakeGPU(TorchDispatchMode):
         kwargs = kwargs or {}
         if operation is aten._pin_memory.default:  # needs a driver
             return args[0]
-        if not any(is_on_gpu(leaf) for leaf in tree_leaves((args, kwargs))):
+        leaves = tree_leaves((args, kwargs))
+        if not any(is_on_gpu(leaf) for leaf in leaves):
             with unset_fake_temporarily():
                 return operation(*args, **kwargs)
         if operation is aten._local_scalar_dense.default:  # item(), tolist(), bool()
             self.reads += 1
             with unset_fake_temporarily():
                 return torch.ones((), dtype=args[0].dtype).item()
+        if operation.overloadpacket not in COPIES and any(is_on_cpu(leaf) for leaf in leaves):
+            raise RuntimeError(f"{operation}: a tensor on the CPU meets one on the GPU.")
         args, kwargs = tree_map(without_values, (args, kwargs))
         result = operation(*args, **kwargs)
         if operation in LAYERS:
@@ -84,9 +91,14 @@ def is_on_gpu(value):
     return isinstance(value, FakeTensor)
 
 
+def is_on_cpu(value):
+    """Whether an argument is a real tensor."""
+    return isinstance(value, torch.Tensor) and not isinstance(value, FakeTensor)
+
+
 def without_values(value):
     """A real tensor becomes a fake one on the CPU; anything else stays."""
-    if not isinstance(value, torch.Tensor) or isinstance(value, FakeTensor):
+    if not is_on_cpu(value):
         return value
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
 

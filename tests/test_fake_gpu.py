@@ -149,3 +149,5 @@ def test_a_tensor_left_on_the_cpu_is_an_error(gpu):
         torch.nn.functional.cross_entropy(logits, torch.zeros(2, dtype=torch.int64))
     with pytest.raises(RuntimeError):
         conv_model()(images.to(GPU))
+    with pytest.raises(RuntimeError):
+        torch.stack([logits.sum(), torch.tensor(1.0)])
