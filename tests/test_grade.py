@@ -46,7 +46,10 @@ FORGERIES = {
     "widens_the_tolerance": WRONG + "from course_lib.checks import shares\n"
     "shares.compare.__defaults__ = (1e9,)\n",
     "replaces_a_function_of_pytorch": WRONG + "import torch\ntorch.allclose = lambda *all: True\n",
-    "replaces_a_method": WRONG + "import torch\ntorch.Tensor.all = lambda *all: True\n",
+    "replaces_a_method": WRONG + "import torch\n"
+    "torch.Tensor.double = lambda it: torch.zeros(it.shape, dtype=torch.float64)\n",
+    "hides_a_builtin": RIGHT + "from course_lib.checks import verdict\n"
+    "verdict.any = lambda values: False\n",
     "puts_another_module_in_place": WRONG + "import sys, types\n"
     "fake = types.ModuleType('checks')\nfake.colour_share = lambda answer: True\n"
     "sys.modules['course_lib.checks'] = sys.modules['course_lib'].checks = fake\n",
@@ -182,6 +185,7 @@ def hand_in_odd_ones(folder):
     (folder / "deep.ipynb").write_text("[" * 100_000)
     (folder / "numbers.ipynb").write_text('{"nbformat": 4, "nbformat_minor": 5, "cells": [7]}')
     (folder / "picture.ipynb").write_bytes(bytes(range(256)))
+    (folder / "script.py").write_text(RIGHT)
     (folder / "link.ipynb").symlink_to(folder / "right.ipynb")
     (folder / ".ipynb_checkpoints").mkdir()
     write(folder / ".ipynb_checkpoints" / "right.ipynb", RIGHT)
@@ -232,9 +236,12 @@ def test_an_exercise_that_is_missing_is_named(marked):
     assert rows["res_block"]["file"].startswith("'=")
 
 
-@pytest.mark.parametrize("name", ["other_course", "broken", "list", "deep", "numbers", "picture"])
+BROKEN = ["broken", "list", "deep", "numbers", "picture", "other_course"]
+
+
+@pytest.mark.parametrize("name", ["script.py", *(f"{name}.ipynb" for name in BROKEN)])
 def test_a_file_that_is_no_notebook_of_the_course_has_a_row(name, marked):
-    row = marked[f"{name}.ipynb", ""]
+    row = marked[name, ""]
     assert row["points"] == "0" and row["sentence"]
 
 

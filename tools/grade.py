@@ -47,6 +47,9 @@ POINTS = {  # by the name of the check; the table in notebooks/README.md says th
     "separating_experiment": 1,
     "augmentation": 4,
     "colour_share": 2,
+    "receptive_field": 2,
+    "temperature": 2,
+    "paired_difference": 2,
 }
 SECONDS = 60.0  # that an answer and its check may take; the slowest check needs about 5
 LARGEST = 50 * 2**20  # bytes of a notebook
@@ -126,6 +129,8 @@ def code_cells(path: Path) -> list[NotebookNode]:
         raise ValueError("it's larger than 50 MB; it may be small without its outputs")
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix == ".py":
+        if not re.search(r"^# %%", text, re.MULTILINE):
+            raise ValueError("no line begins with # %%, so it isn't in percent format")
         notebook = jupytext.reads(text, "py:percent")
     else:
         notebook = nbformat.reads(text, 4)

@@ -220,14 +220,32 @@ def originals() -> dict[str, tuple]:
     found = {}
     for module in modules:
         everything = module.__name__.startswith("course_lib.checks")  # constants, too
-        for name, value in list(vars(module).items()):
+        members = dict(vars(module))
+        if everything:
+            # Python itself adds a `__warningregistry__`.
+            names = [name for name in members if not name.startswith("__")]
+            found[f"names of {module.__name__}"] = tuple(names)
+        for name, value in members.items():
             name = f"{module.__name__}.{name}"
             if everything or callable(value):
                 found[name] = parts(value)
             if isinstance(value, type):
-                for inner, member in list(vars(value).items()):
-                    if callable(member) or isinstance(member, property):
-                        found[f"{name}.{inner}"] = parts(member)
+                found.update(methods(name, value))
+    return found
+
+
+def methods(name: str, kind: type) -> dict[str, tuple]:
+    """The methods and properties of a class of this name, and which there are.
+
+    A new one counts as well, as it may hide that of a base class.
+    """
+    found = {}
+    names = []
+    for inner, member in list(vars(kind).items()):
+        if callable(member) or isinstance(member, property):
+            found[f"{name}.{inner}"] = parts(member)
+            names.append(inner)
+    found[f"methods of {name}"] = tuple(names)
     return found
 
 
