@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
 import re
@@ -21,16 +20,18 @@ from .data.sealed import seal
 from .device import Precision, best_device, choose_precision, computes_in
 from .distributed import init_process_group, rank, rank_0_first, require_agreement
 from .environment import refuse_misspelt_variables, whole_number
-from .errors import SettingsError
+from .errors import CheckpointError, DataError, SettingsError
 from .homes import find_homes, folder_name
 from .model import MyModel, get_model, res_block
-from .run_record import claim_folder, may_hold, require_same_run
+from .run_record import claim_folder, is_same_data, lay_there, require_same_run
 from .settings import PRESETS, STAGES, Settings, StageSpec, require_epochs
 from .storage.checkpoints import newest_good, position
-from .storage.drive import Drive, drive_copy
+from .storage.drive import Drive, drive_copy, records_on_drive
 from .storage.files import entries, remove_if_empty
 from .storage.identity import read_record, read_run, require_ours
 from .storage.run_folder import delete_ours
+
+MOST_OF_A_NAME = 20  # data sets of one name whose runs have a folder each
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,10 @@ class Course:
         if redrawn:  # the generated data depends on these, and decoding on the size
             with rank_0_first():
                 data = open_data(self.source, settings, self.home, self.skip_unreadable)
+            if not data.generated and data.digest != self.data.digest:
+                raise DataError(
+                    f"{self.source} has changed since the course was opened. Open it again."
+                )
             if self.data.sealed is not None:
                 data = seal(data, settings.seed)
             course = replace(course, data=data)
@@ -298,6 +303,8 @@ def open_course(
     skip_unreadable = whole_number("COURSE_SKIP_UNREADABLE", int(skip_unreadable)) > 0
     with rank_0_first():
         bank = open_data(source, settings, home, skip_unreadable)
+    if bank.place:  # your own: the working directory may change
+        source = os.path.abspath(os.path.expanduser(source))
     course = Course(
         data=bank,
         preset=preset,
@@ -310,23 +317,54 @@ def open_course(
         source=source,
         skip_unreadable=skip_unreadable,
     )
-    course = replace(course, folder=_free_folder(course, runs_on_drive))
+    course = replace(course, folder=_choose_folder(course, runs_on_drive, start_over))
     return _begin(course, runs_on_drive, start_over)
 
 
-def _free_folder(course: Course, runs_on_drive: Path | None) -> Path:
-    """The folder of this data's run; with a number if other data of the same name has a run."""
-    for number in itertools.count(1):
+def _choose_folder(course: Course, runs_on_drive: Path | None, start_over: bool) -> Path:
+    """The folder of this data's run, here or on Drive; else a new one.
+
+    It's that of a run of the same data, wherever that lay; else of data that lay in the same place
+    and has changed since; else one that's free. Its name has a number if the names before it belong
+    to other data. start_over: a damaged `run.json` may be deleted.
+    """
+    folders = []
+    for number in range(1, MOST_OF_A_NAME + 1):
         name = course.data.name if number == 1 else f"{course.data.name}-{number}"
-        folder = course.home / folder_name(name, course.preset, course.settings)
-        require_ours(folder)
-        records = [read_record(folder)]
+        folders.append(course.home / folder_name(name, course.preset, course.settings))
+    require_ours(folders[0])
+    found = _records(folders, runs_on_drive, start_over)
+    for fits in (is_same_data, lay_there):
+        for folder in folders:
+            if any(fits(record, course.data) for record in found[folder]):
+                return folder
+    for folder in folders:
+        if not found[folder]:
+            return folder
+    raise SettingsError(
+        f"There are {MOST_OF_A_NAME} runs of other data called {course.data.name}. Rename the data."
+    )
+
+
+def _records(
+    folders: list[Path], runs_on_drive: Path | None, start_over: bool
+) -> dict[Path, list[dict[str, Any]]]:
+    """The `run.json` of each folder that has one, here or on Drive."""
+    found: dict[Path, list[dict[str, Any]]] = {folder: [] for folder in folders}
+    try:
+        for folder in folders:
+            record = read_record(folder)
+            if record is not None:
+                found[folder].append(record)
         if runs_on_drive:
-            copy = drive_copy(folder, runs_on_drive / folder.name, json.dumps(course.identity))
-            records.append(copy.trained_record())
-        if all(may_hold(record, course.data) for record in records):
-            break
-    return folder
+            copies = records_on_drive([runs_on_drive / folder.name for folder in folders])
+            for folder, record in zip(folders, copies):
+                if record is not None:
+                    found[folder].append(record)
+    except CheckpointError:  # damaged
+        if not start_over:
+            raise
+    return found
 
 
 def _delete_run(course: Course) -> None:
@@ -351,7 +389,9 @@ def _begin(course: Course, runs_on_drive: Path | None, start_over: bool = False)
         if start_over and rank() == 0:
             _delete_run(course)
         if course.drive:
-            require_same_run(course, course.drive.trained_record())
+            on_drive = course.drive.trained_record()
+            require_same_run(course, on_drive, course.drive.remote)
+            course.drive.take_over(claim_folder(course, on_drive))
             course.drive.restore()
         began_in = course.claim()["precision"]
     if computes_in(course.device, began_in):

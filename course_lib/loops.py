@@ -31,7 +31,7 @@ from .run import Run
 from .settings import STAGES, Settings
 from .storage.checkpoints import load, newest_good
 from .storage.files import replacing
-from .storage.identity import weights_digest
+from .storage.identity import require_same, weights_digest
 from .storage.weights import load_weights
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def train(
 
     images: with labels, two or more. augmented: with the settings' augmentation, or resize only.
     heldout: images that are never trained on; accuracy on them is measured after each epoch, plain,
-    in eval mode. live: a `live_curve` that shows the progress; by default, each epoch is a line of
-    text.
+    in eval mode; they stay the same until the stage is started over. live: a `live_curve` that
+    shows the progress; by default, each epoch is a line of text.
 
     Every two minutes, and when you press ■, all that the next step depends on is saved: weights,
     momentum, how many images of the epoch are done, and its sums so far. After ■ (which raises
@@ -71,7 +71,7 @@ def train(
     optimizer = new_optimizer(model, settings)
     scaler = course.precision.scaler()  # does nothing unless the precision is fp16
     # A run resumes from the newest checkpoint.
-    with Run(stage, model, optimizer, scaler, images, augmented, live) as run:
+    with Run(stage, model, optimizer, scaler, images, augmented, live, heldout) as run:
         network = data_parallel(
             model, settings.sync_batch_norm
         )  # the model, unless on several GPUs
@@ -154,11 +154,14 @@ def _weights_in_use(course: Course, number: int) -> dict[str, torch.Tensor] | No
         checkpoint = newest_good(course.stage(later).folder)
         if STAGES[later].starts_from != number or checkpoint is None:
             continue
-        wanted = load(checkpoint)["identity"]["starts from"]
+        identity = load(checkpoint)["identity"]
+        _require_same_course(identity, course, str(checkpoint))
+        wanted = identity["starts from"]
         finished = newest_good(stage.folder)
         if finished is not None:
             state = load(finished)
             if weights_digest(state["model"]) == wanted:
+                _require_same_course(state["identity"], course, str(finished))
                 _require_reports_network(state, str(finished), course)
                 return state["model"]
         if stage.model_path.exists():  # the stage may have been trained further since
@@ -168,6 +171,14 @@ def _weights_in_use(course: Course, number: int) -> dict[str, torch.Tensor] | No
             if weights_digest(weights) == wanted:
                 return weights
     return None
+
+
+def _require_same_course(identity: dict[str, Any], course: Course, where: str) -> None:
+    """Raise CheckpointError if a checkpoint's stage was trained on other data, or otherwise."""
+    ours = course.identity
+    found = {name: identity.get(name) for name in ours}
+    advice = "Start the stage over, or put back the checkpoints that belong here."
+    require_same(found, ours, where, advice)
 
 
 def _require_reports_network(state: dict[str, Any], where: str, course: Course) -> None:

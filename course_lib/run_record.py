@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, brief
+from .storage.checkpoints import load, newest_good
 from .storage.files import write_sealed
 from .storage.identity import read_record, require_same
 from .storage.run_folder import RUN
@@ -21,11 +23,12 @@ ADVICE = (
 )
 
 
-def claim_folder(course: Course) -> dict[str, Any]:
+def claim_folder(course: Course, on_drive: dict[str, Any] | None = None) -> dict[str, Any]:
     """Claim a run's folder and return its `run.json`.
 
-    Until training begins, the data and the precision may still change. Raises CheckpointError if
-    the folder is that of another run, or was trained on other data.
+    Until training begins, the data and the precision may still change. on_drive: the `run.json` of
+    what has been trained on Drive, which then counts. Raises CheckpointError if the folder is that
+    of another run, or was trained on other data.
     """
     record = read_record(course.folder)
     begun = any(course.stage(number).state is not None for number in course.epochs)
@@ -33,6 +36,11 @@ def claim_folder(course: Course) -> dict[str, Any]:
         settings = record["identity"].get("settings")
         ours = _as_read(course.identity["settings"])
         require_same({"settings": settings}, {"settings": ours}, str(course.folder), ADVICE)
+    if record is None and begun:
+        _require_own_checkpoints(course)
+    if on_drive is not None and not begun:
+        write_sealed(course.folder / RUN, on_drive)
+        return on_drive
     if record is None or not begun:
         record = {
             "identity": course.identity,
@@ -41,26 +49,37 @@ def claim_folder(course: Course) -> dict[str, Any]:
         }
         write_sealed(course.folder / RUN, record)
         return record
-    require_same_run(course, record)
+    require_same_run(course, record, course.folder)
     return record
 
 
-def require_same_run(course: Course, record: dict[str, Any] | None) -> None:
-    """Raise CheckpointError unless a `run.json` is this run's, or there is none yet (None)."""
+def _require_own_checkpoints(course: Course) -> None:
+    """Raise CheckpointError if a stage in the course's folder was trained on other data."""
+    ours = _as_read(course.identity)
+    for number in course.epochs:
+        path = newest_good(course.stage(number).folder)
+        if path is not None:
+            identity = _as_read(load(path)["identity"])
+            found = {name: identity.get(name) for name in ours}
+            require_same(found, ours, str(path), ADVICE)
+
+
+def require_same_run(course: Course, record: dict[str, Any] | None, folder: Path) -> None:
+    """Raise CheckpointError unless the `run.json` of a folder is this run's, or None."""
     if record is None:
         return
     ours = _as_read(course.identity)
     found = record["identity"]
-    if found.get("data") != ours["data"]:
+    if found.get("data", {}).get("digest") != ours["data"]["digest"]:
         before = record.get("data", {}).get("classes", {})
         changes = "; ".join(data_changes(before, course.data.counts))
         raise CheckpointError(
-            f"{brief(course.data.name)} has changed since {course.folder} was trained: {changes}. "
-            "Nothing was changed there. To train on what is there now, start over: "
-            "open_course(…, start_over=True), or make reproduce FRESH=1. To keep the old run, give "
-            "the data another name."
+            f"{brief(course.data.name)} has changed since {folder} was trained: {changes}. Nothing "
+            "was changed there. To train on what is there now, start over, which deletes that "
+            "training: add start_over=True to open_course, experiment or begin_project, whichever "
+            "raised this, or make reproduce FRESH=1. To keep the old run, rename the data."
         )
-    require_same(found, ours, str(course.folder), ADVICE)
+    require_same(found, ours, str(folder), ADVICE)
 
 
 def data_changes(before: dict[str, int], now: dict[str, int]) -> list[str]:
@@ -108,14 +127,11 @@ def _as_read(content):
     return json.loads(json.dumps(content))
 
 
-def may_hold(record: dict[str, Any] | None, data: Bank) -> bool:
-    """Whether a folder with this `run.json` (None: without one) may be a run's of this data.
+def is_same_data(record: dict[str, Any], data: Bank) -> bool:
+    """Whether a `run.json` is that of a run of this data, wherever it lay."""
+    return record["identity"].get("data", {}).get("digest") == data.digest
 
-    It may if the data is the same, or lies where the run's lay: then it has changed.
-    """
-    if record is None:
-        return True
-    found = record["identity"].get("data", {})
-    if found.get("digest") == data.digest:
-        return True
+
+def lay_there(record: dict[str, Any], data: Bank) -> bool:
+    """Whether a run's data lay where this data lies: then it has changed since."""
     return record.get("data", {}).get("place") == data.place

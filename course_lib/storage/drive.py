@@ -16,7 +16,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..errors import DiskError
-from .files import remove
+from .files import write_sealed
 from .identity import read_record, read_run, require_ours
 from .mirror import Mirror
 from .mounts import require_mounted
@@ -25,6 +25,19 @@ from .worker import NoAnswer, Worker
 
 EVERY_SECONDS = 10  # how often to look for changes, and to retry
 PATIENCE = 300  # seconds to wait for a Drive that has stopped answering
+
+
+def answer_of(worker: Worker, work: Callable[[], Any]) -> Any:
+    """Have a thread do something on Drive. Raises DiskError if Drive fails, or doesn't answer."""
+    try:
+        return worker.do(work, PATIENCE)
+    except NoAnswer as error:
+        raise DiskError(
+            "Google Drive doesn't answer. Everything is on the local disk. Try again later; in "
+            "Colab, restart the runtime if it lasts."
+        ) from error
+    except OSError as error:
+        raise DiskError(f"The copy on Google Drive can't be used: {error}.") from error
 
 
 class Drive:
@@ -50,6 +63,9 @@ class Drive:
         Raises DiskError, or CheckpointError if one of the folders holds another run.
         """
         self._ask(self._restore)
+        for other in list(Drive.opened):  # of data that has changed since
+            if other.local == self.local and other is not self:
+                other.leave()
         if self not in Drive.opened:
             Drive.opened.append(self)
             atexit.register(self.wait)
@@ -61,12 +77,19 @@ class Drive:
         """
         return self._ask(self._trained_record)
 
+    def take_over(self, record: dict[str, Any]) -> None:
+        """Write this `run.json` to Drive, unless something is trained there.
+
+        Raises DiskError, or CheckpointError if the folder isn't a run's.
+        """
+        self._ask(lambda: self._take_over(record))
+
     def delete_any_run(self) -> None:
         """Delete what the course has written in both folders, whose run it may be.
 
-        Your own files stay. Raises DiskError.
+        Your own files stay. Raises DiskError, or CheckpointError if the folder isn't a run's.
         """
-        self._ask(lambda: self._delete(Path()))
+        self._ask(self._delete_any_run)
 
     def wait(self) -> bool:
         """Copy what isn't on Drive yet; returns True once Drive has everything, read back.
@@ -94,16 +117,8 @@ class Drive:
         self._ask(lambda: self._forget(folder))
 
     def _ask(self, work: Callable[[], Any]) -> Any:
-        """Have the thread do something. Raises DiskError if Drive fails, or doesn't answer."""
-        try:
-            return self._worker.do(work, PATIENCE)
-        except NoAnswer as error:
-            raise DiskError(
-                "Google Drive doesn't answer. Everything is on the local disk. Try again later; in "
-                "Colab, restart the runtime if it lasts."
-            ) from error
-        except OSError as error:
-            raise DiskError(f"The copy on Google Drive can't be used: {error}.") from error
+        """Have this copy's thread do something: see `answer_of`."""
+        return answer_of(self._worker, work)
 
     # What the thread does
 
@@ -111,12 +126,20 @@ class Drive:
         require_mounted(self.remote)
         return read_record(self.remote) if has_checkpoints(self.remote) else None
 
+    def _take_over(self, record: dict[str, Any]) -> None:
+        require_mounted(self.remote)
+        require_ours(self.remote)
+        if not has_checkpoints(self.remote):
+            write_sealed(self.remote / RUN, record)
+
+    def _delete_any_run(self) -> None:
+        require_mounted(self.remote)
+        require_ours(self.remote)
+        self._delete(Path())
+
     def _restore(self) -> None:
         require_mounted(self.remote)
         require_ours(self.remote)
-        record = read_record(self.remote)
-        if record is not None and not has_checkpoints(self.remote):
-            remove(self.remote / RUN)  # the data may have changed since
         self._compare()
         self._mirror.restore()
 
@@ -138,7 +161,6 @@ class Drive:
         self._delete(folder.relative_to(self.local))
 
     def _delete(self, within: Path) -> None:
-        require_mounted(self.remote)
         # A link on Drive leads to what somebody shares with you; here, to another disk of yours.
         delete_ours(self.remote, within, through_links=False, before_each=self._worker.moved)
         self._worker.moved()
@@ -165,3 +187,23 @@ class Drive:
 
 
 drive_copy = cache(Drive)  # one for each pair of folders, however often a run is opened
+
+
+def records_on_drive(folders: list[Path]) -> list[dict[str, Any] | None]:
+    """The `run.json` in each of some folders on Drive; None where there is none.
+
+    Raises DiskError if Drive fails or doesn't answer, or CheckpointError if one is damaged.
+    """
+
+    def read():
+        for folder in folders:
+            require_mounted(folder)
+        return [read_record(folder) for folder in folders]
+
+    return answer_of(_looker(), read)
+
+
+@cache
+def _looker() -> Worker:
+    """The thread that looks at Drive before there's a copy of a run."""
+    return Worker("look at Drive", lambda: None, EVERY_SECONDS)

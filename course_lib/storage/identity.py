@@ -35,7 +35,10 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if not _is_record(record):
-        raise CheckpointError(f"{folder / RUN} is damaged: it isn't what this course writes.")
+        raise CheckpointError(
+            f"{folder / RUN} is damaged: it isn't what this course writes. To give up what was "
+            "trained there, start over: open_course(…, start_over=True)."
+        )
     return record
 
 
@@ -102,7 +105,7 @@ def _is_record(content: Any) -> bool:
     """Whether something is what `claim_folder` writes to `run.json`."""
     if not isinstance(content, dict):
         return False
-    for name, kind in {"identity": dict, "precision": str, "data": dict}.items():
+    for name, kind in {"identity": dict, "precision": str}.items():
         if not isinstance(content.get(name), kind):
             return False
     return True

@@ -3,9 +3,9 @@
     run.json, results.json, result.csv, submissions.json, board.csv, .drive.json
     stage-2/    checkpoints, model.pth, measured.json
     trials/     0123456789abcdef.json
-    notebooks/  03_five_batches.ipynb
 
-While a file is being written, it has a temporary name, which counts as its own.
+Executed notebooks and figures count as yours: they are only replaced by new ones. While a file is
+being written, it has a temporary name, which counts as its own.
 """
 
 from __future__ import annotations
@@ -25,12 +25,10 @@ RESULT = Path("result.csv")
 SUBMISSIONS = Path("submissions.json")  # how often the sealed images were opened, and for what
 BOARD = Path("board.csv")  # the same for people
 TRIALS = Path("trials")
-NOTEBOOKS = Path("notebooks")
 OF_A_STAGE = ("model.pth", "measured.json")  # beside its checkpoints
 
-_STAGE = re.compile("stage-[0-9]+")
+_STAGE = re.compile("stage-[1-9]")
 _TRIAL = re.compile(r"[0-9a-f]{16}\.json")
-_NOTEBOOK = re.compile(r"[0-9]{2}_[^-]+\.ipynb")  # not a reader's "02_name-Copy1"
 
 
 def is_stage(folder: Path) -> bool:
@@ -60,8 +58,6 @@ def is_ours(path: Path) -> bool:
     path = path.parent / final_name(path.name)
     if path in (RUN, RECORD, RESULTS, RESULT, SUBMISSIONS, BOARD):
         return True
-    if path.parent == NOTEBOOKS:
-        return _NOTEBOOK.fullmatch(path.name) is not None
     return belongs_to_a_stage(path) or _is_trial(path)
 
 
@@ -96,13 +92,14 @@ def delete_ours(
 ) -> None:
     """Delete what the course has written in a run's folder, then the folders that are empty.
 
-    within: Path() for all of it, or the folder of a stage, relative to the run's. through_links:
+    If files of yours stay in the run's folder, `run.json` stays with them: it says whose folder it
+    is. within: Path() for all of it, or a stage's folder, relative to the run's. through_links:
     also in folders of stages that are links, say to a larger disk; the links stay. before_each:
     called before each file. Raises DiskError.
     """
     folders = [within]
     if within == Path():  # it comes last, since its run.json says whose folder it is
-        folders = [*stages_in(run), TRIALS, NOTEBOOKS, within]
+        folders = [*stages_in(run), TRIALS, within]
     try:
         for folder in folders:
             is_linked = folder != Path() and (run / folder).is_symlink()
@@ -121,6 +118,8 @@ def _delete_files(run: Path, folder: Path, before_each: Callable[[], None]) -> N
     ours = [path for path in entries(place) if is_ours(path.relative_to(run))]
     ours.sort(key=_is_run_json)  # False comes before True: run.json goes last
     for path in ours:
+        if _is_run_json(path) and len(entries(place)) > 1:
+            continue
         if path.is_file() or path.is_symlink():
             before_each()
             remove(path)
