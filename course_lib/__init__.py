@@ -26,6 +26,13 @@ from .explore import (
     browse_predictions,
     live_curve,
 )
+from .galleries import (
+    show_classes,
+    show_plain_and_augmented,
+    show_predictions,
+    show_shapes,
+    show_steps,
+)
 from .loops import evaluate, few_heldout, predict, test, train, trained_model
 from .mistakes import plot_classes, plot_confusion
 from .model import ConstantWidth, MyModel, get_model, plain_block, res_block, two_conv_block
@@ -34,5 +41,6 @@ from .plots import plot_history, plot_images, plot_predictions, plot_runs
 from .project import begin_project, describe_data
 from .results import measure, read_results, record, stored, table
 from .submission import submit
+from .theory import plot_convolutions, plot_momentum, plot_surprise
 from .trials import trial
 from .verdicts import judge

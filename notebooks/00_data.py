@@ -25,8 +25,9 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes. You'll get to know the experiment, the classes and the augmentation, and find out why
-# some images are kept out of training.*
+# *10 minutes to present, half an hour to work through; a few seconds of computing. You'll get to
+# know the experiment, the classes and the augmentation, and find out why some images are kept out
+# of training.*
 #
 # ## The experiment in five sentences
 #
@@ -38,9 +39,9 @@
 #
 # | stage | what it's trained on | the report says | notebook |
 # |---|---|---|---|
-# | 1 | five batches, over and over | it **overfits** them: it learns them by heart | 02 |
-# | 2 | all training images, unchanged | 100% right; 50% on augmented images | 03 |
-# | 3 | all training images, augmented anew in every **epoch** (pass over them) | 85% right | 04 |
+# | 1 | five batches, over and over | it **overfits** them: it memorises them | 03 |
+# | 2 | all training images, unchanged | 100% right; 50% on augmented images | 04 |
+# | 3 | all training images, augmented anew in every **epoch** (pass over them) | 85% right | 05 |
 #
 # All of the report's figures were measured on *training* images. We'll repeat the experiment and
 # add what's missing: images that the network has never seen.
@@ -48,6 +49,11 @@
 # **The question: what do all pictures of a class have in common, and what may differ?**
 #
 # Terms in bold are explained in the [glossary](glossary.md).
+#
+# **Run the next cell first.** It opens the course: `data` says which images you train on, and the
+# `preset` how much: `smoke` takes seconds, `lecture` minutes, `full` is the report's experiment.
+# Where the processor can, the network computes in **bf16**, numbers of 16 bits instead of 32, which
+# is several times as fast. `course` then holds the images, the settings and the folder of this run.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -91,41 +97,32 @@ print(course.describe())
 # %% [markdown]
 # ## What makes a class?
 #
-# Here are pictures of some classes, one class per row. **Before you look closely, predict:** what
-# differs between pictures of the same class, and what stays the same?
+# Here are pictures of some classes, one class per row. What differs between pictures of the same
+# class, and what stays the same? (`keep` shows a figure and saves it in the run's folder.)
 
 # %%
-import torch
-
-from course_lib import keep, plot_images
-from course_lib.captions import short_names
+from course_lib import keep, show_classes
 
 images = course.data.train
-present = images.labels.unique().tolist()
-apart = max(1, round(0.29 * len(present)))  # neighbours may look alike
-shown = present[::apart][:4]
-rows = [(images.labels == category).nonzero().flatten()[:8] for category in shown]
-columns = max(len(row) for row in rows)
-white = torch.full_like(images.batch([0]), 255)  # fills up the rows of small classes
-class_names = short_names(images.classes, 16)
-pictures, captions = [], []
-for category, row in zip(shown, rows):
-    missing = columns - len(row)
-    pictures += [images.batch(row), white.repeat(missing, 1, 1, 1)]
-    captions += [class_names[category]] + [""] * (columns - 1)
-title = f"{len(shown)} of {len(present)} classes"
-figure = plot_images(torch.cat(pictures), captions, columns=columns, title=title)
-keep(figure, course.folder / "classes.png")
+keep(show_classes(images, 4), course.folder / "classes.png")
 
-# %%
-if course.data.generated:
-    print("A class is a motif in a colour: stripes, checks, dots or nets in one of 20 hues. Angle,")
-    print("scale, background, noise and the grey patches change from picture to picture; the motif")
-    print("and its hue don't. Neighbouring hues are similar, so some classes are hard to tell")
-    print("apart, even for you.")
-else:
-    print("Look for what comes with a class by accident, too: the same background, light or")
-    print("camera. A network may learn that instead.")
+# %% [markdown]
+# <details><summary>Answer, for the images that the course draws</summary>
+#
+# A class is a motif in a colour: stripes, checks, dots or nets in one of 20 hues. Angle, scale,
+# background, noise and the grey patches change from picture to picture; the motif and its hue
+# don't. Neighbouring hues are similar, so some classes are hard to tell apart, even for you. If you
+# can't see the difference between some hues, go by the motif: it's half of each class, and notebook
+# 06 counts the mistakes by motif, too.
+#
+# </details>
+#
+# <details><summary>And for photographs</summary>
+#
+# Look for what comes with a class by accident, too: the same background, light or camera. A network
+# may learn that instead.
+#
+# </details>
 
 # %% [markdown]
 # Browse the classes (this works only while the notebook is running):
@@ -143,11 +140,16 @@ browse_classes(images)
 
 # %%
 from PIL import Image
-from torchvision import transforms
 
-size = course.settings.size
 number = min(48, len(images) - 1)  # any other will do, too
 picture = Image.fromarray(images.batch([number])[0].numpy())
+
+# %%
+from torchvision import transforms
+
+from course_lib import show_shapes
+
+size = course.settings.size
 plain = transforms.Compose(
     [
         transforms.Resize((size, size)),  # every picture gets the same size
@@ -155,14 +157,7 @@ plain = transforms.Compose(
         transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # (x − 0.5) / 0.5: 0…1 → −1…1
     ]
 )
-step = picture
-for transform in plain.transforms:
-    step = transform(step)
-    name = type(transform).__name__
-    if hasattr(step, "shape"):
-        print(f"{name:10} {tuple(step.shape)}, values from {step.min():+.2f} to {step.max():+.2f}")
-    else:
-        print(f"{name:10} a picture of {step.width} × {step.height} pixels")
+show_shapes(picture, plain)
 
 # %% [markdown]
 # ## Augmentation, one transform at a time
@@ -173,6 +168,8 @@ for transform in plain.transforms:
 # up to 90° in either direction. **Predict:** do all of these preserve the class?
 
 # %%
+from course_lib import show_steps
+
 augmented = transforms.Compose(
     [
         transforms.RandomResizedCrop((size, size)),
@@ -183,22 +180,7 @@ augmented = transforms.Compose(
         transforms.RandomRotation(90, expand=False),
     ]
 )
-with torch.random.fork_rng(devices=[]):  # leaves PyTorch's own random numbers alone
-    torch.manual_seed(3)
-    steps, captions, step = [plain(picture)], ["the picture"], picture
-    for transform in augmented.transforms:
-        step = transform(step)
-        if type(transform).__name__ not in (
-            "RandomResizedCrop",
-            "ToTensor",
-        ):  # those two and Normalize: one column
-            steps.append(step)
-            captions.append(type(transform).__name__.removeprefix("Random"))
-captions[1] = "ResizedCrop"
-keep(
-    plot_images(torch.stack(steps), captions, title="One draw of the augmentation, step by step"),
-    course.folder / "steps.png",
-)
+keep(show_steps(picture, plain, augmented), course.folder / "steps.png")
 
 # %% [markdown]
 # Two details will matter later. The picture is rotated *after* it's normalised, so the empty

@@ -25,7 +25,8 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes. You'll read the whole network: its residual blocks, and how they're stacked.*
+# *10 minutes to present, 40 to work through; a few seconds of computing. You'll read the whole
+# network: its residual blocks, and how they're stacked.*
 #
 # **The question: what happens to a picture on its way through the network?**
 
@@ -72,8 +73,20 @@ print(course.describe())
 # ## The residual block
 #
 # A **convolution** slides a small window of weights over a picture; each set of weights produces
-# one **channel** of the output. With **stride** 2, the window moves two pixels at a time, which
-# halves the picture's height and width. **ReLU** turns negative numbers into 0.
+# one **channel** of the output. A 3×3 convolution sees each pixel with its eight neighbours, so it
+# can find edges and shapes; **padding**, a frame of zeros around the picture, keeps the output as
+# large as the input. A 1×1 convolution sees one pixel at a time: it can only mix the channels, say
+# subtract one from another. **Predict:** which of the two still shows you the stripes or dots?
+
+# %%
+from course_lib import keep, plain_batch, plot_convolutions
+
+image = plain_batch(course.data.train.batch([0]), course.settings.size)[0]
+keep(plot_convolutions(image), course.folder / "convolutions.png")
+
+# %% [markdown]
+# With **stride** 2, the window moves two pixels at a time, which halves the picture's height and
+# width. **ReLU** turns negative numbers into 0.
 #
 # The network is a stack of **residual blocks**. Each one computes $y = \mathrm{relu}(F(x) + S(x))$:
 # three convolutions $F$ on the main path, and a **short-cut** $S$ around them. The addition is the
@@ -82,7 +95,7 @@ print(course.describe())
 # the early layers.
 
 # %%
-from course_lib import draw_block, keep, res_block
+from course_lib import draw_block, res_block
 
 keep(draw_block(res_block(128, 128, stride=2), (128, 16, 16)), course.folder / "block.png")
 
@@ -176,13 +189,15 @@ class my_res_block(nn.Module):
 passed = checks.res_block(my_res_block)
 
 # %% [markdown]
-# Here's ours for comparison: the stride is on the 3×3 convolution, and the ReLU comes after the
-# addition.
+# Tried it? Then run the next cell to print ours, for comparison: the stride is on the 3×3
+# convolution, and the ReLU comes after the addition.
 
 # %%
 import inspect
 
-print(inspect.getsource(res_block))
+show_ours = False  # @param {type: "boolean"}
+if show_ours:
+    print(inspect.getsource(res_block))
 
 # %% [markdown]
 # ## The whole network
@@ -209,8 +224,6 @@ print(inspect.getsource(MyModel))
 # %%
 import torch
 
-from course_lib import plain_batch
-
 some = course.data.train.take(4, seed=course.settings.seed)
 x = plain_batch(some.batch(range(len(some))), course.settings.size)
 print(f"{'image':6} {tuple(x.shape)}")
@@ -218,11 +231,15 @@ model.eval()  # notebook 02 explains it
 with torch.inference_mode():  # we only look; nothing is learned
     for name, part in model.named_children():
         x = part(x.flatten(1) if name == "fc" else x)  # the linear layer takes vectors
-        print(
-            f"{name:6} {tuple(x.shape)}   {sum(p.numel() for p in part.parameters()):>12,}"
-            " parameters"
-        )
+        weights = sum(p.numel() for p in part.parameters())
+        print(f"{name:6} {tuple(x.shape)}   {weights:>12,} parameters")
+
+# %%
 print(f"{sum(p.numel() for p in model.parameters()):,} parameters in all")
+
+# %% [markdown]
+# `pool` is **pooling**: it replaces each channel of the last group by its mean, so that where
+# something was no longer matters.
 
 # %% [markdown]
 # ## Exercise: how deep is it?

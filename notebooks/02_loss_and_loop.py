@@ -25,8 +25,9 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *15 minutes. You'll read the whole training loop, and check the theory behind it with numbers:
-# batch norm, cross entropy, and gradient descent with momentum.*
+# *15 minutes to present, 45 to work through; a quarter of a minute of computing. You'll read a
+# whole training loop, and check the theory behind it with numbers: batch norm, cross entropy, and
+# gradient descent with momentum.*
 #
 # **The question: how does a batch of images turn into a better network?**
 
@@ -76,10 +77,6 @@ print(course.describe())
 # them: a tensor of shape (images, channels, height, width).
 
 # %%
-import inspect
-
-import torch
-
 from course_lib import plain_batch
 
 settings = course.settings
@@ -94,41 +91,48 @@ print(tuple(batch.shape))
 # Every convolution is followed by **batch norm**. In training mode, it shifts and scales each
 # channel so that it has mean 0 and standard deviation 1 *over the current batch* (all its images
 # and positions), and then applies a learned scale and offset. In eval mode, it uses running
-# averages collected during training instead. So in training mode, an image's logits depend on the
-# other images in its batch. **Predict:** will a fresh network give an image the same logits in both
-# modes?
+# averages collected during training instead: in a fresh network, they're still 0 and 1, so batch
+# norm changes nothing. So in training mode, an image's logits depend on the other images in its
+# batch. **Predict:** will a fresh network give an image the same logits in both modes?
 
 
 # %%
+import torch
+
+
 def fresh():
     """A new network, always the same, in training mode."""
     return course.new_model()
 
 
 with torch.inference_mode():
-    training, evaluation = (
-        fresh()(batch)[0],
-        fresh().eval()(batch)[0],
-    )  # the logits of the first image
-    print(
-        "Same image, training or eval mode: logits differ by"
-        f" {(training - evaluation).abs().max():.2f}"
-    )
-    print(
-        f"Training mode, batch of 2 or of {len(batch)}: by"
-        f" {(fresh()(batch[:2])[0] - training).abs().max():.2f}"
-    )
-    print(
-        "Eval mode, alone or in a batch: by"
-        f" {(fresh().eval()(batch[:1])[0] - evaluation).abs().max():.1e}"
-    )
-    after = fresh().conv1[:2](batch)  # the first convolution and its batch norm, in training mode
-    means, deviations = after.mean((0, 2, 3)), after.std((0, 2, 3))  # (64,), one per channel
-    print(
-        f"After the first batch norm, in each of {len(means)} channels: mean 0, to within"
-        f" {means.abs().max():.0e};"
-    )
-    print(f"standard deviation {deviations.min():.3f} to {deviations.max():.3f}")
+    training = fresh()(batch)[0]  # the logits of the first image
+    evaluation = fresh().eval()(batch)[0]
+apart = (training - evaluation).abs().max()
+print(f"Same image, training or eval mode: logits differ by {apart:.2f}")
+
+# %% [markdown]
+# And do they depend on the rest of the batch?
+
+# %%
+with torch.inference_mode():
+    of_two = fresh()(batch[:2])[0]
+    alone = fresh().eval()(batch[:1])[0]
+apart = (of_two - training).abs().max()
+print(f"Training mode, batch of 2 or of {len(batch)}: by {apart:.2f}")
+apart = (alone - evaluation).abs().max()
+print(f"Eval mode, alone or in a batch: by {apart:.1e}")
+
+# %% [markdown]
+# What leaves the first batch norm, in training mode, is as promised:
+
+# %%
+with torch.inference_mode():
+    after = fresh().conv1[:2](batch)  # the first convolution and its batch norm
+means = after.mean((0, 2, 3))  # (64,), one per channel
+deviations = after.std((0, 2, 3))
+print(f"In each of {len(means)} channels, the mean is 0, to within {means.abs().max():.0e};")
+print(f"the standard deviation is {deviations.min():.3f} to {deviations.max():.3f}.")
 
 # %% [markdown]
 # That's why evaluation needs `model.eval()`, and why accuracy that's measured *while* training (in
@@ -140,7 +144,17 @@ with torch.inference_mode():
 # **Softmax** turns logits $z$ into probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. **Cross
 # entropy** is the negative logarithm of the probability that the network gives to the right class:
 # $L = -\ln p_{\text{right}}$, averaged over the batch. A network that knows nothing gives each of K
-# classes a probability of 1/K. **Predict the loss of a fresh network.**
+# classes a probability of 1/K. With natural logarithms, the unit of the loss is called a **nat**.
+# Here is what an image costs, depending on the probability of its right class:
+
+# %%
+from course_lib import keep, plot_surprise
+
+classes = len(course.data.classes)
+keep(plot_surprise(classes), course.folder / "loss.png")
+
+# %% [markdown]
+# **Predict the loss of a fresh network.**
 
 # %%
 import math
@@ -150,18 +164,17 @@ import torch.nn.functional as F
 logits = fresh()(batch)
 p = logits.exp() / logits.exp().sum(1, keepdim=True)  # softmax: (32, K)
 by_hand = -p[range(len(labels)), labels].log().mean()
-classes = len(course.data.classes)
-print(
-    f"by hand {by_hand:.4f}, F.cross_entropy {F.cross_entropy(logits, labels):.4f}; ln {classes} ="
-    f" {math.log(classes):.4f}"
-)
+by_pytorch = F.cross_entropy(logits, labels)
+print(f"by hand {by_hand:.4f}, F.cross_entropy {by_pytorch:.4f}")
 print(f"in eval mode: {F.cross_entropy(fresh().eval()(batch), labels):.4f}")
+print(f"ln {classes} = {math.log(classes):.4f}")
 
 # %% [markdown]
-# In eval mode, a fresh network's logits are nearly equal, so its loss is close to ln K. In training
-# mode, batch norm amplifies the differences, so the network is wrong with some confidence, and that
-# costs more than guessing. Check the first loss in all your projects: with K classes, it should be
-# near ln K. If it's far off (with the report's 80 classes, 10 instead of 4.4, say), look for a bug.
+# In eval mode, where batch norm changes nothing yet, a fresh network's logits are nearly equal, so
+# its loss is close to ln K. In training mode, batch norm amplifies the differences between the
+# images, so the network is wrong with some confidence, and that costs more than guessing. Check the
+# first loss in all your projects: with K classes, it should be near ln K. If it's far off (with the
+# report's 80 classes, 10 instead of 4.4, say), look for a bug.
 
 # %% [markdown]
 # ## Exercise: write the cross entropy
@@ -214,7 +227,18 @@ passed = checks.cross_entropy(my_cross_entropy)
 #
 # $\eta$ is the **learning rate** (0.01 in the report) and $\mu$ the momentum (0.9). If successive
 # gradients agree, steps become up to ten times as large (1 + 0.9 + 0.9² + … = 10); if they
-# disagree, they cancel out. Let's compare the formula with PyTorch:
+# disagree, they cancel out. Here are the steps on a loss that depends on two weights, and is much
+# steeper along one than along the other:
+
+# %%
+from course_lib import plot_momentum
+
+keep(plot_momentum(), course.folder / "momentum.png")
+
+# %% [markdown]
+# Without momentum, a learning rate that's safe for the steep direction is slow in the flat one.
+# With it, steps that agree add up, at the price of overshooting. Let's compare the formula with
+# PyTorch:
 
 # %%
 w = torch.tensor([1.0], requires_grad=True)
@@ -234,9 +258,8 @@ for _ in range(3):
 #
 # Now you have all the pieces. A **dataset** returns one (image, label) pair at a time; the report's
 # is called `MyDataset` and opens one file per image. Here, the images are decoded already, so a
-# list of pairs will do. A **DataLoader** shuffles the pairs and groups them into batches. An
-# **epoch** is one pass over all images. Here's a complete training loop, which runs for two epochs
-# on up to 160 images:
+# list of pairs will do. A **DataLoader** shuffles the pairs and groups them into batches; we leave
+# out a last batch that isn't full. An **epoch** is one pass over all images.
 
 # %%
 from torch.utils.data import DataLoader
@@ -246,42 +269,56 @@ from torch.utils.data import DataLoader
 some = images.take(160, seed=settings.seed)
 decoded = plain_batch(some.batch(range(len(some))), settings.size)
 dataset = list(zip(decoded, some.labels.tolist()))
+order = torch.Generator().manual_seed(1)
+full = len(dataset) >= 32
+loader = DataLoader(dataset, batch_size=32, drop_last=full, shuffle=True, generator=order)
+
+# %% [markdown]
+# And here's a complete training loop. **Predict** its first loss, and whether five epochs are
+# enough to see it fall.
+
+# %%
 model = course.new_model()
 optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum)
-for epoch in (1, 2):
-    loss_sum, correct, seen = 0, 0, 0
-    loader = DataLoader(
-        dataset,
-        batch_size=32,
-        drop_last=len(dataset) > 32,  # a single image left over is too few for batch norm
-        shuffle=True,
-        generator=torch.Generator().manual_seed(epoch),
-    )
+for epoch in range(1, 6):
+    losses = []
     for batch, labels in loader:  # (32, 3, S, S), (32,)
         logits = model(batch)  # (32, K)
         loss = F.cross_entropy(logits, labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        loss_sum += loss.item() * len(labels)
-        correct += (logits.argmax(1) == labels).sum().item()
-        seen += len(labels)
-    print(f"epoch {epoch}: loss {loss_sum / seen:.3f}, {correct} of {seen} right while training")
+        losses.append(loss.item())
+    print(f"epoch {epoch}: mean loss {sum(losses) / len(losses):.3f}")
 
 # %% [markdown]
 # ## The course's loop
 #
-# The loss may not have fallen yet: two epochs are only ten steps. (Notebook 03 trains for longer.)
-# The loop works, but in Colab it would lose everything as soon as the runtime disconnects. Here's
-# the loop that the next notebooks use. Find the lines you've just read; the rest is explained
-# below.
+# That's all there is to it. But in Colab, this loop would lose everything as soon as the runtime
+# disconnects. Here's the loop that the next notebooks use. Find the lines you've just read; the
+# others are explained in the appendix at the end of this notebook.
 
 # %%
+import inspect
+
 from course_lib import train
 
 print(inspect.getsource(train))
 
 # %% [markdown]
+# So if the runtime dies in mid-epoch, run the cell again: training resumes in the same epoch, and
+# you lose at most two minutes.
+
+# %% [markdown]
+# ## Recap
+#
+# You've seen every line that turns images into a better network, and the theory behind it: the two
+# modes of batch norm, $-\ln p$, and $w \leftarrow w - \eta v$.
+# Next: can this network learn at all?
+
+# %% [markdown]
+# ## Appendix: what else is in `train`
+#
 # - `training_batches(…)` takes batches from an array of decoded images, and augments whole batches
 #   at once. The order and the random values depend only on the seed, the stage and the epoch.
 # - `with Run(…) as run` looks for the newest undamaged checkpoint and continues from it, momentum
@@ -300,12 +337,3 @@ print(inspect.getsource(train))
 # - `run.count(…)` adds up loss and accuracy on the device, without waiting for it; every image
 #   counts once.
 # - `run.end_epoch(…)` closes the epoch with the accuracy on held-out images, measured in eval mode.
-#
-# So if the runtime dies in mid-epoch, run the cell again: training resumes in the same epoch, and
-# you lose at most two minutes.
-#
-# ## Recap
-#
-# You've seen every line that turns images into a better network, and the theory behind it: the two
-# modes of batch norm, $-\ln p$, and $w \leftarrow w - \eta v$.
-# Next: can this network learn at all?

@@ -18,16 +18,16 @@
 # ---
 
 # %% [markdown]
-# # 3. Can the network learn five batches by heart?
+# # 3. Can the network memorise five batches?
 #
 # <!-- colab -->
 # *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *15 minutes, including about 2 of computing on two CPU cores. You'll overfit a network on purpose,
-# compare learning rates, batch sizes and depths, and learn what such a small experiment can't tell
-# you.*
+# *15 minutes to present, 45 to work through; two minutes of computing on two CPU cores with bf16,
+# about six times as long without. You'll overfit a network on purpose, compare learning rates,
+# batch sizes and depths, and learn what such a small experiment can't tell you.*
 #
 # A network that can't memorise 160 images won't learn 40,000. So the report starts here: five
 # batches, over and over. The first run takes about a minute, and it tests the loss, the gradient,
@@ -77,7 +77,7 @@ print(course.describe())
 # ## Five batches, over and over
 #
 # 160 images (all of them, if your data has fewer), learning rate 0.01, momentum 0.9, batches of 32.
-# **Predict:** after how many epochs (passes over these images) will the network get 95% of them
+# **Predict:** after how many epochs will the network get 95% of them
 # right while training? Write your number down, then run the cell and watch the curve. (Dotted:
 # guessing. Grey, if there's one for this data: a run stored with the course.)
 
@@ -89,16 +89,23 @@ five = course.data.train.take(5 * settings.batch_size, seed=settings.seed)
 model = course.new_model()
 history = train(model, five, stage, augmented=False, live=live_curve(stage))
 
-# %%
-import math
+# %% [markdown]
+# `evaluate` measures the finished network in eval mode, and `record` writes the result into the
+# run's folder.
 
+# %%
 from course_lib import evaluate, record
 
-final = evaluate(model, five, course)
-record(stage, model, history, {"train_plain": final})
 keep(plot_history({1: history}, data=course.data), course.folder / "stage-1.png")
+final = evaluate(model, five, course)
+results = record(stage, model, history, {"train_plain": final})
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title What came out
+import math
+
 first = next((entry["epoch"] for entry in history if entry["train_accuracy"] >= 0.95), None)
-print(f"First pass with 95% right: {first or 'none so far'}. How close was your prediction?")
+print(f"First epoch with 95% right: {first or 'none so far'}. How close was your prediction?")
 print(
     f"In the end, in eval mode, the network gets {final.accuracy:.1%} of the {final.images} images"
     " right."
@@ -114,39 +121,39 @@ print(f"Guessing costs ln {classes} = {math.log(classes):.2f}.")
 #
 # ## Which learning rate?
 #
-# The report chose 0.01 on five batches like these. Each run below starts from the same weights. If
-# the losses differ a lot, their axis is logarithmic, because the interesting part is near zero.
-# **Predict:** what happens if the learning rate is ten times as large? And if it's a tenth?
+# The report chose 0.01 on five batches like these. `trial` trains a new network briefly, with
+# another setting; each run below starts from the same weights. If the losses differ a lot, their
+# axis is logarithmic, because the interesting part is near zero. **Predict:** what happens if the
+# learning rate is ten times as large? And if it's a tenth?
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title A helper: how low the loss of a run ends
 from statistics import mean
-
-from course_lib import plot_runs, trial
 
 
 def late(run):
-    """The mean loss of a run's last three passes: a single one may be lucky."""
+    """The mean loss of a run's last three epochs: a single one may be lucky."""
     return mean(entry["loss"] for entry in run[-3:])
 
 
-def lowest(runs):
-    """The label of the run that ends with the lowest loss."""
-    return min(runs, key=lambda label: late(runs[label]))
+# %%
+from course_lib import plot_runs, trial
 
-
-passes = min(20, len(history))
-ours = history[:passes]  # learning rate 0.01, batches of 32
-runs = {"lr 0.1": trial(course, five, epochs=passes, lr=0.1), "lr 0.01": ours}
-runs["lr 0.001"] = trial(course, five, epochs=passes, lr=0.001)
-title = f"Lowest loss in the last three passes: {lowest(runs)}"
-keep(plot_runs(runs, "loss", title, classes=classes), course.folder / "sweep-lr.png")
+epochs = min(20, len(history))
+runs = {
+    "lr 0.1": trial(course, five, epochs=epochs, lr=0.1),
+    "lr 0.01": history[:epochs],  # ours
+    "lr 0.001": trial(course, five, epochs=epochs, lr=0.001),
+}
+figure = plot_runs(runs, "loss", "Three learning rates", classes=classes)
+keep(figure, course.folder / "sweep-lr.png")
 
 # %%
 for label, run in runs.items():
     right = mean(entry["train_accuracy"] for entry in run[-3:])
     print(
         f"{label}: loss {late(run):.2f} and {right:.0%} right while training, in the last three of"
-        f" {passes} passes"
+        f" {epochs} epochs"
     )
 
 # %% [markdown]
@@ -158,40 +165,44 @@ for label, run in runs.items():
 #
 # ## Which batch size?
 #
-# What's a fair comparison: equal passes, equal steps or equal time? Each answers a different
+# What's a fair comparison: equal epochs, equal steps or equal time? Each answers a different
 # question. We take equal *steps*. **Predict:** after the same number of steps, which batch size has
 # the lowest loss, and which costs the most?
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title A helper: as many steps with any batch size
+all_steps = epochs * math.ceil(len(five) / 32)  # of our run
+
+
+def with_equal_steps(size):
+    """The history of a run with batches of this size, with the number of steps at each epoch."""
+    steps = math.ceil(len(five) / size)  # per epoch
+    if size == 32:
+        run = history[:epochs]
+    else:
+        run = trial(course, five, epochs=max(1, all_steps // steps), batch_size=size)
+    return [entry | {"step": entry["epoch"] * steps} for entry in run]
+
+
 # %%
-all_steps = passes * math.ceil(len(five) / 32)  # of our run
 runs = {}
 for size in (16, 32, 64):
-    if size // 2 >= len(five):
-        break  # the size before holds all the images already
-    steps = math.ceil(len(five) / size)  # per pass
-    run = (
-        ours
-        if size == 32
-        else trial(course, five, epochs=max(1, all_steps // steps), batch_size=size)
-    )
-    label = f"batches of {min(size, len(five))}"
-    runs[label] = [entry | {"step": entry["epoch"] * steps} for entry in run]
-keep(
-    plot_runs(runs, "loss", "Equal numbers of steps", x="step", classes=classes),
-    course.folder / "sweep-batch.png",
-)
+    if size // 2 < len(five):  # otherwise, the size before holds all the images already
+        runs[f"batches of {min(size, len(five))}"] = with_equal_steps(size)
+figure = plot_runs(runs, "loss", "Equal numbers of steps", x="step", classes=classes)
+keep(figure, course.folder / "sweep-batch.png")
 
 # %%
 for label, run in runs.items():
     images = len(run) * len(five)
     print(
-        f"{label}: loss {late(run):.2f} in the last three passes; {run[-1]['step']} steps on"
+        f"{label}: loss {late(run):.2f} in the last three epochs; {run[-1]['step']} steps on"
         f" {images:,} images in all"
     )
 
 # %% [markdown]
 # Larger batches give less noisy gradients, but the network has also seen each image more often;
-# this figure can't tell the two apart. (And the last three passes are more steps if batches are
+# this figure can't tell the two apart. (And the last three epochs are more steps if batches are
 # smaller.) Each step takes longer, too. Per second, the ranking may change again, because small
 # batches leave a GPU partly idle.
 #
@@ -201,7 +212,8 @@ for label, run in runs.items():
 # `conv2`, `conv3` or `conv4` and followed by a new linear layer. **Predict:** which depth memorises
 # fastest?
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title A helper: the first groups of the network
 import torch
 from torch import nn
 
@@ -216,18 +228,17 @@ def first_groups(count):
         return nn.Sequential(*groups, whole.pool, nn.Flatten(), nn.Linear(channels, classes))
 
 
-runs = {
-    f"conv1–conv{n}": trial(course, five, epochs=passes, model=first_groups(n)) for n in (2, 3, 4)
-}
-runs["conv1–conv5"] = ours
-keep(
-    plot_runs(runs, "loss", "Which depth memorises fastest?", classes=classes),
-    course.folder / "sweep-depth.png",
-)
+# %%
+runs = {}
+for n in (2, 3, 4):
+    runs[f"conv1–conv{n}"] = trial(course, five, epochs=epochs, model=first_groups(n))
+runs["conv1–conv5"] = history[:epochs]
+figure = plot_runs(runs, "loss", "Which depth memorises fastest?", classes=classes)
+keep(figure, course.folder / "sweep-depth.png")
 
 # %%
 for label, run in runs.items():
-    print(f"{label}: loss {late(run):.2f} in the last three of {passes} passes")
+    print(f"{label}: loss {late(run):.2f} in the last three of {epochs} epochs")
 
 # %% [markdown]
 # Whichever depth wins here, it wins at memorising a few images quickly. To find out whether depth
@@ -286,7 +297,7 @@ passed = checks.no_shortcut(my_block, my_prediction, course)
 #
 # - **Whether the labels are right.** Wrong labels are memorised, too.
 # - **How well the network does on new images.** Memorising 160 images says nothing about the 161st.
-# - **Which settings suit the real run.** The best learning rate for 20 passes over 160 images
+# - **Which settings suit the real run.** The best learning rate for 20 epochs on 160 images
 #   needn't be the best for 30 epochs over 40,000.
 # - **How much is luck.** Each curve is one run with one seed. With another seed, curves that are
 #   close may swap places; try `COURSE_SEED=1`.

@@ -25,7 +25,8 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes, including about 2 of computing on two CPU cores. You'll continue training on
+# *20 minutes to present, an hour to work through; two minutes of computing on two CPU cores with
+# bf16, about six times as long without. You'll continue training on
 # augmented images, find three ways to read one number in the report, and see which experiments you
 # need before you can say "because".*
 #
@@ -76,10 +77,10 @@ print(course.describe())
 # ## Keep training, on pictures that are never the same
 #
 # We load the network of stage 2 (it's trained first if you skipped notebook 04). The optimizer
-# starts fresh, without momentum. The report doesn't say whether plain images were mixed in; its
-# code trains on augmented images only, and so do we. **Predict:** what will the running accuracy of
-# the very first epoch be, near the old 100% or near chance? And will the held-out curve rise or
-# fall?
+# starts fresh, without momentum. The report doesn't say whether images were mixed in that aren't
+# augmented; its code trains on augmented images only, and so do we. **Predict:** what will the
+# running accuracy of the very first epoch be, near the old 100% or near chance? And will the
+# held-out curve rise or fall?
 
 # %%
 from course_lib import evaluate, few_heldout, keep, live_curve, train, trained_model
@@ -91,7 +92,8 @@ history = train(
     model, course.data.train, stage, augmented=True, heldout=few, live=live_curve(stage)
 )
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title How it began
 if history:  # a model from elsewhere comes without
     first, last = history[0], history[-1]
     print(
@@ -122,16 +124,17 @@ keep(figure, course.folder / "curves.png")
 # %% [markdown]
 # In the figure, is held-out accuracy *above* running accuracy in stage 3? They're different
 # measurements. Running accuracy is counted in training mode, on augmented images, while the weights
-# still change; held-out accuracy in eval mode, on plain images, after the epoch. Compare a
-# measurement in eval mode only with another one in eval mode.
+# still change; held-out accuracy in eval mode, on images that aren't augmented, after the epoch.
+# Compare a measurement in eval mode only with another one in eval mode.
 #
 # ## Three readings of "85%"
 #
 # The report doesn't say what its 85% was measured on. It may be the running accuracy of the last
-# epoch, printed by the training loop; or an evaluation on augmented training images; or one on
-# plain images. Here's what they are in our run:
+# epoch, printed by the training loop; or an evaluation on augmented training images; or one on the
+# training images as they are. Here's what they are in our run:
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Three readings, and a fourth number
 from math import nan
 
 running = [entry["train_accuracy"] for entry in history] or [
@@ -149,9 +152,11 @@ here = f", here {running[0]:.0%}" if history else ""
 print(f"The report's 50% may be a running accuracy, too: that of the first augmented epoch{here}.")
 
 # %% [markdown]
-# Now compare the stages on plain images:
+# Now compare the stages on images that aren't augmented. (A **gap** that narrows isn't a success by
+# itself: it narrows, too, if the training accuracy falls, and an untrained network has none.)
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The gap after each stage
 for number, measured in results["stages"].items():
     if "heldout_plain" in measured["final"]:
         plain, heldout = measured["final"]["train_plain"], measured["final"]["heldout_plain"]
@@ -173,7 +178,8 @@ for number, measured in results["stages"].items():
 #
 # - **a)** Measure the model of stage 2 on augmented training images.
 # - **b)** Train stage 3 for twice as many epochs, with augmentation.
-# - **c)** From the same model of stage 2, train for as many epochs as stage 3, on plain images.
+# - **c)** From the same model of stage 2, train for as many epochs as stage 3, without
+#   augmentation.
 # - **d)** From a new model, train with augmentation for as many epochs as stages 2 and 3 together.
 # - **e)** Repeat stages 2 and 3 with another seed.
 #
@@ -206,51 +212,54 @@ passed = checks.separating_experiment(my_choice)
 # %% [markdown]
 # An experiment that's the same in every respect except the supposed cause is called a **control**.
 # The course comes with two, run with five seeds (`make seeds`). The first continues after stage 2
-# for as many epochs as stage 3, but on *plain* images. The second augments from the very first
+# for as many epochs as stage 3, but *without augmentation*. The second augments from the very first
 # epoch, for as many epochs as both stages together. Lines are means; bands span the lowest to the
 # highest seed in each epoch.
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The stored controls
 from statistics import mean, stdev
-
-from IPython.display import display
 
 from course_lib import plot_runs, stored
 
 seeds = stored(course, "seeds.json")
-if seeds:
-    every = list(seeds["seeds"].values())
+every = list(seeds["seeds"].values()) if seeds else []
+if not seeds:
+    print("No controls are stored for this data and preset. `make seeds` runs them.")
+
+
+def after_stage_2(name):
+    """The histories of each seed, with epochs counted from the start of stage 2."""
     before = len(every[0]["2"]["epochs"])
+    return [[e | {"epoch": e["epoch"] + before} for e in run[name]["epochs"]] for run in every]
 
-    def after_stage_2(name):
-        """The histories of each seed, with epochs counted from the start of stage 2."""
-        return [[e | {"epoch": e["epoch"] + before} for e in run[name]["epochs"]] for run in every]
 
-    def heldout(name):
-        """Accuracy of each seed on all held-out images, in percent, at the end."""
-        return [100 * run[name]["final"]["heldout_plain"] for run in every]
+def heldout(name):
+    """Accuracy of each seed on all held-out images, in percent, at the end."""
+    return [100 * run[name]["final"]["heldout_plain"] for run in every]
 
+
+# %%
+from IPython.display import display
+
+if seeds:
+    from_scratch = [run["augmented from scratch"]["epochs"] for run in every]
     runs = {
         "stage 2: plain": [run["2"]["epochs"] for run in every],
         "stage 3: augmented": after_stage_2("3"),
         "control: more plain epochs": after_stage_2("more plain epochs"),
-        "control: augmented from scratch": [
-            run["augmented from scratch"]["epochs"] for run in every
-        ],
+        "control: augmented from scratch": from_scratch,
     }
-    three, plain = mean(heldout("3")), mean(heldout("more plain epochs"))
-    title = (
-        f"{three:.0f}% with augmentation, {plain:.0f}% with more plain epochs (mean of {len(every)}"
-        " seeds)"
-    )
-    figure = plot_runs(runs, "heldout_accuracy", title)
+    figure = plot_runs(runs, "heldout_accuracy", "Stage 3 and its two controls")
     display(keep(figure, course.folder / "controls.png"))
-else:
-    print("No controls are stored for this data and preset. `make seeds` runs them.")
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Means and spreads
 if seeds:
-    print(f"Held-out images, plain, eval mode: mean ± standard deviation of {len(every)} seeds")
+    print(
+        "Held-out images, not augmented, eval mode: mean ± standard deviation of"
+        f" {len(every)} seeds"
+    )
     labels = {
         "2": "stage 2",
         "more plain epochs": "and then more plain epochs",
@@ -261,21 +270,24 @@ if seeds:
         print(f"{mean(heldout(name)):6.1f} ± {spread:.1f}%  {labels.get(name, name)}")
     gains = [three - plain for three, plain in zip(heldout("3"), heldout("more plain epochs"))]
     ahead = sum(gain > 0 for gain in gains)
-    print(f"After equally many epochs, augmentation is ahead in {ahead} of {len(gains)} seeds,")
+    print(
+        f"After the same number of epochs, augmentation is ahead in {ahead} of {len(gains)} seeds,"
+    )
     print(f"by {min(gains):.0f} to {max(gains):.0f} points.")
     detour = mean(heldout("3")) - mean(heldout("augmented from scratch"))
     print(f"The detour through stage 2 makes a difference of {detour:+.1f} points to the mean.")
 
 # %% [markdown]
-# If the plain control stays where stage 2 ended, the reason is augmentation, not more training.
-# This doesn't tell you which part of the augmentation it is. The second control answers a different
-# question: was the detour through 100% worth it, or does augmentation from scratch get just as far?
+# If the control without augmentation stays where stage 2 ended, the reason is augmentation, not
+# more training. This doesn't tell you which part of the augmentation it is. The second control
+# answers a different question: was the detour through 100% worth it, or does augmentation from
+# scratch get just as far?
 #
 # ## Why does it work?
 #
 # Each picture looks different in every epoch, so there's little to memorise; what pays off is to
 # learn what all versions of all pictures of a class have in common. The price: some crops show too
-# little to tell the class, so running accuracy can't reach 100%. That isn't a bug.
+# little to tell the class, so don't expect a running accuracy of 100%.
 #
 # The curves jump by several points from epoch to epoch. We think that's mostly because the learning
 # rate is never lowered, as in the report, so the last steps are as large as the first. Besides, a

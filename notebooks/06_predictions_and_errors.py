@@ -25,7 +25,8 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes. You'll write the report's `result.csv`, sort the network's mistakes, check how sure
+# *10 minutes to present, half an hour to work through; a few seconds of computing once stage 3 is
+# trained. You'll write the report's `result.csv`, sort the network's mistakes, check how sure
 # it is when it's wrong, and show it a photograph of your own.*
 #
 # A single accuracy doesn't show what a network gets wrong. **The question: are its mistakes random,
@@ -73,9 +74,9 @@ print(course.describe())
 # %% [markdown]
 # ## `result.csv`
 #
-# In its last step, the report predicts the class of every test image (plain, in eval mode) and
-# writes one row per image, sorted by the number in the file name. We load the network of stage 3;
-# unfinished stages are trained first.
+# In its last step, the report predicts the class of every test image (not augmented, in eval mode)
+# and writes one row per image, sorted by the number in the file name. We load the network of stage
+# 3; unfinished stages are trained first.
 
 # %%
 import course_lib
@@ -83,7 +84,7 @@ from course_lib import trained_model
 
 model = trained_model(course, 3)
 images, result = course.data.test, course.folder / "result.csv"
-probabilities = course_lib.test(model, images, course, result)
+course_lib.test(model, images, course, result)
 print(f"{len(images):,} rows in {course.shown(result)}. The first ones:")
 print("\n".join(result.read_text(encoding="utf-8").splitlines()[:4]))
 
@@ -94,20 +95,13 @@ print("\n".join(result.read_text(encoding="utf-8").splitlines()[:4]))
 # mean right; ✗ and a thick dashed frame mean wrong, with the true class below.
 
 # %%
-import torch
-
-from course_lib import keep, plot_predictions, predict
+from course_lib import keep, predict, show_predictions
 
 images = course.data.heldout
 probabilities = predict(model, images, course)  # float32 (n, K)
 shares, predicted = probabilities.max(1)
 wrong = predicted != images.labels
-some = images.take(12, seed=course.settings.seed)
-shown = [images.names.index(name) for name in some.names]
-title = f"{wrong.sum():,} of {len(images):,} held-out images are wrong"
-figure = plot_predictions(
-    some.batch(range(len(some))), some.labels, probabilities[shown], images.classes, title=title
-)
+figure = show_predictions(images, probabilities, 12, seed=course.settings.seed)
 keep(figure, course.folder / "predictions.png")
 
 # %% [markdown]
@@ -126,10 +120,8 @@ browse_predictions(images, probabilities)
 # diagonal is a mistake. If every class has two parts, such as a fruit and its colour, you can also
 # draw a matrix for each part. **Predict:** what does the network confuse most often?
 
-# %%
-from IPython.display import display
-
-from course_lib import plot_confusion
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The parts of a class
 from course_lib.data.shapes import COLOURS, MOTIFS
 
 parts = {"class": (images.labels, predicted, images.classes)}
@@ -138,19 +130,28 @@ if course.data.generated:  # class = motif × 20 + colour
         "motif": (images.labels // 20, predicted // 20, MOTIFS),
         "colour": (images.labels % 20, predicted % 20, COLOURS),
     }
-for part, (true, guessed, names) in parts.items():
-    title = f"The {part} is right for {(true == guessed).float().mean():.0%} of the held-out images"
-    display(
-        keep(plot_confusion(true, guessed, names, title), course.folder / f"confusion-{part}.png")
-    )
 
 # %%
+from IPython.display import display
+
+from course_lib import plot_confusion
+
+for part, (true, guessed, names) in parts.items():
+    share = (true == guessed).float().mean()
+    title = f"The {part} is right for {share:.0%} of the held-out images"
+    figure = plot_confusion(true, guessed, names, title)
+    display(keep(figure, course.folder / f"confusion-{part}.png"))
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The commonest mistakes
+import torch
+
 if wrong.any() and not course.data.generated:
     mistakes = torch.stack([images.labels[wrong], predicted[wrong]], dim=1)
     pairs, times = mistakes.unique(dim=0, return_counts=True)
     for i in times.argsort(descending=True, stable=True)[:3].tolist():
         true, guessed = (images.classes[category] for category in pairs[i])
-        print(f"“{true}” taken for “{guessed}”: {times[i]} of {wrong.sum()} mistakes")
+        print(f"“{true}” mistaken for “{guessed}”: {times[i]} of {wrong.sum()} mistakes")
 largest, share = course.data.largest_class
 if course.data.is_unequal:
     answered = (predicted == images.classes.index(largest)).float().mean()
@@ -168,12 +169,17 @@ figure = plot_classes(
 )
 keep(figure, course.folder / "accuracy-by-class.png")
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title What a single image is worth
 few = int(images.labels.unique(return_counts=True)[1].min())
 print(
     f"Each of these classes has {few} or more held-out images, so a single image is worth up to"
     f" {100 / few:.3g} points."
 )
+
+# %% [markdown]
+# So don't read too much into single bars: with few images per class, several of the classes at
+# the top and at the bottom are there by luck.
 
 # %% [markdown]
 # ## Exercise: what share of the errors has the right colour?
@@ -215,7 +221,8 @@ def my_share(labels, predicted):
 # %% tags=["check"]
 passed = checks.colour_share(my_share)
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title How far off the wrong colours are
 if course.data.generated and wrong.any():
     print("And how wrong are the wrong colours? Here's our network:")
     steps = (predicted % 20 - images.labels % 20).remainder(20)
@@ -233,7 +240,8 @@ if course.data.generated and wrong.any():
 # The probability of the likeliest class is called the network's **confidence**. **Predict:** is it
 # lower for mistakes?
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Confidence when right and when wrong
 if wrong.any() and not wrong.all():
     print(
         f"Mean confidence: {shares[~wrong].mean():.0%} when it's right, {shares[wrong].mean():.0%}"

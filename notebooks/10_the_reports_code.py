@@ -25,7 +25,8 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes.* Afterwards, you'll be able to
+# *20 minutes to present, an hour to work through; a quarter of a minute of computing.* Afterwards,
+# you'll be able to
 #
 # - find the assumptions in code that already "works";
 # - measure what a bug costs instead of guessing;
@@ -83,7 +84,8 @@ print(course.describe())
 # report's layout. On a CPU, everything runs in one thread, so that other programs don't spoil the
 # timings.
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The folder of images, and helpers that time and attempt a call
 import inspect
 import json
 import time
@@ -205,19 +207,14 @@ def loss_and_accuracy(batches):
 
 # %%
 labels = torch.arange(70)
-outputs = (
-    5 * F.one_hot(torch.where(labels < 60, labels, 79), 80).float()
-)  # the last ten are taken for class 79
-batches, right = (
-    list(zip(outputs.split(32), labels.split(32))),
-    (outputs.argmax(1) == labels).float(),
-)
+answers = torch.where(labels < 60, labels, 79)  # the last ten are mistaken for class 79
+outputs = 5 * F.one_hot(answers, 80).float()
+batches = list(zip(outputs.split(32), labels.split(32)))
+right = (answers == labels).float()
 print("70 images:", attempt(loss_and_accuracy, batches))
 print(f"64 of them: {loss_and_accuracy(batches[:2])[1]:.2%}. Correct: {right[:64].mean():.2%}")
-print(
-    f"Mean of the batches: {sum(map(torch.mean, right.split(32))) / 3:.1%}. Correct:"
-    f" {right.mean():.1%}"
-)
+mean_of_batches = sum(map(torch.mean, right.split(32))) / 3
+print(f"Mean of the batches: {mean_of_batches:.1%}. Correct: {right.mean():.1%}")
 
 # %% [markdown]
 # ## 3. Our fix
@@ -250,15 +247,18 @@ print(f"loss {fixed(batches)[0]:.4f}, accuracy {fixed(batches)[1]:.1%}")
 #
 # </details>
 
+
 # %%
-from course_lib import MyModel, get_model, plain_batch
-
-
 def counted(batches):  # ours: summed up on the device, and read once per epoch
     loss_sum = sum(F.cross_entropy(outputs, labels, reduction="sum") for outputs, labels in batches)
     correct = sum((outputs.argmax(1) == labels).sum() for outputs, labels in batches)
     seen = sum(len(labels) for _, labels in batches)
     return loss_sum.item() / seen, correct.item() / seen
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title How fast both are, and what share of a training step that is
+from course_lib import MyModel, get_model, plain_batch
 
 
 def train_steps(model, optimizer, batches):
@@ -283,10 +283,8 @@ with torch.inference_mode():
 slow, fast = (seconds(function, answers) / len(few) for function in (fixed, counted))
 costs = {"count what's right": (slow * 40000, fast * 40000)}  # seconds per epoch of 40,000 images
 share = 100 * (slow - fast) / (step / per_step)
-print(
-    f"Ours is {slow / fast:.0f} times as fast. That saves {share:.2g}% of a training step on this"
-    f" {device.type}."
-)
+print(f"Ours is {slow / fast:.0f} times as fast.")
+print(f"Of a training step on this {device.type}, that saves {share:.2g}%.")
 
 # %% [markdown]
 # You need both numbers: how slow the loop is, and how much of your time it takes. The second tells
@@ -352,7 +350,8 @@ def end_of_epoch(model):
 #
 # </details>
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Kill it, and resume
 from course_lib.storage import checkpoints
 from course_lib.storage.files import replacing
 
@@ -439,7 +438,8 @@ def test():
 #
 # </details>
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Run it, and ours
 from course_lib import MyDatasett
 
 start = time.perf_counter()
@@ -480,7 +480,8 @@ def number(name):
 #
 # </details>
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Try some names, and ours
 from course_lib.data.answers import natural_order
 
 for name in ("7.jpg", "cat.jpg", ".DS_Store", "7 (1).jpg"):
@@ -537,6 +538,8 @@ def batch_by_batch():
     return images.sum().item()
 
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title How fast both are
 slow, fast = seconds(image_by_image), seconds(batch_by_batch)
 costs["read and augment"] = slow * 40000 / len(few), fast * 40000 / len(few)
 print(
@@ -551,7 +554,8 @@ print(f"Training on this {device.type} gets through {per_step / step:,.0f} image
 # Three of the eight take time in every epoch. **Rank them before you look.** Is our version always
 # the faster one?
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title What each fragment costs
 from course_lib import keep
 from course_lib.plots import BLUE, ORANGE, Picture, styled
 

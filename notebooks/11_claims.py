@@ -25,7 +25,8 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *30 minutes, almost no computing: the comparisons are stored with the course. You'll test five
+# *30 minutes to present, an hour and a half to work through; almost no computing: the comparisons
+# are stored with the course. You'll test five
 # claims of the report, one change at a time, and learn what it takes before you may say that one
 # holds.*
 #
@@ -81,12 +82,12 @@ print(course.describe())
 # %% [markdown]
 # ## The rules
 #
-# Every variant is compared with the *baseline*: the report's network, trained on plain images. It
-# changes one thing and keeps everything else: the same images, the same number of epochs, the same
-# seed for everything random. A network that was lucky once proves nothing, so `make compare` trains
-# each variant with three seeds on the generated images; the next cell says how many are stored.
-# Accuracy is measured on images that weren't trained on; since it jumps from epoch to epoch at a
-# constant learning rate, we average the last three epochs.
+# Every variant is compared with the *baseline*: the report's network, trained without augmentation.
+# It changes one thing and keeps everything else: the same images, the same number of epochs, the
+# same seed for everything random. A network that was lucky once proves nothing, so `make compare`
+# trains each variant with three seeds on the generated images; the next cell says how many are
+# stored. Accuracy is measured on images that weren't trained on; since it jumps from epoch to epoch
+# at a constant learning rate, we average the last three epochs.
 #
 # On the photographs (`tiny80` below), we measure on 2,000 *training* images that were put aside for
 # it, not on the 2,000 held-out ones; notebook 12 says why. Only stage 3 and its controls, further
@@ -99,6 +100,8 @@ print(course.describe())
 # @title Use the stored measurements, or measure again
 measure_again = False  # @param {type: "boolean"}
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title What is stored, or measured
 from course_lib import stored
 from experiments import compare
 from experiments.stored import read_stored
@@ -138,9 +141,12 @@ if not measure_again and stored(course, "compare.json") is None:
 # "better in this run". (The formula is for two different sets of images. Both networks see the same
 # ones, which usually makes a difference more certain than the formula says.)
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Helpers: compare two variants, and draw their curves
 from math import sqrt
 from statistics import mean
+
+from IPython.display import display
 
 from course_lib import plot_runs
 
@@ -188,39 +194,28 @@ def curves(names, quantity, title):
 # %% [markdown]
 # ## "Over 50 layers"
 #
-# The smallest claim first. **Predict:** if only layers with weights count, and short-cuts don't,
-# how many are there?
+# The smallest claim first. In notebook 01, you counted the layers with weights on the main path
+# from the image to the logits, without the short-cuts. Here's how PyTorch counts them:
 
 # %%
-from IPython.display import display
 from torch import nn
 
 from course_lib import MyModel, get_model
 
 model = get_model(MyModel)
+on_main_path = {name: m for name, m in model.named_modules() if "shortway" not in name}
 kinds = (nn.Conv2d, nn.Linear)
-layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, kinds)}
-main_path = [name for name in layers if "shortway" not in name]
-with_norms = len(main_path) + sum(
-    isinstance(layer, nn.BatchNorm2d) and "shortway" not in name
-    for name, layer in model.named_modules()
-)
-verdict = "holds" if len(main_path) > 50 else "doesn't hold"
-print(
-    f"{len(main_path)} layers with weights from input to output, {len(layers)} with those on"
-    " short-cuts."
-)
-print(
-    f"“Over 50 layers” {verdict}, unless you count batch normalisation, too: that makes"
-    f" {with_norms}."
-)
+main_path = [name for name, layer in on_main_path.items() if isinstance(layer, kinds)]
+norms = [name for name, layer in on_main_path.items() if isinstance(layer, nn.BatchNorm2d)]
+print(f"{len(main_path)} layers with weights; with batch norm, {len(main_path) + len(norms)}.")
+print(f"“Over 50 layers” {'holds' if len(main_path) > 50 else 'does not hold'}.")
 
 # %% [markdown]
 # ## Claim A: augmentation works against overfitting
 #
 # The report augments with three things at once: a random crop of 8 to 100% of the area, horizontal
-# and vertical flips, and a rotation by up to 90° either way. After stage 2, which saw plain images
-# only, it measured 50% on augmented training images. **Predict:** which of the three confuses the
+# and vertical flips, and a rotation by up to 90° either way. After stage 2, which saw no augmented
+# images, it measured 50% on augmented training images. **Predict:** which of the three confuses the
 # network of stage 2 most?
 
 # %%
@@ -264,7 +259,8 @@ for name, found in measured(*transforms):
 # verdict? `make seeds` trained the networks of notebook 05 on larger images and for more epochs (so
 # two things differ from the runs above):
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Longer training, from the stored seeds
 seeds = [*read_stored("seeds.json")["shapes-lecture"]["seeds"].values()]
 epochs = len(seeds[0]["augmented from scratch"]["epochs"])
 gains = [
@@ -288,7 +284,8 @@ print(f"With that budget, claim A {verdict}.")
 # has a measurement at the same point. It has 30 plain epochs behind it, and so has “more plain
 # epochs”; “augmented from scratch” has none.
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The stored controls on photographs
 for name, found in everything.items():
     for control, outcome in found.get("controls", {}).items():
         *_, reached = (entry["heldout_accuracy"] for entry in outcome["epochs"])
@@ -310,7 +307,7 @@ for name, found in everything.items():
 # ## Claim B: without the short-cut, the loss is at least ten times as large
 #
 # The report says "without `res_block`"; we take that to mean its short-cut. `plain_block` is
-# `res_block` without the addition. Both see plain images.
+# `res_block` without the addition. Both see images that aren't augmented.
 
 # %%
 import inspect
@@ -324,7 +321,8 @@ print(inspect.getsource(plain_block))
 # **Predict:** in a new network, before any training, are the gradients of the first layers smaller
 # or larger without the short-cut?
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title A helper: the gradient of each layer
 import torch.nn.functional as F
 
 from course_lib import training_batches
@@ -345,6 +343,7 @@ def gradients(block):
     ]  # without fc
 
 
+# %%
 norms = {"with the short-cut": gradients(res_block), "without": gradients(plain_block)}
 display(plot_runs(norms, "gradient", "Gradients before training", x="layer"))
 for name, entries in norms.items():
@@ -362,9 +361,12 @@ for name, entries in norms.items():
 # short-cuts train worse?
 
 # %%
+curves(["baseline", "without short-cut"], "loss", "The short-cut")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The two losses
 from math import log
 
-curves(["baseline", "without short-cut"], "loss", "The short-cut")
 for name, found in measured("baseline", "without short-cut"):
     ours, without = (
         mean(history[-1]["loss"] for history in found["runs"][variant])
@@ -377,10 +379,10 @@ for name, found in measured("baseline", "without short-cut"):
     )
     print(
         f"“At least ten times as large” {verdict} at this budget. Guessing costs ln {classes} ="
-        f" {log(classes):.2f}, so a network"
+        f" {log(classes):.2f}, so for a"
     )
     print(
-        "that learns nothing is ten times worse only than one whose loss is below"
+        "network that learns nothing, the ratio can reach ten only once the other loss is below"
         f" {log(classes) / 10:.2f}."
     )
 report("without short-cut", "baseline")
@@ -396,7 +398,8 @@ report("without short-cut", "baseline")
 # **Predict:** how many times more weights and multiplications does that take, and how much accuracy
 # does it buy?
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title A helper: weights and multiplications
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -409,6 +412,7 @@ def cost(model):
     return weights, counter.get_total_flops() // 2  # an addition for each multiplication
 
 
+# %%
 costs = {
     "baseline": cost(get_model(MyModel)),
     "two 3×3 convolutions": cost(get_model(MyModel, block=two_conv_block)),
@@ -431,7 +435,8 @@ print(f"Without the bottleneck, it takes {saved:.1f} times as many multiplicatio
 # Multiplications aren't seconds: a processor is better at some layers than at others. So we time a
 # training step, roughly.
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The seconds of a training step
 import time
 
 
@@ -490,7 +495,8 @@ report(*reversed(names))
 # more. They aren't the whole verdict: for A, add the longer trainings; B is about the loss; C is
 # also about multiplications and seconds; and the layers were counted at the start.
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The accuracies once more
 claims = {
     "A, augmentation": ("augmented", "baseline"),
     "B, the short-cut": ("without short-cut", "baseline"),

@@ -25,10 +25,11 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *25 minutes, including a minute of computing on two CPU cores. You'll test four changes to the
+# *25 minutes to present, an hour and a quarter to work through; a minute of computing on two CPU
+# cores with bf16, about six times as long without. You'll test four changes to the
 # recipe, choose, and train the report's network once more, in a quarter of the time.*
 #
-# The report trains at a constant learning rate, first on plain images, then with a strong
+# The report trains at a constant learning rate, first without augmentation, then with a strong
 # augmentation. We keep its network and ask about its recipe. **The question: what accuracy on
 # held-out images can the same network reach with the same images in a quarter of the training
 # time?**
@@ -125,6 +126,8 @@ display(plot_runs(rates, "rate", "The learning rate during training", x))
 # @title Use the stored measurements, or measure on this data (hours on a CPU)
 measure_again = False  # @param {type: "boolean"}
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title What is stored, or measured
 from statistics import mean
 
 from course_lib import stored
@@ -168,7 +171,7 @@ print(
     f"The best single ingredient is “{alone}”. The highest mean is that of “{best}”, so that's our"
     " choice;"
 )
-print(f"it's ahead of “{second}” with {ahead} of {len(shares[best])} seeds.")
+print(f"it's ahead of “{second}” in {ahead} of {len(shares[best])} seeds.")
 print(f"Lower than the report's augmentation alone (“augmented”): {', '.join(harmful) or 'none'}.")
 print(f"With {found['measured']} images, a few points may be luck.")
 
@@ -214,7 +217,8 @@ for name, share in measured["final"].items():
 if measured["final"]["train_augmented"] > measured["final"]["train_plain"]:
     print("Augmented images are easier, perhaps because what they show is larger, as in training.")
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title How it compares with the report's recipe
 from math import sqrt
 
 from course_lib import read_results

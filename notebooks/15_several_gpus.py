@@ -25,8 +25,8 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes, including a minute of computing on two CPU cores. You'll split a batch in two, find
-# out which layer notices, and train on as many GPUs as you have.*
+# *10 minutes to present, half an hour to work through; a minute of computing on two CPU cores.
+# You'll split a batch in two, find out which layer notices, and train on as many GPUs as you have.*
 #
 # If one GPU isn't enough, several can share the work. Each holds a copy of the network and computes
 # the gradient for its part of every batch; the gradients are averaged, and every copy takes the
@@ -89,6 +89,7 @@ batch = next(training_batches(course.data.train, course.stage(2), epoch=1, augme
 images, labels = batch.images, batch.labels
 
 
+# %%
 def gradient(parts):
     """The gradient of the mean loss over all images of some parts of a batch, as one vector."""
     model.zero_grad()
@@ -98,6 +99,7 @@ def gradient(parts):
     return torch.cat([weight.grad.flatten() for weight in model.parameters()])
 
 
+# %%
 apart = {}
 for mode in ("eval", "training"):
     model.train(mode == "training")
@@ -128,7 +130,8 @@ if apart["training"] > 1000 * apart["eval"]:
 # has died, run the cell again, with as many processes as you like. **Predict:** will the loss of
 # the first epoch be the same as with one process?
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Train stage 2 with several processes
 import os
 import subprocess
 import sys

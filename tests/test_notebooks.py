@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from data_sets import answers, png, write_zip
 
-import course_lib
+from course_lib import galleries
 from course_lib.explore import EPOCH_DATA
 from tools import publish
 from tools.exercises import solution_of
@@ -101,6 +101,17 @@ def test_the_experiment_is_00_to_06_and_each_notebook_has_the_same_setup():
 
 
 @EACH
+def test_no_cell_on_screen_is_longer_than_twelve_lines(source):
+    """What readers write in an exercise, and what's folded, may be longer."""
+    for cell in from_source(source).cells:
+        if cell.cell_type != "code" or is_folded(cell) or has_tag(cell, "exercise"):
+            continue
+        lines = [line.strip() for line in cell.source.splitlines()]
+        code = [line for line in lines if line and not line.startswith("#")]
+        assert len(code) <= 12, cell.source
+
+
+@EACH
 def test_publish_finds_its_places(source):
     """They are all written by the same command, so that they agree, published or not."""
     cells = from_source(source).cells
@@ -172,13 +183,13 @@ def test_each_picture_of_a_data_set_with_few_classes_has_its_own_caption(
     contents["answer.json"] = answers(rows)
     environment(DATA=write_zip(tmp_path / "mine.zip", contents), PRESET="smoke")
     plotted = []
-    plot = course_lib.plot_images
+    plot = galleries.plot_images
 
     def plot_and_note(*arguments, **options):
         plotted.append(arguments)
         return plot(*arguments, **options)
 
-    monkeypatch.setattr(course_lib, "plot_images", plot_and_note)
+    monkeypatch.setattr(galleries, "plot_images", plot_and_note)
     train = runpy.run_path(ROOT / "notebooks" / "00_data.py")["images"]
     pictures, captions = plotted[0]
     assert len(pictures) == len(captions) == 32
