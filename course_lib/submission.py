@@ -73,6 +73,7 @@ def submit(
     write_openings(course.folder, openings)  # whatever comes next, this opening counts
     my_right = _right(my_answers)
     accuracy = judge(my_right, np.zeros_like(my_right))  # with the interval of a difference from 0
+    least = min(100.0, 300 / my_right.shape[1])  # if all n are right, 3 / n may still be wrong
     verdict = judge(my_right, _right(control_answers))
     claim = Claim(
         student=student,
@@ -84,7 +85,7 @@ def submit(
         budget=_budget(my_answers, control_answers),
         seeds=verdict.seeds,
         accuracy=round(accuracy.difference, 2),
-        accuracy_margin=round(accuracy.high - accuracy.difference, 2),
+        accuracy_margin=round(max(accuracy.high - accuracy.difference, least), 2),
         difference=round(verdict.difference, 2),
         difference_margin=round(verdict.high - verdict.difference, 2),
         verdict=verdict.verdict,

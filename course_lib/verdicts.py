@@ -96,6 +96,7 @@ def judge(one: ArrayLike, other: ArrayLike, comparisons: int = 1, paired: bool =
     differ = np.count_nonzero(one.mean(0) != other.mean(0))
     if differ < FEWEST:
         margin = max(margin, abs(difference))
+    margin = min(margin, 100.0)  # t has long tails if there are two or three images
     found = 100 * _width(sources, [certain, FOUND])
     return Verdict(
         difference=float(difference),

@@ -143,6 +143,8 @@ def test_with_very_few_images_nothing_can_be_found():
     right[1] = False
     verdict = judge(*right)
     assert verdict.verdict == "no clear difference" and "none could be found" in str(verdict)
+    two = judge(np.eye(2, dtype=bool)[[0, 1, 0]], np.ones((3, 2)))
+    assert two.high - two.difference <= 100
 
 
 def test_a_verdict_says_better_worse_or_what_would_be_found():
