@@ -23,7 +23,7 @@ BlockMaker: TypeAlias = type[nn.Module]
 # What typical mistakes make of x, of a copy of your block and a copy of ours
 MistakesOf: TypeAlias = Callable[[nn.Module, nn.Module, Tensor], Iterator[Mistake]]
 
-PASSES = 30  # how long `no_shortcut` trains; all images are in one batch, so one step per pass
+EPOCHS = 30  # how long `no_shortcut` trains; all images are in one batch, so one step per epoch
 IMAGES = 160  # how many it trains on; all of them, if the data has fewer
 
 
@@ -98,17 +98,17 @@ def no_shortcut(my_block: BlockMaker, my_prediction: object, course: Course) -> 
     ours = loss_after_training(our_block, course)
     factor = max(predicted / without, without / predicted)
     return (
-        f"Without the short-cut, the loss is {without:.3g} after {PASSES} passes; you predicted "
+        f"Without the short-cut, the loss is {without:.3g} after {EPOCHS} epochs; you predicted "
         f"{predicted:.3g}, off by a factor of {factor:.1f}. With the short-cut, it's {ours:.3g}."
     )
 
 
 def loss_after_training(block: BlockMaker, course: Course) -> float:
-    """The loss in nats of the last of some passes over a few images."""
+    """The loss in nats of the last of some epochs on a few images."""
     seed = course.settings.seed
     images = course.data.train.take(IMAGES, seed=seed)
     model = course.new_model(block=block)
-    history = trial(course, images, epochs=PASSES, model=model, size=32, batch_size=IMAGES)
+    history = trial(course, images, epochs=EPOCHS, model=model, size=32, batch_size=IMAGES)
     return history[-1]["loss"]
 
 
