@@ -6,6 +6,7 @@ They are made here, of a network, of images and of the code; `storage/identity.p
 from __future__ import annotations
 
 import functools
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from torch import nn
 
 from .distributed import ranks
 from .model import eval_mode
-from .sources import class_code, described, is_yours, without_comments
+from .sources import NotDescribed, class_code, described, is_yours, without_comments
 from .storage.checkpoints import digest_of
 from .storage.files import content_digest
 from .storage.identity import weights_digest
@@ -38,6 +39,9 @@ TRAINING_CODE = (
     "data/draws.py",
 )
 
+UNKNOWN = "unknown"  # stands for the digest of what can't be described
+PYTORCHS_OWN = tuple(vars(nn.Module()))  # attributes that all modules have
+
 
 def stage_identity(
     stage: Stage,
@@ -45,10 +49,12 @@ def stage_identity(
     optimizer: torch.optim.Optimizer,
     images: Images,
     augmented: bool,
+    heldout: Images | None = None,
 ) -> dict[str, Any]:
     """Everything a stage's numbers depend on: the course's identity, and what `train` was given.
 
-    A schedule depends on the number of epochs, too.
+    A schedule depends on the number of epochs, too. "details" may change while the stage is
+    trained; the others may not.
     """
     course = stage.course
     scheduled_for = None
@@ -57,10 +63,13 @@ def stage_identity(
     return course.identity | {
         "stage": stage.spec.title,
         "model": model_identity(model),
+        "details": model_details(model),
         "starts from": weights_digest(model.state_dict()),
         "optimizer": optimizer_identity(optimizer),
         "images": images_identity(images),
         "pixels": images.content_digest(),
+        "held-out images": images_identity(heldout) if heldout else None,
+        "held-out pixels": heldout.content_digest() if heldout else None,
         "augmented": augmented,
         "scheduled for": scheduled_for,
     }
@@ -84,7 +93,8 @@ def images_identity(images: Images) -> str:
 def model_identity(model: nn.Module) -> str:
     """The model's class and number of parameters, and digests of its layers and your own code.
 
-    What modules of your own keep as attributes isn't part of it, since training may change them.
+    What modules of your own keep as attributes isn't part of it, since training may change them:
+    see `model_details`.
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
     layers = [repr(model)]
@@ -103,12 +113,52 @@ def model_identity(model: nn.Module) -> str:
     return f"{type(model).__name__} with {parameters:,} parameters ({', '.join(digests)})"
 
 
+def model_details(model: nn.Module) -> dict[str, str]:
+    """Digests of what a network computes with, besides weights and layers: {what: digest}.
+
+    That's its modules' attributes and hooks, and its own code with all that this uses. What can't
+    be described is UNKNOWN. "python" is the version, because others compile the code differently.
+    """
+    # What an attribute says of the network itself is known already.
+    network = [*model.modules(), *model.parameters(), *model.buffers()]
+    details = {"python": ".".join(platform.python_version_tuple()[:2])}
+
+    def describe(what: str, value: Any) -> None:
+        seen = {id(part): part for part in network}
+        try:
+            details[what] = _short_digest(described(value, deep=True, seen=seen))
+        except NotDescribed as error:
+            details[what] = f"{UNKNOWN}: {error}"
+
+    for name, module in model.named_modules():
+        place = name or "the network"
+        if is_yours(type(module)):
+            describe(f"the code of {type(module).__name__}", type(module))
+        for attribute, value in sorted(vars(module).items()):
+            if "hooks" in attribute and isinstance(value, dict) and value:
+                describe(f"{attribute.strip('_')} of {place}", list(value.values()))
+            elif attribute not in PYTORCHS_OWN:
+                describe(f"{attribute} of {place}", value)
+    for name, parameter in model.named_parameters():
+        for hooks in (parameter._backward_hooks, parameter._post_accumulate_grad_hooks):
+            if hooks:
+                describe(f"hooks of {name}", list(hooks.values()))
+    return details
+
+
 def new_model_identity(model: nn.Module) -> str:
-    """A digest of all that's known of a model before it's trained, attributes and buffers, too."""
+    """A digest of all that's known of a model before it's trained, attributes and buffers, too.
+
+    Raises NotDescribed if nobody can tell whether the model is the same as another.
+    """
+    details = model_details(model)
+    for what, digest in details.items():
+        if digest.startswith(UNKNOWN):
+            raise NotDescribed(f"{what} is {digest.removeprefix(UNKNOWN + ': ')}")
     parts = [model_identity(model), weights_digest(model.state_dict())]
     parts.append(weights_digest(dict(model.named_buffers())))  # also those that aren't saved
-    for name, module in model.named_modules():
-        parts.append(f"{name}: {_attributes(module)}")
+    del details["python"]  # the code says so itself
+    parts.append(repr(details))
     return _short_digest(*parts)
 
 

@@ -25,6 +25,12 @@ def require_same_stage(
     """
     found = state["identity"]
     expected = dict(identity)
+    report_details(found.get("details", {}), expected["details"], stage)
+    expected["details"] = found.get("details")
+    for key in ("held-out images", "held-out pixels"):
+        if found.get(key) is None or expected[key] is None:
+            # Measured on none so far, or not from now on: nothing is mixed.
+            found[key] = expected[key] = found.get(key) or expected[key]
     begins_anew = stage.spec.starts_from is None
     was_called_again = expected["starts from"] == weights_digest(state["model"])
     if begins_anew or was_called_again:
@@ -32,9 +38,27 @@ def require_same_stage(
         expected["starts from"] = found["starts from"]
     if state["made_on"]["decoder"] != decoder():  # pixels may differ a little: that's reported
         expected["pixels"] = found["pixels"]
+        expected["held-out pixels"] = found["held-out pixels"]
     advice = f"To train this stage from scratch, run course.stage({stage.number}).start_over()."
     require_same(found, expected, where, advice)
     return found
+
+
+def report_details(before: dict[str, str], now: dict[str, str], stage: Stage) -> None:
+    """Name what the network computes with that has changed since the stage began.
+
+    It isn't refused: training itself may have changed it, such as a counter.
+    """
+    if before.get("python") != now["python"]:  # it compiles differently, which isn't an edit
+        return
+    changed = [what for what in {**before, **now} if before.get(what) != now.get(what)]
+    if changed:
+        print(
+            f"Since stage {stage.number} began, this has changed in your network: "
+            f"{', '.join(changed)}. If training changes it itself, all is well. If you have, the "
+            "results belong to neither network: undo your edit, or run "
+            f"course.stage({stage.number}).start_over()."
+        )
 
 
 def require_same_answers(state: dict[str, Any], model: nn.Module, stage: Stage, where: str) -> None:

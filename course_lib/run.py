@@ -71,8 +71,12 @@ class Run:
         images: Images,
         augmented: bool,
         live: Any = None,
+        heldout: Images | None = None,
     ):
-        """images: trained on. augmented: whether they are augmented. live: see EpochLines."""
+        """images: trained on. augmented: whether they are augmented. live: see EpochLines.
+
+        heldout: what the caller measures after each epoch, if it does.
+        """
         self.stage = stage
         self.course = stage.course
         self.model = model
@@ -86,7 +90,7 @@ class Run:
         self.interrupted = False
         self.saved: tuple[int, int] | None = None  # (epoch, seen) of the last checkpoint
         self.saved_at = time.perf_counter()
-        self.identity = stage_identity(stage, model, optimizer, images, augmented)
+        self.identity = stage_identity(stage, model, optimizer, images, augmented, heldout)
         self._resumed_in_mid_epoch = False
         with rank_0_first():  # the others then find the files that it has written
             self._resume()
@@ -101,6 +105,7 @@ class Run:
                 "precision": self.course.precision.name,
                 "course_lib": training_code_digest(),
                 "position": [self.position.epoch, self.position.seen, self.last_epoch],
+                "details": None,  # such as which process it is
             }
         )
         # fp16's loss scale is halved at each overflow. Below 1, scaling can't help any more.

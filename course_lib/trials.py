@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import secrets
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -17,6 +19,7 @@ from .fingerprints import new_model_identity, training_code_digest
 from .loops import predict, train
 from .progress import NoDisplay
 from .settings import StageSpec, require_epochs
+from .sources import NotDescribed
 from .storage.files import content_digest, read_sealed, write_sealed
 
 
@@ -38,8 +41,9 @@ def trial(
     right (bool). If the course has sealed images, it also has "sealed": the answers to these, for
     `submit` to open. The history is kept in `trials/`, in a file whose name depends on everything
     that could change it (your network's code and the code that trains, too), and is reused the next
-    time. After ■ or a kill, the same call continues, as `train` does. Raises SettingsError, and
-    what `train` raises.
+    time. After ■ or a kill, the same call continues, as `train` does. If your network uses
+    something of which nobody can tell whether it has changed, such as an open file, the trial is
+    trained anew each time. Raises SettingsError, and what `train` raises.
     """
     settings = course.settings.with_changes(**changes)
     precision = choose_precision(course.device, changes.get("precision", course.precision.name))
@@ -48,6 +52,13 @@ def trial(
     attempt = replace(course, settings=settings, precision=precision, drive=None)
     if model is None:
         model = attempt.new_model()
+    try:
+        model_is = new_model_identity(model)
+        is_kept = True
+    except NotDescribed as error:
+        _say_once(f"Trials of this network are trained anew each time: {error}.")
+        model_is = secrets.token_hex(8)
+        is_kept = False
     depends_on: dict[str, Any] = {
         "course": attempt.identity,
         "precision": precision.name,
@@ -55,7 +66,7 @@ def trial(
         "augmented": augmented,
         "images": images.content_digest(),
         "heldout": heldout.content_digest() if heldout else None,
-        "model": new_model_identity(model),
+        "model": model_is,
         "code": training_code_digest(),
     }
     sealed = course.data.sealed
@@ -84,7 +95,14 @@ def trial(
             "images": depends_on["sealed"],
             "right": "".join("1" if each else "0" for each in right),  # not to be read by accident
         }
-    with rank_0_first():  # the other processes need the file next time, too
-        write_sealed(path, history)
+    if is_kept:
+        with rank_0_first():  # the other processes need the file next time, too
+            write_sealed(path, history)
     unfinished.forget(unfinished.folder)
     return history
+
+
+@functools.cache
+def _say_once(sentence: str) -> None:
+    """Print a sentence, unless it has been printed before."""
+    print(sentence)

@@ -1,11 +1,17 @@
 """Fingerprints: any edit of a network or of the code that trains is noticed, and nothing else."""
 
+import collections
+import functools
+import importlib
+import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import at_step, conv_model, noise_images, press_stop, same_weights
@@ -14,7 +20,9 @@ from torch import nn
 from course_lib import CheckpointError, Stopped, evaluate, fingerprints, measure, record, train
 from course_lib.fingerprints import TRAINING_CODE, model_identity, new_model_identity
 from course_lib.settings import STAGES
-from course_lib.sources import without_comments
+from course_lib.sources import NotDescribed, without_comments
+
+HERE = Path(__file__).parents[1]
 
 
 def network(activation=nn.ReLU, **members):
@@ -247,6 +255,179 @@ EDITS_OF_NEW_MODELS = EDITS | {
     "a function": (lambda: with_function(torch.tanh), lambda: with_function(torch.relu)),
     "an option that repr leaves out": (lambda: attention(0.1), lambda: attention(0.2)),
 }
+
+
+class Times:
+    """An object that's called."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x):
+        return x * self.factor
+
+    def method(self, x):
+        return x * self.factor
+
+
+def wrapped(factor):
+    @functools.wraps(torch.tanh)
+    def wrapper(x):
+        return torch.tanh(x) * factor
+
+    return wrapper
+
+
+def enclosing(value):
+    return lambda x: value(x)
+
+
+PLACES = {
+    "a public attribute": with_function,
+    "a private attribute": lambda value: with_private(value),
+    "a closure": lambda value: with_function(enclosing(value)),
+    "a global": lambda value: with_global(value, "use(y)"),
+    "a global in a lambda": lambda value: with_global(value, "(lambda z: use(z))(y)"),
+    "a global in a comprehension": lambda value: with_global(value, "[use(z) for z in y]"),
+    "a forward hook": lambda value: hooked("register_forward_hook", value),
+    "a forward pre-hook": lambda value: hooked("register_forward_pre_hook", value),
+    "a backward hook": lambda value: hooked("register_full_backward_hook", value),
+}
+VALUES = {
+    "an object": Times,
+    "a bound method": lambda factor: Times(factor).method,
+    "a partial": lambda factor: functools.partial(torch.mul, other=factor),
+    "a decorated function": wrapped,
+    "an array": lambda factor: np.full(3, factor),
+    "a tensor": lambda factor: torch.full((3,), factor),
+    "a dict": lambda factor: {"factor": [factor]},
+    "a set": lambda factor: {factor},
+    "a layer that isn't registered": lambda factor: (nn.LeakyReLU(factor),),
+    "a data class": lambda factor: replace(Options(), factor=factor),
+    "a queue": lambda factor: collections.deque([factor]),
+}
+
+
+@dataclass
+class Options:
+    factor: float = 0.0
+
+
+def with_private(value):
+    model = network()
+    model._value = value
+    return model
+
+
+def with_global(value, line):
+    names = {"use": value, "nn": nn}
+    lines = ["def forward(self, x):", "y = nn.Sequential.forward(self, x)", line, "return y"]
+    exec("\n    ".join(lines), names)
+    return network(forward=names["forward"])
+
+
+def hooked(register, value):
+    model = network()
+    getattr(model[0], register)(value)
+    return model
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", VALUES)
+def test_whatever_a_network_uses_is_part_of_a_trial(place, kind):
+    digests = []
+    for factor in (0.5, 0.5, 0.25):
+        torch.manual_seed(0)
+        digests.append(new_model_identity(PLACES[place](VALUES[kind](factor))))
+    half, again, quarter = digests
+    assert half == again != quarter
+
+
+def test_a_gradients_hook_is_part_of_a_trial():
+    model = network()
+    before = new_model_identity(model)
+    model[0].weight.register_hook(lambda gradient: 0 * gradient)
+    assert new_model_identity(model) != before
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_cannot_be_described_has_no_identity(place):
+    with pytest.raises(NotDescribed, match="generator"):
+        new_model_identity(PLACES[place](number for number in range(3)))
+
+
+MODULE = """
+from torch import nn
+
+OPTIONS = {"a set": {"x", "y", "z"}}
+
+
+class Net(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * FACTOR + len(OPTIONS)
+"""
+
+
+def test_a_file_that_was_edited_but_not_imported_again_is_not_what_is_computed(
+    tmp_path, monkeypatch
+):
+    file = tmp_path / "my_net_of_a_test.py"
+    file.write_text(MODULE.replace("FACTOR", "1.0"))
+    monkeypatch.syspath_prepend(tmp_path)
+    import my_net_of_a_test  # pyright: ignore[reportMissingImports]
+
+    def identity():
+        torch.manual_seed(0)
+        return new_model_identity(my_net_of_a_test.Net(2, 2))
+
+    file.write_text(MODULE.replace("FACTOR", "0.125"))
+    stale = identity()
+    importlib.invalidate_caches()
+    importlib.reload(my_net_of_a_test)
+    assert identity() != stale
+
+
+def test_every_process_describes_a_network_alike(tmp_path):
+    (tmp_path / "my_net.py").write_text(MODULE.replace("FACTOR", "1.0"))
+    script = """
+import torch
+from course_lib.fingerprints import new_model_identity
+from my_net import Net
+torch.manual_seed(0)
+print(new_model_identity(Net(2, 2)))
+"""
+    printed = set()
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"PYTHONPATH": f"{tmp_path}:{HERE}", "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed.add(done.stdout)
+    assert len(printed) == 1
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_stage_that_resumes_names_what_has_changed_in_the_network(short, capsys, place):
+    """Also what only training uses, or changes the answers too little to be noticed."""
+
+    def model(factor):
+        return PLACES[place](Doing(factor))
+
+    train(model(1.0), noise_images(), short.stage(2), augmented=False)
+    train(model(1.0), noise_images(), short.stage(2), augmented=False)
+    assert "changed" not in capsys.readouterr().out
+    train(model(0.9), noise_images(), short.stage(2), augmented=False)
+    assert re.search("changed in your network.*start_over", capsys.readouterr().out)
+
+
+class Doing(Times):
+    """Called as a hook or as a function, it returns what does no harm."""
+
+    def __call__(self, *args):
+        return args[0] if len(args) == 1 else None
 
 
 @pytest.mark.parametrize("edit", EDITS_OF_NEW_MODELS)

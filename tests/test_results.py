@@ -301,23 +301,43 @@ def test_a_trial_on_other_pixels_under_the_same_names_is_measured_anew(course):
     assert attempt(replace(course, data=replace(course.data, digest="of other bytes")))[1]
 
 
-def test_a_stopped_trial_is_not_stored_and_the_same_call_continues_it(course, capsys):
+def test_a_stopped_trial_is_not_stored_and_the_same_call_continues_it(course, monkeypatch):
     whole = trial(
         course, noise_images(), epochs=3, model=conv_model(), heldout=noise_images(8, seed=1)
     )
     shutil.rmtree(course.folder / "trials")
-    model, started = conv_model(), []
-    at_step(model, 2, press_stop)
+    steps = []
+    backward = torch.Tensor.backward
+
+    def stop_in_the_second_step(loss):
+        steps.append(loss)
+        if len(steps) == 2:
+            press_stop()
+        backward(loss)
+
+    monkeypatch.setattr(torch.Tensor, "backward", stop_in_the_second_step)
+    model = conv_model()
     with pytest.raises(Stopped):
         trial(course, noise_images(), epochs=3, model=model, heldout=noise_images(8, seed=1))
     assert not trials_in(course)
-    model = conv_model()
-    model.register_forward_pre_hook(lambda module, inputs: started.append(module.training))
     again = trial(course, noise_images(), epochs=3, model=model, heldout=noise_images(8, seed=1))
     assert [entry["loss"] for entry in again] == [entry["loss"] for entry in whole]
-    assert sum(started) < 3
+    assert len(steps) == 3
     left = [path for path in (course.home / "unfinished-trials").rglob("*") if path.is_file()]
     assert not left
+
+
+def test_a_trial_is_not_kept_if_nobody_can_tell_whether_the_network_is_the_same(course, capsys):
+    numbers = (number for number in range(9))
+    histories = []
+    for _ in range(2):
+        model = conv_model()
+        model.scale = lambda x: x * next(numbers)
+        histories.append(trial(course, noise_images(), epochs=1, model=model))
+    assert histories[0][0]["loss"] == histories[1][0]["loss"]
+    assert not trials_in(course)
+    assert not list((course.home / "unfinished-trials").rglob("*.pt"))
+    assert capsys.readouterr().out.count("generator") == 1
 
 
 def test_without_a_model_it_is_the_reports_with_the_runs_seed(course, monkeypatch):

@@ -395,6 +395,40 @@ def test_stage_3_refuses_once_stage_2_was_trained_further(short, conv_models):
     trained_model(further, 3)
 
 
+# --- Other held-out images
+
+
+@pytest.mark.parametrize("step", [2, 5, None])
+def test_a_stage_is_not_measured_on_two_sets_of_heldout_images(short, step):
+    """It would return one set's accuracies as the other's, or mix them."""
+    stage = short.stage(2)
+    if step is None:
+        fit(stage)
+    else:
+        stopped(stage, step)
+    files = {path: path.read_bytes() for path in short.folder.rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match="stage-2.*held-out images"):
+        fit(stage, conv_model(seed=99), heldout=7)
+    relit = noise_images(9)
+    relit.pixels[0] //= 2
+    with pytest.raises(CheckpointError, match="stage-2.*held-out pixels"):
+        train(conv_model(), noise_images(), stage, augmented=True, heldout=relit)
+    for path, data in files.items():
+        assert path.read_bytes() == data
+    assert_same(fit(stage, conv_model(seed=99)), fit(elsewhere(short).stage(2)))
+
+
+def test_measuring_on_no_heldout_images_mixes_nothing(short):
+    """Neither before nor after others were measured; but then those are the stage's."""
+    stage = short.stage(2)
+    with pytest.raises(Stopped):
+        fit(stage, at_step(conv_model(), 5, press_stop), heldout=None)
+    fit(stage, conv_model(seed=99))
+    fit(stage, conv_model(seed=99), heldout=None)
+    with pytest.raises(CheckpointError, match="held-out images"):
+        fit(stage, conv_model(seed=99), heldout=7)
+
+
 # --- Another run
 
 
