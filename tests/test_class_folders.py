@@ -1,5 +1,6 @@
 """Your own photographs: a folder per class, in whatever way it's kept; and what isn't one."""
 
+import errno
 import json
 import os
 import shutil
@@ -15,7 +16,6 @@ from PIL import Image
 
 from course_lib import DataError, open_course, predict
 from course_lib.data.bank import open_data
-from course_lib.data.other_layouts import other_layout
 
 PETS = {"cat": 20, "dog": 10}
 
@@ -95,7 +95,7 @@ def test_nested_folders_belong_to_the_class_above_them(write, opened):
         (class_folders(PETS, "train/") | class_folders(PETS, "Training/"), "Training"),
         (class_folders(PETS, "test/"), "train"),
         ({"train/1.png": png(1), "train/2.png": png(2)}, "train/1.png"),
-        ({"notes.txt": b"x", "more/list.txt": b"x"}, "notes.txt"),
+        ({"notes.txt": b"x", "more/list.txt": b"x"}, "list.txt"),
         ({"train_data/1.png": png()}, "answer.json"),
     ],
 )
@@ -185,10 +185,52 @@ def test_what_is_left_out_is_part_of_the_identity(write, opened, environment):
     assert course.identity["data"]["digest"] != whole.digest
 
 
-def test_a_set_of_damaged_images_only_is_refused(write, opened):
-    contents = {name: b"x" for name in class_folders(PETS)}
+@pytest.mark.parametrize("inside", ["", "train/"])
+def test_damaged_training_images_only_are_refused(write, opened, inside):
+    contents = class_folders(PETS, "val/") if inside else {}
+    contents |= {name: b"x" for name in class_folders(PETS, inside)}
     with pytest.raises(DataError, match="cat/0.png"):
         opened(write(contents), skip_unreadable=True)
+
+
+def test_a_class_that_is_damaged_as_a_whole_is_named(write, opened, capsys):
+    contents = class_folders(PETS | {"eel": 3})
+    contents |= {f"eel/{i}.png": b"x" for i in range(3)}
+    assert opened(write(contents), skip_unreadable=True).counts == PETS | {"eel": 0}
+    assert "training image that can be read: 'eel'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OSError(errno.ENOTCONN, "Transport endpoint is not connected"),
+        OSError(errno.EIO, "Input/output error"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        MemoryError(),
+    ],
+)
+def test_a_fault_that_passes_leaves_no_image_out(opened, tmp_path, monkeypatch, fault):
+    folder = write_folder(tmp_path / "own", damaged())
+    read_bytes = Path.read_bytes
+
+    def fail(path):
+        if path.name == "7.png":
+            raise fault
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match=r"7\.png"):
+        patch.setattr(Path, "read_bytes", fail)
+        opened(folder, skip_unreadable=True)
+    assert len(opened(folder, skip_unreadable=True).left_out) == 3
+
+
+def test_an_archive_that_is_damaged_leaves_no_image_out(opened, tmp_path):
+    path = write_zip(tmp_path / "own.zip", class_folders(PETS))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IDAT", data.index(b"dog/3.png")) + 20] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"dog/3\.png"):
+        opened(path, skip_unreadable=True)
 
 
 # --- classes
@@ -252,15 +294,251 @@ def test_the_python_in_the_message_makes_a_folder_per_class(tmp_path, opened, na
     assert bank.classes == ["cat", "dog"] and bank.counts == {"cat": 2, "dog": 2}
 
 
+def in_two_folders(describe):
+    """Images of the same names in `one` (cats) and `two` (dogs). describe: (path, label) → files"""
+    contents = {}
+    for seed, (folder, label) in enumerate([("one", LABELS[0]), ("two", LABELS[2])]):
+        for i in range(2):
+            contents[f"{folder}/images/{i}.png"] = png(10 * seed + i)
+            contents |= describe(folder, i, label)
+    return contents
+
+
+def coco_of(names, labels):
+    """The bytes of COCO's JSON for images and the names of their classes."""
+    return json.dumps(
+        {
+            "categories": [{"id": i, "name": label} for i, label in enumerate(labels)],
+            "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+            "annotations": [{"image_id": i, "category_id": i} for i in range(len(names))],
+        }
+    ).encode()
+
+
+TWICE = [f"{folder}/images/{i}.png" for folder in ("one", "two") for i in range(2)]
+SAME_NAMES = {
+    "COCO": in_two_folders(lambda *image: {}) | {"annotations/a.json": coco_of(TWICE, LABELS)},
+    "VOC": in_two_folders(
+        lambda folder, i, label: {f"{folder}/xml/{i}.xml": voc(label, f"{i}.png").encode()}
+    ),
+    "YOLO": in_two_folders(
+        lambda folder, i, label: {f"{folder}/labels/{i}.txt": f"{label} 0 0 1 1\n".encode()}
+    )
+    | {"one/labels/classes.txt": b"cat\ndog\n"},
+    "table": in_two_folders(lambda *image: {})
+    | {
+        "labels.csv": "".join(
+            ["file,label\n"] + [f"{name},{label}\n" for name, label in zip(TWICE, LABELS)]
+        ).encode()
+    },
+}
+
+
+def converted(folder, refusal):
+    """What running the Python in a message makes: {path: bytes}; and how it ended."""
+    program = str(refusal.value).partition(":\n")[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True)
+    new = {}
+    for path in (folder / "new").rglob("*"):
+        if path.is_file():
+            new[path.relative_to(folder / "new").as_posix()] = path.read_bytes()
+    return new, done
+
+
+@pytest.mark.parametrize("name", SAME_NAMES)
+def test_converting_images_of_the_same_name_loses_and_mistakes_none(tmp_path, opened, name):
+    folder = write_folder(tmp_path / "other", SAME_NAMES[name])
+    with pytest.raises(DataError) as refusal:
+        opened(folder)
+    new, _ = converted(folder, refusal)
+    labels = {data: path.split("/")[0] for path, data in new.items()}
+    assert labels == {SAME_NAMES[name][path]: label for path, label in zip(TWICE, LABELS)}
+    again, done = converted(folder, refusal)
+    assert again == new and done.returncode != 0  # nothing is written over
+
+
+@pytest.mark.parametrize("label", ["../../escaped", "/escaped", "a/b", "..", ".hidden", 'a:"b"*?'])
+def test_whatever_a_label_is_its_images_come_into_a_folder_of_new(tmp_path, opened, label):
+    contents = picture_files([f"images/{i}.png" for i in range(4)])
+    names = [f"{i}.png" for i in range(4)]
+    labels = ["cat", label, "cat", label]
+    contents["annotations/a.json"] = coco_of(names, labels)
+    folder = write_folder(tmp_path / "other", contents)
+    before = {path for path in tmp_path.rglob("*") if "new" not in path.parts}
+    with pytest.raises(DataError) as refusal:
+        opened(folder)
+    new, _ = converted(folder, refusal)
+    assert {path for path in tmp_path.rglob("*") if "new" not in path.parts} == before
+    assert len(new) == 4 and {path.count("/") for path in new} == {1}
+    shutil.move(folder / "new", tmp_path / "converted")
+    assert set(opened(tmp_path / "converted").counts.values()) == {2}
+
+
+def test_a_label_for_one_of_two_images_of_a_name_is_no_guess(tmp_path, opened):
+    contents = picture_files(["one/0.png", "two/0.png"])
+    contents["annotations/a.json"] = coco_of(["0.png"], ["cat"])
+    folder = write_folder(tmp_path / "other", contents)
+    with pytest.raises(DataError) as refusal:
+        opened(folder)
+    new, done = converted(folder, refusal)
+    assert new == {} and done.returncode != 0 and b"0.png" in done.stderr
+
+
 @pytest.mark.parametrize("files", [["x_train.npz"], ["a.parquet", "b.parquet"], ["d.h5"]])
 def test_files_of_arrays_are_named(opened, tmp_path, files):
     with pytest.raises(DataError, match=files[0]):
         opened(write_folder(tmp_path / "arrays", {name: b"x" for name in files}))
 
 
-@pytest.mark.parametrize("extra", ["labels.csv", "README.md", "cat/notes.xml", "cat/boxes.txt"])
-def test_a_file_beside_class_folders_does_not_make_them_another_layout(extra):
-    assert other_layout([*class_folders(PETS), extra]) == ""
+NAMED = b"file,label\ncat/0.png,cat\ndog/1.png,dog\n"
+
+
+@pytest.mark.parametrize(
+    "extra, data",
+    [
+        ("labels.csv", NAMED),
+        ("labels.csv", b"file;breed\n0.png;Cat\n1.png;Dog\n"),
+        ("README.csv", b"class,images\ncat,20\ndog,10\n"),
+        ("README.csv", b""),
+        ("photos.xlsx", b"PK"),
+        ("README.md", b"x"),
+        ("cat/notes.xml", b"x"),
+        ("cat/0.xml", b"<annotation><object/></annotation>"),
+        ("cat/boxes.txt", b"x"),
+        ("annotations/info.json", b'{"info": "images of pets"}'),
+        ("cat/12:30.txt", b"x"),
+    ],
+)
+def test_a_file_beside_class_folders_does_not_make_them_another_layout(write, opened, extra, data):
+    assert opened(write(class_folders(PETS) | {extra: data})).counts == PETS
+
+
+@pytest.mark.parametrize("note", ["readme.txt", "LICENSE", "notes 12:30.md"])
+def test_a_note_beside_the_enclosing_folder_does_no_harm(write, opened, note):
+    assert opened(write(class_folders(PETS, "my pets/") | {note: b"x"})).counts == PETS
+
+
+# --- folders that may be no classes
+
+
+def in_days(table):
+    """Pictures that are sorted by day, and perhaps a table of what they show."""
+    return class_folders({"monday": 4, "tuesday": 4}) | table
+
+
+SHEET = "".join(f"{day}/{i}.png,{'cd'[i % 2]}\n" for day in ("monday", "tuesday") for i in range(4))
+BY_ID = {f"part_{n}/ISIC_{n}{i}.png": png(10 * n + i) for n in (1, 2) for i in range(4)}
+UNCLEAR = {
+    "training_set": class_folders(PETS, "training_set/") | class_folders(PETS, "test_set/"),
+    "seg_train": class_folders(PETS, "seg_train/seg_train/")
+    | class_folders(PETS, "seg_test/seg_test/"),
+    "fold1": class_folders(PETS, "fold1/") | class_folders(PETS, "fold2/"),
+    "TrainImages": class_folders({"TrainImages": 3, "TestImages": 3}),
+    "masks": {
+        f"{folder}/{i}.png": png(i + 10 * len(folder))
+        for folder in ("images", "masks")
+        for i in range(4)
+    },
+    "Images": {f"Images/{i}.png": png(i) for i in range(4)}
+    | {f"truth/{i}_mask.png": png(9 + i) for i in range(4)},
+    "labels.csv": in_days({"labels.csv": f"file,label\n{SHEET}".encode()}),
+    "labels.tsv": in_days({"labels.tsv": f"file,label\n{SHEET}".replace(",", "\t").encode()}),
+    "metadata.csv": BY_ID | {"metadata.csv": b"lesion,image_id,dx\na,ISIC_10,nv\nb,ISIC_23,mel\n"},
+    "cats": class_folders({"cats": 3, "Cats": 3, "dogs": 3}),
+    "dogs ": class_folders({"cats": 3, "dogs ": 3, "dogs": 3}),
+}
+
+
+@pytest.mark.parametrize("named", UNCLEAR)
+def test_folders_that_may_be_no_classes_are_refused_and_named(opened, tmp_path, named):
+    for kind in ("mine", "mine.zip"):
+        with pytest.raises(DataError, match=named):
+            opened(WRITERS[kind](tmp_path / "kept" / kind, UNCLEAR[named]))
+
+
+@pytest.mark.parametrize("name", [*UNCLEAR][:-2])
+def test_a_folder_train_says_that_they_are_the_classes(opened, tmp_path, name):
+    inside = {f"train/{path}": data for path, data in UNCLEAR[name].items() if "/" in path}
+    assert len(opened(write_folder(tmp_path / "own", inside)).classes) == 2
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        {f"{c}/images/{i}.png": png(i + 10 * (c == "cat")) for c in PETS for i in range(3)},
+        class_folders({"test tubes": 3, "trains": 3, "cats": 3}),
+        class_folders({"images": 3, "texts": 1}) | {"texts/a.png": png(77), "texts/b.png": png(78)},
+        class_folders({"mask": 3, "no mask": 3}),
+    ],
+)
+def test_classes_that_only_look_a_little_like_it_are_classes(opened, tmp_path, contents):
+    bank = opened(write_folder(tmp_path / "own", contents))
+    assert set(bank.counts.values()) == {3}
+
+
+# --- what isn't used is named
+
+
+def test_folders_and_pictures_that_are_not_used_are_named(write, opened, capsys):
+    contents = class_folders(PETS) | class_folders({".NET": 2, "recycler": 1})
+    contents |= {"birds/1.dng": b"x", "loose.jpg": png(3), "cat/._0.png": b"x"}
+    opened(write(contents))
+    lines = capsys.readouterr().out.splitlines()
+    [pictures] = [line for line in lines if "loose.jpg" in line]
+    [files] = [line for line in lines if "1.dng" in line]
+    [hidden] = [line for line in lines if ".NET" in line]
+    [without] = [line for line in lines if "birds" in line]
+    assert "aren't images" in files and "aren't images" not in pictures
+    assert "recycler" in hidden and "cat" not in hidden and "cat" not in without
+
+
+def test_an_empty_folder_is_named(opened, tmp_path, capsys):
+    folder = write_folder(tmp_path / "own", class_folders(PETS, "train/"))
+    (folder / "train" / "eels").mkdir()
+    (folder / "val").mkdir()
+    assert opened(folder).counts == PETS
+    printed = capsys.readouterr().out
+    assert "train/eels" in printed and "'val'" in printed and "cat" not in printed
+
+
+@pytest.mark.parametrize("where", ["runs", "cat/runs", "pets/more/runs"])
+def test_runs_in_the_datas_folder_are_no_data(tmp_path, where):
+    folder = write_folder(tmp_path / "own", class_folders(PETS))
+    home = folder / where
+    for _ in range(3):
+        bank = open_data(str(folder), SETTINGS, home)
+        assert bank.counts == PETS
+        made = {path: path.stat().st_mtime_ns for path in (home / "banks").iterdir()}
+        write_folder(home, {"own-smoke/confusion.png": png(), "figure.png": png()})
+    open_data(str(folder), SETTINGS, home)
+    assert {path: path.stat().st_mtime_ns for path in (home / "banks").iterdir()} == made
+
+
+def test_runs_beside_the_enclosing_folder_do_not_hide_it(tmp_path):
+    folder = write_folder(tmp_path / "own", class_folders(PETS, "pets/"))
+    for _ in range(2):
+        assert open_data(str(folder), SETTINGS, folder / "runs").counts == PETS
+
+
+def test_runs_and_images_in_one_and_the_same_folder_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "own", class_folders(PETS))
+    with pytest.raises(DataError, match="COURSE_HOME"):
+        open_data(str(folder), SETTINGS, folder)
+
+
+def test_copies_in_validation_and_test_are_told_apart_and_told_each_time(opened, tmp_path, capsys):
+    contents = class_folders(PETS, "train/") | class_folders(PETS, "val/")
+    contents["val/cat/0.png"] = contents["train/cat/0.png"]
+    folder = write_folder(tmp_path / "own", contents)
+    for _ in range(2):
+        opened(folder)
+        printed = capsys.readouterr().out
+        assert "1 of 30 validation images" in printed and "test images" not in printed
+
+
+def test_a_name_of_the_longest_kind_is_no_trouble(opened, tmp_path):
+    folder = write_folder(tmp_path / ("\U00020000" * 60), class_folders(PETS))
+    assert opened(folder).counts == PETS
 
 
 # --- pictures that aren't

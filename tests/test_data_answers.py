@@ -15,6 +15,7 @@ from course_lib import DataError, MyDataset, MyDatasett
 from course_lib.data.answers import (
     data_error,
     is_hidden,
+    natural_order,
     leads_out,
     parse_json,
     path_problem,
@@ -221,6 +222,13 @@ def test_what_a_library_says_about_a_file_is_escaped():
 
 
 # --- names
+
+
+def test_natural_order_is_that_of_the_numbers_however_many_digits():
+    names = ["", "007", "07", "7", "08", "10", "٣", "9" * 5000, "1" + "0" * 5000, "a", "a2", "a10"]
+    numbers = [name for name in names if name.isdecimal() and len(name) < 4000]
+    assert sorted(numbers, key=natural_order) == sorted(numbers, key=lambda n: (int(n), n))
+    assert sorted(reversed(names[-5:]), key=natural_order) == names[-5:]
 
 
 @pytest.mark.parametrize(

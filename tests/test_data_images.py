@@ -504,6 +504,17 @@ def test_what_is_no_file_is_a_data_error(tmp_path):
             upright_rgb(path, "my picture")
 
 
+def test_too_little_memory_does_not_make_an_image_unreadable(monkeypatch):
+    def fail(image):
+        raise MemoryError
+
+    data = stored(Image.new("RGB", (9, 7)))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(DataError, match="memory.*0.png") as failure:
+        read_picture(data, "0.png")
+    assert not isinstance(failure.value, images.UnreadableImage)
+
+
 @settings(max_examples=100)
 @given(st.integers(0, 2**32), st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"]))
 @pytest.mark.filterwarnings("ignore")

@@ -105,6 +105,29 @@ def test_what_becomes_of_odd_pictures_is_said(tmp_path):
         assert number == 1 and name in examples
 
 
+def test_what_is_not_used_is_named_and_runs_are_no_data(tmp_path):
+    folder = write_folder(tmp_path / "mine", class_folders({"ant": 2, "bee": 2, ".NET": 2}))
+    write_folder(folder / "runs", {"mine-smoke/figure.png": png()})
+    (folder / "eel").mkdir()
+    (folder / "loose.png").write_bytes(png())
+    text = describe_data(folder, home=folder / "runs")
+    number, examples = found(text, "aren't used")
+    assert number == 3 and "2 classes" in text
+    for name in ("eel", ".NET", "loose.png"):
+        assert name in examples
+
+
+def test_a_file_that_the_archive_fails_to_give_is_not_called_a_damaged_image(tmp_path):
+    path = WRITERS["mine.zip"](tmp_path / "mine.zip", class_folders({"ant": 2, "bee": 2}))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IDAT") + 20] ^= 1
+    path.write_bytes(data)
+    text = describe_data(path)
+    number, examples = found(text, "failed to give")
+    assert number == 1 and "ant/0.png" in examples
+    assert found(text, "unreadable images") == (0, "")
+
+
 def test_the_command_prints_no_warning_and_no_console_is_too_poor_for_it(tmp_path):
     """Korean Windows writes CP949, and old file names are no Unicode at all."""
     contents = {

@@ -6,6 +6,7 @@ It opens every image and changes nothing.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from course_lib import CourseError
@@ -18,6 +19,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tools.describe", description=__doc__)
     parser.add_argument("path", help="a folder, .zip, .tar or .tar.gz of images")
     try:
-        print(describe_data(parser.parse_args().path))
+        # Runs may lie in the data's folder.
+        home = os.environ.get("COURSE_HOME") or "runs"
+        print(describe_data(parser.parse_args().path, home=home))
     except CourseError as error:
         sys.exit(str(error))

@@ -206,10 +206,13 @@ def is_hidden(name: str) -> bool:
     return False
 
 
-def natural_order(name: str) -> list[tuple[bool, int, str]]:
+def natural_order(name: str) -> list[tuple[bool, int, str, str]]:
     """A sort key that puts `2.jpg` before `10.jpg`, whatever else a name contains."""
     key = []
     for part in re.split(r"(\d+)", name):
-        is_number = part.isdecimal()
-        key.append((is_number, int(part) if is_number else 0, part))
+        digits = ""
+        if part.isdecimal():
+            # Of two numbers, the longer one is larger. Python makes no int of 5,000 digits.
+            digits = "".join(str(int(digit)) for digit in part).lstrip("0")
+        key.append((part.isdecimal(), len(digits), digits, part))
     return key

@@ -24,8 +24,11 @@ from .entries import (
     at_most,
     encloses,
     enclosing_folder,
+    is_a_part,
+    only_folder,
 )
-from .folders import data_folder, folder_entries, walk
+from .folders import class_level, data_folder, folder_entries, walk
+from .images import images_among
 from .tars import tar_entries
 from .zips import zip_entries
 
@@ -64,22 +67,26 @@ class Files:
 
     path: of the folder or archive. With an `answer.json` in it, or in a folder in it, only what
     belongs to the report's layout is looked at. What's hidden (see `is_hidden`) is always ignored.
-    Raises DataError if an archive is damaged, or if something that belongs can't be used.
+    home: the course's own folder, which is ignored, too. Raises DataError if an archive is
+    damaged, or if something that belongs can't be used.
     """
 
     names: list[str]  # paths with `/`, in NFC, without the enclosing folder
+    folders: list[str]  # those at the top and in parts such as `train`, also without files
+    hidden_folders: list[str]  # the same of hidden folders, if images lie in them
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, home: Path | None = None) -> None:
         self._where = brief(path.name)
         self._entries: dict[str, Entry] = {}
         require_file_or_folder(path)
         with ExitStack() as opened:
             if path.is_dir():
-                folder, belonging = data_folder(path)
-                entries = folder_entries(folder, belonging)
+                folder, belonging = data_folder(path, home)
+                entries = folder_entries(folder, belonging, home)
+                self.folders, self.hidden_folders = class_level(folder, belonging, home)
             else:
                 every = list(at_most(_archive_entries(path, self._where, opened), self._where))
-                entries = _belonging(every, self._where)
+                entries, self.folders, self.hidden_folders = _belonging(every, self._where)
             for entry in at_most(entries, self._where):
                 self._add(entry)
             self._opened = opened.pop_all()
@@ -95,7 +102,10 @@ class Files:
         return name in self._entries
 
     def _add(self, entry):
-        problem = entry.refusal or path_problem(entry.name)
+        problem = entry.refusal
+        is_used = entry.name.startswith(REPORT_NAMES) or images_among([entry.name])[0]
+        if not problem and is_used:
+            problem = path_problem(entry.name)
         if problem:
             raise DataError(f"{self._where}: {brief(entry.stored)} {problem}.")
         if entry.name in self._entries:
@@ -104,6 +114,10 @@ class Files:
             names = f"{brief(first)} twice" if first == second else f"{first!a} and {second!a}"
             raise DataError(f"{self._where} has {names}: one file name for two files. Rename one.")
         self._entries[entry.name] = entry
+
+    def size(self, name: str) -> int:
+        """How many bytes a file has."""
+        return self._entries[name].size
 
     def read(self, name: str) -> bytes:
         """The bytes of a file; for any thread. Raises DataError, also if it's over MAX_FILE."""
@@ -118,14 +132,14 @@ class Files:
             return entry.read()
 
 
-def fingerprint(path: Path) -> str:
-    """A digest that changes when a data set does, made without reading it. path: as in Files.
+def fingerprint(path: Path, home: Path | None = None) -> str:
+    """A digest that changes when a data set does, made without reading it. Arguments: as in Files.
 
     It's that of the size and times of an archive, or of every file of a folder. Raises DataError.
     """
     require_file_or_folder(path)
     if path.is_dir():
-        files = walk(*data_folder(path))
+        files = walk(*data_folder(path, home), home)
     else:
         files = [("", path.stat())]
     digest = hashlib.sha256()
@@ -158,8 +172,7 @@ def _archive_entries(path: Path, where: str, opened: ExitStack) -> Iterator[Entr
         for entry in entries:
             if leads_out(entry.stored):
                 raise DataError(f"{where}: {brief(entry.stored)} leads out of the data folder.")
-            if not is_hidden(entry.name):
-                yield entry
+            yield entry
 
 
 def _require_known(start, where):
@@ -206,34 +219,54 @@ def _write(copy, data, where):
 
 
 def _belonging(entries, where):
-    """The entries of an archive that belong to the data set, relative to its folder.
+    """What belongs to the data set in an archive, the same as for folders: see `data_folder`.
 
-    The same as for folders: see `data_folder`.
+    Returns entries relative to its folder, and Files.folders and Files.hidden_folders.
     """
-    first_names = {_first(entry.name) for entry in entries}
-    if REPORT_NAMES[0] in first_names:
-        return [entry for entry in entries if _first(entry.name) in REPORT_NAMES]
+    visible = [entry for entry in entries if not is_hidden(entry.name)]
+    prefix = _prefix([entry.name for entry in visible], where)
+    inside = _entries_in(prefix, visible)
+    if REPORT_NAMES[0] in {_first(entry.name) for entry in inside}:
+        return [entry for entry in inside if _first(entry.name) in REPORT_NAMES], [], []
+    folders = set()
+    hidden_folders = set()
+    for entry in _entries_in(prefix, entries):
+        folder, _, rest = entry.name.partition("/")
+        if is_a_part(folder) and "/" in rest:
+            inner, _, rest = rest.partition("/")
+            folder = f"{folder}/{inner}"
+        if rest and not is_hidden(entry.name):
+            folders.add(folder)
+        elif is_hidden(folder) and images_among([rest])[0]:
+            hidden_folders.add(folder)
+    return inside, sorted(folders), sorted(hidden_folders)
+
+
+def _prefix(names, where):
+    """The path of the folder that holds the data set: "" or "pets/". names: of all files."""
+    files = [name for name in names if "/" not in name]
+    folders = {_first(name) for name in names if "/" in name}
+    if REPORT_NAMES[0] in files or REPORT_NAMES[0] in folders:
+        return ""
     with_answers = set()
-    for entry in entries:
-        folder, _, name = entry.name.partition("/")
-        if name == REPORT_NAMES[0]:
+    for name in names:
+        folder, _, rest = name.partition("/")
+        if rest == REPORT_NAMES[0]:
             with_answers.add(folder)
     found = enclosing_folder(with_answers, where)
     if found:
-        inside = _entries_in(found, entries)
-        return [entry for entry in inside if _first(entry.name) in REPORT_NAMES]
-    if len(first_names) == 1:
-        [only] = first_names
-        inside = _entries_in(only, entries)
-        if encloses(only, [entry.name for entry in inside]):
-            return _belonging(inside, where)
-    return entries
+        return f"{found}/"
+    only = only_folder(list(folders), files)
+    inside = [name.removeprefix(f"{only}/") for name in names if name.startswith(f"{only}/")]
+    if only and encloses(only, inside):
+        return f"{only}/" + _prefix(inside, where)
+    return ""
 
 
-def _entries_in(folder, entries):
-    """The entries in a folder, relative to it."""
-    inside = [entry for entry in entries if entry.name.startswith(f"{folder}/")]
-    return [entry._replace(name=entry.name.removeprefix(f"{folder}/")) for entry in inside]
+def _entries_in(prefix, entries):
+    """The entries whose path begins with `prefix`, without it."""
+    inside = [entry for entry in entries if entry.name.startswith(prefix)]
+    return [entry._replace(name=entry.name.removeprefix(prefix)) for entry in inside]
 
 
 def _first(name):

@@ -21,6 +21,7 @@ from ..storage.mounts import drive_root
 from . import draws
 from .archives import Files, fingerprint
 from .bank_file import BankDamaged, BankMissing, Contents, build_bank, read_bank
+from .findings import report_leaks
 from .images import upright_rgb
 from .layouts import read_source
 from .manifest import Located, locate
@@ -172,7 +173,8 @@ def open_data(
     located = locate(data, settings, home)
     path = located.path
     file = Path(home) / "banks" / f"{located.name}-{located.place}-{settings.size}.npy"
-    mark = fingerprint(path)
+    home = Path(home).resolve()
+    mark = fingerprint(path, home)
     if skip_unreadable:
         mark += ", readable images only"
     found = _read_or_none(file, settings.size, mark)
@@ -183,7 +185,7 @@ def open_data(
                 flush=True,
             )
         advice = f"To list all such images: python -m tools.describe {shlex.quote(str(path))}"
-        with Files(path) as files:
+        with Files(path, home) as files:
             source = read_source(files, located.layout)
             build_bank(source, settings.size, file, mark, advice, skip_unreadable)
         found = read_bank(file, settings.size, mark)
@@ -192,6 +194,7 @@ def open_data(
         errors = "\n    ".join(contents.left_out[:MOST_ERRORS])
         count = f"{len(contents.left_out):,} of {len(contents.left_out) + len(pixels):,}"
         print(f"{count} images can't be read and are left out:\n    {errors}")
+    report_leaks(contents.labels, contents.copies, contents.training, contents.validation)
     return _as_bank(pixels, contents, located, settings.seed)
 
 

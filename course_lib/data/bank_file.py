@@ -26,12 +26,11 @@ from ..storage.files import read_sealed, replacing, write_sealed
 from .findings import (
     Facts,
     ImageRow,
-    report_leaks,
     report_transparency,
     require_bright_images,
     require_consistent_labels,
 )
-from .images import read_picture
+from .images import UnreadableImage, read_picture
 from .split import first_copies
 
 if TYPE_CHECKING:
@@ -105,21 +104,25 @@ def build_bank(
             names.append("…")
         count = f"{len(source.skipped):,} files that aren't images (by their names)"
         print(f"Ignoring {count}: {', '.join(names)}.")
+    for note in source.notes:
+        print(note)
     wanted = _rows(source)
     rows: list[ImageRow] = []  # those that could be read
     facts: list[Facts] = []  # one for each of them
     checksums: list[int] = []
     left_out: list[str] = []
 
-    def decode(row) -> _Decoded | DataError:  # the error if the image is to be left out
+    def decode(row) -> _Decoded | UnreadableImage:  # the error if the image is to be left out
         try:
             return _decode(row, source.read(row.name), side)
-        except DataError as error:
+        except UnreadableImage as error:
             if skip_unreadable:
                 return error
             raise DataError(
                 f"{error} To leave it out: COURSE_SKIP_UNREADABLE=1. {advice}"
             ) from error
+        except DataError as error:  # a disk that fails for a moment must not cost an image
+            raise DataError(f"{error} {advice}") from error
 
     progress = tqdm(total=len(wanted), desc="decoding", unit=" images", leave=False)
     # More threads than cores, since on Drive they mostly wait. Pillow decodes outside the
@@ -130,7 +133,7 @@ def build_bank(
             block = wanted[first : first + BLOCK]
             for row, decoded in zip(block, pool.map(decode, block)):
                 progress.update()
-                if isinstance(decoded, DataError):
+                if isinstance(decoded, UnreadableImage):
                     left_out.append(str(decoded))
                     continue
                 file.write(decoded.pixels)
@@ -139,8 +142,7 @@ def build_bank(
                 checksums[-1] = zlib.crc32(decoded.pixels, checksums[-1])
                 rows.append(row)
                 facts.append(decoded.facts)
-        if not rows:
-            raise DataError(f"None of {len(wanted):,} images can be read. {left_out[0]}")
+        _require_training_images(wanted, rows, source.classes, left_out)
         file.seek(0)
         file.write(_npy_header(len(rows), side))  # as long as before: NumPy leaves room for numbers
         copies = first_copies([image.pixel_digest for image in facts])
@@ -165,7 +167,21 @@ def build_bank(
     )
     write_sealed(path.with_suffix(".json"), asdict(contents))
     report_transparency(rows, facts)
-    report_leaks(rows, copies, contents.training)
+
+
+def _require_training_images(wanted, rows, classes, left_out):
+    """Raise DataError if no training image can be read; print which classes have none left.
+
+    wanted: all rows. rows: those that could be read.
+    """
+    wanted_labels = {row.label for row in wanted if row.part == "training"}
+    labels = {row.label for row in rows if row.part == "training"}
+    if not labels:
+        raise DataError(f"None of the training images can be read. {left_out[0]}")
+    lost = [brief(classes[label]) for label in sorted(wanted_labels - labels)]
+    if lost:
+        names = ", ".join(lost[:MOST_NAMES])
+        print(f"{len(lost):,} classes have no training image that can be read: {names}.")
 
 
 def _rows(source):

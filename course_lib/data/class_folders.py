@@ -7,6 +7,7 @@ train/cats/1.jpg  test/4.jpg                            test images whose class 
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, brief
@@ -15,9 +16,12 @@ from .entries import PARTS, REPORT_NAMES, is_a_part
 from .images import images_among
 from .other_layouts import other_layout
 from .source import Source
+from .unclear_folders import require_clear_classes, require_distinct_names
 
 if TYPE_CHECKING:
     from .archives import Files
+
+MOST_NAMES = 9  # of folders in a message
 
 EXAMPLE = "Put the images of each class into a folder with the name of the class."
 
@@ -27,7 +31,7 @@ def class_folders(files: Files) -> Source:
 
     Raises DataError if it's another layout, or if an image lies where its class or part is unclear.
     """
-    advice = other_layout(files.names)
+    advice = other_layout(files)
     if advice:
         raise DataError(advice)
     top = list(dict.fromkeys(name.partition("/")[0] for name in files.names))
@@ -59,16 +63,16 @@ def _without_parts(images, others, files):
     in_folders = [name for name in images if "/" in name]
     loose = [name for name in images if "/" not in name]
     classes = _classes(in_folders, loose)
+    require_clear_classes(in_folders, classes)
     train = _rows(in_folders, "", classes)
-    # A loose image may be a picture for a README: it has no class.
-    skipped = others + loose
     return Source(
         train,
         [],
         classes,
         files.read,
         "a folder per class",
-        skipped=skipped,
+        skipped=others,
+        notes=_notes(images, loose, files),
         has_part_folders=False,
     )
 
@@ -105,8 +109,43 @@ def _with_parts(parts, images, others, files):
         files.read,
         "train, validation and test, with a folder per class",
         validation=rows.get("validation", []),
-        skipped=others + outside,
+        skipped=others,
+        notes=_notes(images, outside, files),
     )
+
+
+def _notes(images, loose, files):
+    """Sentences about what isn't used: images without a class, and folders without images."""
+    notes = []
+    if loose:
+        # One may be a picture for a README.
+        notes.append(
+            f"{len(loose):,} images lie in no class's folder and aren't used, such as "
+            f"{brief(loose[0])}."
+        )
+    with_images = set()
+    for name in images:
+        with_images.update(str(parent) for parent in PurePosixPath(name).parents)
+    without_images = [name for name in files.folders if name not in with_images]
+    if without_images:
+        notes.append(
+            f"No images lie in these folders, so they aren't used: {_listed(without_images)}."
+        )
+    if files.hidden_folders:
+        notes.append(
+            "These folders with images are ignored, because programs give such names to what "
+            f"nobody should see: {_listed(files.hidden_folders)}. If one is a class, rename it."
+        )
+    return notes
+
+
+def _listed(names):
+    """The first names, in natural order."""
+    names = sorted(names, key=natural_order)
+    shown = [brief(name) for name in names[:MOST_NAMES]]
+    if len(names) > MOST_NAMES:
+        shown.append(f"{len(names) - MOST_NAMES:,} more")
+    return ", ".join(shown)
 
 
 def _inside(names, folder):
@@ -140,6 +179,7 @@ def _classes(names, loose):
         )
     if len(classes) > MAX_CLASSES:
         raise DataError(f"There are {len(classes):,} folders, more than {MAX_CLASSES:,} classes.")
+    require_distinct_names(classes)
     return classes
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..errors import DataError, brief
 from .answers import data_error
 from .archives import Files
-from .images import FORMATS, read_picture
+from .images import FORMATS, UnreadableImage, read_picture
 from .layouts import read_source
 
 if TYPE_CHECKING:
@@ -48,26 +48,31 @@ class Finding(NamedTuple):
     advice: str  # what to do about it
 
 
-def describe_data(path: str | Path, layout: str | None = None) -> str:
+def describe_data(
+    path: str | Path, layout: str | None = None, home: str | Path | None = None
+) -> str:
     """What is found in a folder or archive of images, in words. Raises DataError.
 
-    layout: one of `layouts.LAYOUTS`; by default, the files tell it.
+    layout: one of `layouts.LAYOUTS`; by default, the files tell it. home: a folder in it to leave
+    out, for runs.
     """
+    if home is not None:
+        home = Path(home).resolve()
     with data_error(f"The path {brief(str(path))} can't be used", "Check its spelling."):
         path = Path(path).expanduser().resolve()
-    with Files(path) as files:
+    with Files(path, home) as files:
         source = read_source(files, layout)
-        seen, unreadable = _open_all(source)
+        seen, failures = _open_all(source)
     lines = [f"{brief(path.name)}: {source.layout}"]
     lines += _summary(source, seen)
-    lines += _in_words(_findings(source, seen, unreadable))
+    lines += _in_words(_findings(source, seen, failures))
     return "\n".join(lines)
 
 
-def _open_all(source: Source) -> tuple[list[Seen], list[str]]:
+def _open_all(source: Source) -> tuple[list[Seen], list[DataError]]:
     """Open every image: those that could be opened, and an error for each of the others."""
     seen = []
-    unreadable = []
+    failures = []
     rows = [*source.train, *source.validation, *source.test]
     # Shown in a terminal only; more threads than cores, since on Drive they mostly wait.
     progress = tqdm(total=len(rows), unit=" images", leave=False, disable=None)
@@ -79,8 +84,8 @@ def _open_all(source: Source) -> tuple[list[Seen], list[str]]:
                 if isinstance(opened, Seen):
                     seen.append(opened)
                 else:
-                    unreadable.append(str(opened))
-    return seen, unreadable
+                    failures.append(opened)
+    return seen, failures
 
 
 def _open(row: Row, source: Source) -> Seen | DataError:
@@ -139,8 +144,10 @@ def _most_common(counter: Counter[str]) -> str:
     return ", ".join(shown)
 
 
-def _findings(source: Source, seen: list[Seen], unreadable: list[str]) -> list[Finding]:
+def _findings(source: Source, seen: list[Seen], failures: list[DataError]) -> list[Finding]:
     """All that was looked for, found or not."""
+    unreadable = [str(error) for error in failures if isinstance(error, UnreadableImage)]
+    others = [str(error) for error in failures if not isinstance(error, UnreadableImage)]
     part_of = _parts(source)
     images_of = defaultdict(list)
     for image in seen:
@@ -153,6 +160,11 @@ def _findings(source: Source, seen: list[Seen], unreadable: list[str]) -> list[F
             "unreadable images",
             unreadable,
             "Mend or remove them, or leave them out: COURSE_SKIP_UNREADABLE=1.",
+        ),
+        Finding(
+            "images that the disk, the archive or the memory failed to give",
+            others,
+            "Try again; none of them is ever left out.",
         ),
         Finding(
             "pictures with several labels",
@@ -183,8 +195,9 @@ def _findings(source: Source, seen: list[Seen], unreadable: list[str]) -> list[F
         Finding(
             "files that aren't images by their names",
             [brief(name) for name in source.skipped],
-            "They are ignored. If one is a picture, rename it or move it into a class's folder.",
+            "They are ignored. If one is a picture, rename it.",
         ),
+        Finding("other things that aren't used", list(source.notes), "Is one of them a class?"),
     ]
 
 

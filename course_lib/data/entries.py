@@ -16,6 +16,8 @@ MAX_FILES = 1_000_000  # a data set has thousands; a million take a gigabyte of 
 # What belongs to a data set in the report's layout. The first name tells that it's this layout.
 REPORT_NAMES = ("answer.json", "train_data", "test_data", "test_answer.json", "classes.json")
 
+TABLES = (".csv", ".tsv", ".xlsx", ".xls")  # which may hold labels
+
 # What people call the folders of a data set's parts, in lower case
 PARTS = {
     "train": "training",
@@ -62,6 +64,19 @@ def encloses(folder: str, names: list[str]) -> bool:
     directly_inside = [name for name in names if "/" not in name]
     images, _ = images_among(directly_inside)
     return bool(names) and not images and not is_a_part(folder)
+
+
+def only_folder(folders: list[str], files: list[str]) -> str:
+    """The one folder at the top if there are only notes beside it, such as a README; or "".
+
+    folders, files: the names at the top. An image or a table beside a folder means something.
+    """
+    images, others = images_among(files)
+    tables = [name for name in others if name.lower().endswith(TABLES)]
+    of_the_report = [name for name in others if name in REPORT_NAMES]
+    if len(folders) != 1 or images or tables or of_the_report:
+        return ""
+    return folders[0]
 
 
 def clean(stored: str) -> str:

@@ -79,22 +79,23 @@ def require_consistent_labels(
     print(f"{count}: {found}, for example.")
 
 
-def report_leaks(rows: list[ImageRow], copies: list[int], training: int) -> None:
+def report_leaks(labels: list[int], copies: list[int], training: int, validation: int) -> None:
     """Print how many labelled images of other parts are training images, too.
 
-    copies: as above. training: how many of the rows, the first ones, are training images.
+    labels, copies: one for each image, as in a bank's Contents. training, validation: how many of
+    them, the first ones, are training images, and how many validation images follow.
     """
-    measured = 0
-    leaked = 0
-    for row, first_copy in zip(rows[training:], copies[training:]):
-        measured += 1
-        if row.label >= 0 and first_copy < training:
-            leaked += 1
-    if leaked:
-        print(
-            f"{leaked:,} of {measured:,} test images can also be found among the training "
-            "images: there, accuracy says nothing about new images."
-        )
+    first_test = training + validation
+    for part, rows in (
+        ("validation", range(training, first_test)),
+        ("test", range(first_test, len(labels))),
+    ):
+        leaked = [row for row in rows if labels[row] >= 0 and copies[row] < training]
+        if leaked:
+            print(
+                f"{len(leaked):,} of {len(rows):,} {part} images can also be found among the "
+                "training images: there, accuracy says nothing about new images."
+            )
 
 
 def report_transparency(rows: list[ImageRow], facts: list[Facts]) -> None:

@@ -19,19 +19,23 @@ from .entries import (
     clean,
     encloses,
     enclosing_folder,
+    is_a_part,
+    only_folder,
 )
+from .images import images_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-def data_folder(folder: Path) -> tuple[Path, list[str]]:
+def data_folder(folder: Path, home: Path | None = None) -> tuple[Path, list[str]]:
     """The folder that holds the data set, and the names in it that belong to the data set.
 
     It's this folder or one in it. With an `answer.json`, only REPORT_NAMES belong; otherwise,
-    everything does, and a folder without anything beside it is looked into. Raises DataError.
+    everything does but `home`, the course's own folder, and a folder with only notes beside it is
+    looked into. Raises DataError.
     """
-    top = visible(folder)
+    top = visible(folder, home)
     if REPORT_NAMES[0] in top:
         return folder, list(REPORT_NAMES)
     folders = [name for name in top if _is_folder(folder / name)]
@@ -44,10 +48,15 @@ def data_folder(folder: Path) -> tuple[Path, list[str]]:
             f"{brief(str(folder))} has no {REPORT_NAMES[0]}, and holds everything that you keep "
             "there. Give the folder of your images."
         )
-    if len(top) == 1 and folders:
-        inside = visible(folder / top[0])
-        if encloses(top[0], inside):
-            return data_folder(folder / top[0])
+    files = [name for name in top if name not in folders]
+    only = only_folder(folders, files)
+    if only and encloses(only, visible(folder / only, home)):
+        return data_folder(folder / only, home)
+    if folder == home:
+        raise DataError(
+            f"{brief(str(folder))} is the folder for your runs (COURSE_HOME). Put your images into "
+            "a folder of their own."
+        )
     return folder, top
 
 
@@ -60,9 +69,47 @@ def _is_everything(folder):
     return folder in (drive_root(folder), Path.home(), Path(folder.anchor))
 
 
-def folder_entries(folder: Path, belongs: Iterable[str]) -> Iterator[Entry]:
+def class_level(
+    folder: Path, belongs: Iterable[str], home: Path | None = None
+) -> tuple[list[str], list[str]]:
+    """The folders where classes lie, at the top and in parts, and the hidden ones with images.
+
+    With an `answer.json`, there are none.
+    """
+    if REPORT_NAMES[0] in belongs:
+        return [], []
+    folders = []
+    hidden = []
+    with _reading(folder), os.scandir(folder) as found:
+        names = sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False))
+    for name in names:
+        if folder / name == home:
+            continue
+        if is_hidden(name):
+            if _has_images(folder / name):
+                hidden.append(clean(name))
+            continue
+        folders.append(clean(name))
+        if is_a_part(name):
+            inner_folders, inner_hidden = class_level(folder / name, [], home)
+            folders.extend(f"{name}/{inner}" for inner in inner_folders)
+            hidden.extend(f"{name}/{inner}" for inner in inner_hidden)
+    return folders, hidden
+
+
+def _has_images(folder):
+    """Whether images lie in a hidden folder. Nobody but the system may look into some of these."""
+    try:
+        return bool(images_among(os.listdir(folder))[0])
+    except OSError:
+        return False
+
+
+def folder_entries(
+    folder: Path, belongs: Iterable[str], home: Path | None = None
+) -> Iterator[Entry]:
     """Yield an Entry for each file in a folder that belongs to the data set."""
-    for name, status in walk(folder, belongs):
+    for name, status in walk(folder, belongs, home):
         refusal = ""
         if S_ISLNK(status.st_mode):
             refusal = IS_A_LINK
@@ -77,14 +124,19 @@ def _read(path):
         return path.read_bytes()
 
 
-def walk(folder: Path, belongs: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield (path relative to `folder`, its status) of each file; a link counts as a file."""
-    waiting = [name for name in reversed(visible(folder)) if name in belongs]
+def walk(
+    folder: Path, belongs: Iterable[str], home: Path | None = None
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield (path relative to `folder`, its status) of each file; a link counts as a file.
+
+    home: a folder to leave out.
+    """
+    waiting = [name for name in reversed(visible(folder, home)) if name in belongs]
     while waiting:
         name = waiting.pop()
         status = _status(f"{folder}/{name}")
         if S_ISDIR(status.st_mode):
-            inside = [f"{name}/{child}" for child in visible(folder / name)]
+            inside = [f"{name}/{child}" for child in visible(folder / name, home)]
             waiting.extend(reversed(inside))
         else:
             yield name, status
@@ -95,10 +147,13 @@ def _status(path):
         return os.lstat(path)
 
 
-def visible(folder: Path) -> list[str]:
-    """The sorted names in a folder, without what `is_hidden`."""
+def visible(folder: Path, home: Path | None = None) -> list[str]:
+    """The sorted names in a folder, without what `is_hidden`, and without `home`."""
     with _reading(folder):
-        return sorted(name for name in os.listdir(folder) if not is_hidden(name))
+        names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
+    if home is not None and home.parent == folder:
+        names = [name for name in names if name != home.name]
+    return names
 
 
 def _reading(path):

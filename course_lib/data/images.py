@@ -96,6 +96,10 @@ def images_among(names: Iterable[str]) -> tuple[list[str], list[str]]:
     return images, others
 
 
+class UnreadableImage(DataError):
+    """A file was read, but no picture can be made of its bytes, today or tomorrow."""
+
+
 class Picture(NamedTuple):
     """An image file's content as it's trained on."""
 
@@ -135,20 +139,33 @@ def read_picture(data: bytes, name: str) -> Picture:
     """The Picture in an image file's bytes.
 
     Metadata never costs a picture: if it's damaged, the picture is read without it, and at worst
-    isn't turned. name: what the file is called in messages. Raises DataError if its pixels are
-    damaged, or if nobody can tell which of its values are black and white.
+    isn't turned. name: what the file is called in messages. Raises UnreadableImage if its pixels
+    are damaged, or if nobody can tell which of its values are black and white; and another
+    DataError if there isn't enough memory.
     """
-    with data_error(f"{name} can't be read", _ADVICE):
-        try:
-            return _decoded(data, name)
-        except DataError:
-            raise
-        except Exception:  # Pillow raises all kinds, and doesn't say whether pixels are damaged
-            pass
-        try:
-            return _decoded(without_metadata(data), name)
-        except UnidentifiedImageError as error:
-            raise _not_an_image(data, name) from error
+    try:
+        with data_error(f"{name} can't be read", _ADVICE):
+            return _with_or_without_metadata(data, name)
+    except DataError as error:
+        if isinstance(error.__cause__, MemoryError):
+            raise DataError(
+                f"There isn't enough memory to read {name}. Close other programs, then try again."
+            ) from error
+        raise UnreadableImage(str(error)) from error
+
+
+def _with_or_without_metadata(data, name):
+    """The Picture in an image file's bytes. Raises DataError, or whatever Pillow raises."""
+    try:
+        return _decoded(data, name)
+    except (DataError, MemoryError):
+        raise
+    except Exception:  # Pillow raises all kinds, and doesn't say whether pixels are damaged
+        pass
+    try:
+        return _decoded(without_metadata(data), name)
+    except UnidentifiedImageError as error:
+        raise _not_an_image(data, name) from error
 
 
 def _not_an_image(data, name):

@@ -100,7 +100,9 @@ def _safe_name(path):
     """The name of a folder or archive without its suffix, for use in the names of other folders."""
     name = unicodedata.normalize("NFC", path.name)
     name = re.sub(r"\.(zip|tar|tar\.gz|tgz)$", "", name, flags=re.IGNORECASE)
-    return re.sub(r"[^\w.+-]", "_", name)[:60] or "data"
+    name = re.sub(r"[^\w.+-]", "_", name)[:60]
+    # A file's name has at most 255 bytes, and more is added to this.
+    return name.encode()[:180].decode(errors="ignore") or "data"
 
 
 # --- downloads

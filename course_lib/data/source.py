@@ -18,5 +18,6 @@ class Source(NamedTuple):
     layout: str  # in words: "the report's layout"
     validation: Sequence[Row] = ()
     skipped: Sequence[str] = ()  # files beside the images that aren't images
+    notes: Sequence[str] = ()  # sentences about what else isn't used, such as empty folders
     # Whether each path begins with its part's folder, such as `train_data`, which names leave out.
     has_part_folders: bool = True
