@@ -11,6 +11,7 @@ from .block import no_shortcut, res_block
 from .choice import layers, separating_experiment
 from .loss import cross_entropy
 from .paired import paired_difference
+from .seeing import receptive_field, temperature
 from .shares import accuracy, colour_share
 from .verdict import Todo
 
@@ -23,6 +24,8 @@ __all__ = [
     "layers",
     "no_shortcut",
     "paired_difference",
+    "receptive_field",
     "res_block",
     "separating_experiment",
+    "temperature",
 ]
