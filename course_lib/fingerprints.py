@@ -39,6 +39,7 @@ TRAINING_CODE = (
     "data/draws.py",
 )
 
+STEP = 0x9E3779B97F4A7C  # even, so that the weights in `measured_on` are odd
 UNKNOWN = "unknown"  # stands for the digest of what can't be described
 PYTORCHS_OWN = tuple(vars(nn.Module()))  # attributes that all modules have
 
@@ -192,16 +193,27 @@ def same_answers(before: torch.Tensor, now: torch.Tensor) -> bool:
 def measured_on(model: nn.Module, images: Images, augmented: bool, course: Course) -> str:
     """A digest of what an evaluation depends on, quick enough for each of them.
 
-    The bits of each tensor are added up as whole numbers, which is exact on every device. Only for
+    The bits of each tensor are added up as whole numbers, each weighted by its position, which is
+    exact on every device. What the network answers tells whether anything else was edited. Only for
     comparisons within one session: `weights_digest` is the one to store.
     """
     whole_numbers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     sums = []
     for value in model.state_dict().values():
-        bits = value.detach().view(whole_numbers[value.element_size()])
-        sums.append(bits.sum(dtype=torch.int64))
-    weights = torch.stack(sums).tolist()
-    return content_digest([course.identity, images_identity(images), augmented, weights])
+        bits = value.detach().contiguous().view(whole_numbers[value.element_size()]).flatten()
+        # Odd weights, so that no bit of a product is lost when it overflows 64 bits.
+        weights = torch.arange(len(bits), device=bits.device) * STEP + 1
+        sums.append((bits * weights).sum())
+    return content_digest(
+        [
+            course.identity,
+            course.precision.name,
+            images_identity(images),
+            augmented,
+            torch.stack(sums).tolist(),
+            weights_digest({"answers": answers(model, course)}),
+        ]
+    )
 
 
 def decoder() -> str:

@@ -14,7 +14,7 @@ from torch import nn
 
 from .errors import CheckpointError
 from .experiment import Course, Stage
-from .fingerprints import answers, measured_on, same_answers
+from .fingerprints import answers, images_identity, measured_on, same_answers
 from .homes import CHECKOUT
 from .loops import Measured, evaluate
 from .settings import STAGES
@@ -73,6 +73,7 @@ def record(
             f"This isn't the network of stage {stage.number}: with the same weights, it answers "
             "differently."
         )
+    note = _require_as_named(stage, state)
     trained = state["position"]["history"]
     # Without the times: each of several processes has its own.
     losses = [entry["loss"] for entry in trained]
@@ -98,10 +99,40 @@ def record(
         "starts_from": state["identity"]["starts from"],
         "origin": state["position"]["origin"],  # the file, if the model was trained elsewhere
     }
+    if note:
+        measured["note"] = note
     write_sealed(stage.measured_path, measured)
     results = read_results(course)
     write_json(course.folder / "results.json", results)
     return results
+
+
+def _require_as_named(stage: Stage, state: dict[str, Any]) -> str | None:
+    """Raise CheckpointError if a stage wasn't trained as its name says.
+
+    state: what its checkpoint holds. Returns a note if it began with another model than is usual,
+    which may be on purpose.
+    """
+    identity = state["identity"]
+    if state["position"]["origin"]:  # trained elsewhere: nobody can tell how
+        return None
+    if identity["augmented"] != stage.spec.augmented:
+        raise CheckpointError(
+            f"Stage {stage.number} is the one {stage.spec.title}, but it was trained with "
+            f"augmented={identity['augmented']}. To train it again, run "
+            f"course.stage({stage.number}).start_over()."
+        )
+    expected = images_identity(stage.images)
+    if identity["images"] != expected:
+        raise CheckpointError(
+            f"Stage {stage.number} was trained on other images than the stage's: on "
+            f"{identity['images']}, not on {expected}. To train it again, run "
+            f"course.stage({stage.number}).start_over()."
+        )
+    before = stage.spec.starts_from
+    if before is not None and not newest_good(stage.course.stage(before).folder):
+        return f"not from stage {before}"
+    return None
 
 
 def read_results(course: Course) -> dict[str, Any]:
@@ -136,6 +167,7 @@ def read_results(course: Course) -> dict[str, Any]:
             "train": len(data.train),
             "heldout": len(data.heldout),
             "split": data.split,
+            "digest": data.digest,
         },
         "preset": course.preset,
         "seed": course.settings.seed,
@@ -175,36 +207,38 @@ def _read_measured(stage: Stage) -> dict[str, Any] | None:
 
 def stored(course: Course, name: str = "results.json") -> dict[str, Any] | None:
     """The content of the file `name` in `results/` for the same data, preset and size, or None."""
-    ours = {
-        "name": course.data.name,
-        "train": len(course.data.train),
-        "heldout": len(course.data.heldout),
-        "preset": course.preset,
-        "size": course.settings.size,
-    }
+    size = course.settings.size
     for path in sorted((CHECKOUT / "results").glob(f"*/{name}")):
         results = json.loads(path.read_text(encoding="utf-8"))
-        data = results["data"]
-        found = {
-            "name": data["name"],
-            "train": data["train"],
-            "heldout": data["heldout"],
-            "preset": results["preset"],
-            "size": results.get("settings", {}).get("size", course.settings.size),
-        }
-        if found == ours:
+        same_preset = results["preset"] == course.preset
+        same_size = results.get("settings", {}).get("size", size) == size
+        if same_preset and same_size and is_same_data(results["data"], course):
             return results
     return None
+
+
+def is_same_data(stored: dict[str, Any], course: Course) -> bool:
+    """Whether something was measured on a course's data, as its "data" says.
+
+    Your own data is known by its content; generated data is other images for every seed, so it's
+    known by its name and the number of images.
+    """
+    data = course.data
+    if data.place:  # only your own data has one
+        return stored.get("digest") == data.digest
+    counts = (data.name, len(data.train), len(data.heldout))
+    return (stored["name"], stored["train"], stored["heldout"]) == counts
 
 
 def table(results: dict[str, Any]) -> str:
     """The report's numbers beside this run's: a Markdown table that reads well as plain text."""
     rows = [["stage", "report", "this run", "measured on"]]
     for number, stage in sorted(results["stages"].items()):
+        note = f" ({stage['note']})" if "note" in stage else ""
         for name, accuracy in stage["final"].items():
             rows.append(
                 [
-                    f"{number}, {len(stage['epochs']) or '?'} epochs",
+                    f"{number}{note}, {len(stage['epochs']) or '?'} epochs",
                     REPORT.get((number, name), "–"),
                     f"{accuracy:.1%}",
                     stage["measured_on"][name],

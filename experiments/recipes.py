@@ -69,9 +69,13 @@ def train_recipe(course: Course, name: str, epochs: int, seed: int) -> tuple[lis
 
 
 def train_two_stages(course: Course, epochs: int, seed: int) -> tuple[list[dict], str]:
-    """Train the report's stages 2 and 3 for these epochs together; returns as `train_recipe`."""
+    """Train the report's stages 2 and 3 for these epochs together; returns as `train_recipe`.
+
+    The history's epochs are numbered from 1 to `epochs`.
+    """
     plain = round(epochs * course.epochs[2] / (course.epochs[2] + course.epochs[3]))
-    name = f"{course.folder.name}-two-stages-{epochs}-epochs-seed{seed}"
+    # With another split, stage 2 would be another one: a folder for each.
+    name = f"{course.folder.name}-two-stages-{plain}-of-{epochs}-epochs-seed{seed}"
     attempt = replace(
         course,
         settings=course.settings.with_changes(seed=seed),
@@ -84,7 +88,10 @@ def train_two_stages(course: Course, epochs: int, seed: int) -> tuple[list[dict]
     for number, count in {2: plain, 3: epochs - plain}.items():
         stage = Stage(attempt, STAGES[number], attempt.folder / f"stage-{number}", count)
         augmented = stage.spec.augmented
-        history += train(model, course.data.train, stage, augmented=augmented, heldout=heldout)
+        before = len(history)
+        trained = train(model, course.data.train, stage, augmented=augmented, heldout=heldout)
+        for entry in trained:
+            history.append(entry | {"epoch": before + entry["epoch"]})
     right = predict(model, heldout, course).argmax(1) == heldout.labels
     return history, pack_right(right)
 

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from course_lib import DataError, SettingsError, read_results
+from course_lib.errors import brief
 from course_lib.experiment import Course
 from course_lib.homes import CHECKOUT, folder_name
+from course_lib.results import is_same_data
 from course_lib.settings import PRESETS
 from course_lib.storage.files import write_json
 
@@ -37,10 +39,12 @@ def write_stored(course: Course, name: str, content: dict[str, Any]) -> None:
     del about["seed"]
     del about["stages"]
     del about["settings"]["seed"]
+    if course.data.generated:
+        del about["data"]["digest"]
     path = stored_path(course, name)
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored.get("data", about["data"]) != about["data"]:
+        if not is_same_data(stored["data"], course):
             raise SettingsError(
                 f"{path} was measured on other data of the same name. Nothing was overwritten. "
                 "Move it away first."
@@ -65,12 +69,13 @@ def read_stored(name: str) -> dict[str, Any]:
 
 
 def pack_right(right: ArrayLike) -> str:
-    """Which images were right, as text for a JSON file: eight images per byte, in base64.
+    """Which images were right, as text for a JSON file: how many, then eight per byte in base64.
 
-    right: bool (images,).
+    right: bool (images,). For example, "3:oA==" is right, wrong, right.
     """
-    packed = np.packbits(np.asarray(right, dtype=bool))
-    return base64.b64encode(packed.tobytes()).decode("ascii")
+    flags = np.asarray(right, dtype=bool)
+    packed = np.packbits(flags)
+    return f"{len(flags)}:{base64.b64encode(packed.tobytes()).decode('ascii')}"
 
 
 def unpack_right(text: str, count: int) -> np.ndarray:
@@ -78,13 +83,18 @@ def unpack_right(text: str, count: int) -> np.ndarray:
 
     Raises DataError if the text isn't that of `count` images.
     """
+    stored, _, encoded = text.partition(":")
+    if stored != str(count):
+        raise DataError(
+            f"Which images were right is stored of {brief(stored)} images, not of {count}."
+        )
     try:
-        packed = base64.b64decode(text)
+        packed = base64.b64decode(encoded)
     except ValueError:
         raise DataError("Which images were right can't be read: it isn't base64.") from None
     right = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=count).astype(bool)
-    if pack_right(right) != text:  # too long, or padded by NumPy
-        raise DataError(f"Which images were right is stored of another number than {count}.")
+    if pack_right(right) != text:  # cut off, or longer
+        raise DataError(f"Which of {count} images were right is stored incompletely.")
     return right
 
 

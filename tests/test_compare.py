@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from data_sets import png, report_files, write_folder
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny import linear_model, noise_images
 
@@ -228,22 +229,23 @@ def test_the_variants_are_kept_with_what_was_right_in_the_order_of_the_seeds(cou
 
 
 @given(right=st.lists(st.booleans(), min_size=1, max_size=100), other=st.integers(0, 100))
+@example(right=[True] * 7, other=8)
 def test_which_images_were_right_survives_packing(right, other):
     text = stored.pack_right(right)
     assert np.array_equal(stored.unpack_right(text, len(right)), right)
-    bytes_needed = (other + 7) // 8, (len(right) + 7) // 8
-    if bytes_needed[0] != bytes_needed[1]:
+    if other != len(right):
         with pytest.raises(DataError, match=str(other)):
             stored.unpack_right(text, other)
 
 
 def test_640_images_take_80_bytes():
-    assert len(stored.pack_right([True] * 640)) == 4 * -(-80 // 3)  # base64: 3 bytes in 4 letters
+    text = stored.pack_right([True] * 640)
+    assert len(text.removeprefix("640:")) == 4 * -(-80 // 3)  # base64: 3 bytes in 4 letters
 
 
-@pytest.mark.parametrize("text", ["A", "/w=", "€€€€", "/w==\n", "/w=="])
+@pytest.mark.parametrize("text", ["7:A", "7:/w=", "7:€€€€", "7:/g==\n", "7:/w==", "7:", "/g=="])
 def test_damaged_text_is_an_error(text):
-    with pytest.raises(DataError):  # "/w==" is a byte of eight ones
+    with pytest.raises(DataError):  # "/w==" is a byte of eight ones, "/g==" of seven
         stored.unpack_right(text, 7)
 
 
@@ -259,6 +261,29 @@ def test_results_of_other_settings_are_not_overwritten(course, tmp_path, monkeyp
     with pytest.raises(SettingsError, match="lr 0.02"):
         stored.write_stored(course, "seeds.json", {"seeds": {"0": 3}})
     assert '"0": 1' in path.read_text()
+
+
+def test_seeds_on_your_own_photographs_are_stored_together_and_never_over_others(
+    environment, tmp_path, monkeypatch
+):
+    """Each seed holds out other images; only the photographs themselves say whose results it is."""
+    monkeypatch.setattr(stored, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(results, "CHECKOUT", tmp_path)
+    files = report_files(12)
+    mine = write_folder(tmp_path / "a" / "pets", files)
+    others = write_folder(tmp_path / "b" / "pets", files | {"train_data/0.png": png(99)})
+    for seed in (0, 1):
+        environment(PRESET="smoke", SEED=seed, DATA=mine)
+        course = open_course()
+        stored.write_stored(course, "seeds.json", {"seeds": seed})
+    assert results.stored(course, "seeds.json")["seeds"] == 1
+    environment(PRESET="smoke", DATA=others)
+    course = open_course()
+    assert results.stored(course, "seeds.json") is None
+    with pytest.raises(SettingsError, match="pets"):
+        stored.write_stored(course, "seeds.json", {"seeds": 2})
+    environment(PRESET="smoke", DATA=mine)
+    assert results.stored(open_course(), "seeds.json")["seeds"] == 1
 
 
 def test_a_spread_needs_two_seeds():

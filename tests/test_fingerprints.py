@@ -14,11 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import at_step, conv_model, noise_images, press_stop, same_weights
 from torch import nn
 
 from course_lib import CheckpointError, Stopped, evaluate, fingerprints, measure, record, train
-from course_lib.fingerprints import TRAINING_CODE, model_identity, new_model_identity
+from course_lib.device import Precision
+from course_lib.fingerprints import (
+    TRAINING_CODE,
+    measured_on,
+    model_identity,
+    new_model_identity,
+)
 from course_lib.settings import STAGES
 from course_lib.sources import NotDescribed, without_comments
 
@@ -530,6 +538,33 @@ def test_figures_of_another_model_or_other_data_are_not_recorded(short):
     with pytest.raises(CheckpointError, match="stage 2"):
         record(stage, model, history, measure(model, course))
     assert record(stage, model, history, final)["stages"] == results["stages"]
+
+
+@given(st.data())
+def test_figures_belong_to_these_very_weights(short, data):
+    """Also if the same numbers are in other places."""
+    model = conv_model()
+    before = measured_on(model, short.data.train, False, short)
+    with torch.no_grad():
+        name, value = data.draw(st.sampled_from(list(model.state_dict().items())))
+        flat = value.flatten()
+        first, second = data.draw(st.tuples(*2 * [st.integers(0, len(flat) - 1)]))
+        order = list(range(len(flat)))
+        order[first], order[second] = second, first
+        same = torch.equal(flat[order], flat)
+        value.copy_(flat[order].reshape(value.shape))
+    assert (measured_on(model, short.data.train, False, short) == before) == same
+
+
+def test_figures_belong_to_a_precision_and_to_what_the_network_computes(short):
+    model = conv_model()
+    before = measured_on(model, short.data.train, False, short)
+    other = replace(short, precision=Precision("bf16", "cpu"))
+    assert measured_on(model, short.data.train, False, other) != before
+    hook = model.register_forward_hook(lambda module, inputs, output: -output)
+    assert measured_on(model, short.data.train, False, short) != before
+    hook.remove()
+    assert measured_on(model, short.data.train, False, short) == before
 
 
 def test_each_stage_is_described_once():

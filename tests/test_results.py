@@ -83,7 +83,13 @@ def test_it_has_what_it_should(course, recorded):
     assert (
         results == json.loads(json.dumps(recorded)) == json.loads(json.dumps(read_results(course)))
     )
-    assert results["data"] == {"name": "shapes", "train": 40, "heldout": 12, "split": "12 of noise"}
+    assert results["data"] == {
+        "name": "shapes",
+        "train": 40,
+        "heldout": 12,
+        "split": "12 of noise",
+        "digest": course.data.digest,
+    }
     assert (results["preset"], results["seed"], results["precision"]) == ("smoke", 0, "fp32")
     assert results["settings"] == json.loads(json.dumps(asdict(course.settings)))
     assert results["versions"]["torch"] == torch.__version__
@@ -190,6 +196,31 @@ def test_only_a_stages_finished_model_is_recorded(course, recorded):
         train(model, course.data.train, further, augmented=False)
     refused(further, model)
     assert list(read_results(course)["stages"]) == ["1", "3"]  # stage 2 has been trained since
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_stage_that_was_not_trained_as_its_name_says_is_not_recorded(course, number):
+    stage = course.stage(number)
+    few = stage.images.subset(range(7))
+    usual = stage.spec.augmented
+    for images, augmented, named in [
+        (few, usual, "images"),
+        (stage.images, not usual, "augmented"),
+    ]:
+        model = conv_model()
+        history = train(model, images, stage, augmented=augmented)
+        with pytest.raises(CheckpointError, match=f"tage {number}.*{named}"):
+            record(stage, model, history, {})
+        stage.start_over()
+
+
+def test_a_stage_3_that_began_with_a_new_model_is_called_so(course, recorded):
+    assert "not from stage 2" not in table(recorded)
+    alone = elsewhere(course)
+    model = conv_model()
+    history = train(model, alone.data.train, alone.stage(3), augmented=True)
+    found = record(alone.stage(3), model, history, measure(model, alone))
+    assert "3 (not from stage 2)" in table(found)
 
 
 def test_a_stage_3_recorded_again_still_started_from_the_stage_2_it_came_from(course, recorded):

@@ -146,7 +146,7 @@ def test_stop_while_the_heldout_images_are_measured(short, evaluation, epochs):
     stage, model, evaluations = short.stage(2), conv_model(), []
 
     def before_forward(module, inputs):
-        if not module.training:
+        if not module.training and len(inputs[0]) > 2:  # not the two pictures of `answers`
             evaluations.append(1)
             if len(evaluations) == evaluation:
                 press_stop()

@@ -1,6 +1,7 @@
 """Sweeps and recipes: every run is what it's called, and what's stored can be judged."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,11 +93,20 @@ def test_the_halves_have_half_of_each_class(course):
 def test_two_stages_share_the_epochs_and_resume(course, monkeypatch):
     monkeypatch.setattr(Course, "new_model", lambda course, seed=None: conv_model(seed))
     history, right = recipes.train_two_stages(course, epochs=4, seed=5)
-    assert [entry["epoch"] for entry in history] == [1, 2, 1, 2]
+    assert [entry["epoch"] for entry in history] == [1, 2, 3, 4]
     again = recipes.train_two_stages(course, epochs=4, seed=5)
     assert again == (history, right)
     shares = unpack_right(right, len(course.data.heldout))
     assert shares.mean() == pytest.approx(history[-1]["heldout_accuracy"])
+
+
+def test_another_split_of_the_epochs_is_another_training(course, monkeypatch):
+    """Or a stage 2 that was trained for longer would be part of a smaller budget."""
+    monkeypatch.setattr(Course, "new_model", lambda course, seed=None: conv_model(seed))
+    recipes.train_two_stages(replace(course, epochs={1: 1, 2: 3, 3: 1}), epochs=4, seed=0)
+    equal = replace(course, epochs={1: 1, 2: 1, 3: 1})
+    history, _ = recipes.train_two_stages(equal, epochs=4, seed=0)
+    assert [entry["epoch"] for entry in history] == [1, 2, 3, 4]
 
 
 def test_every_recipe_has_every_budget_and_seed(course, asked, monkeypatch):
