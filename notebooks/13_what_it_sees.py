@@ -593,7 +593,7 @@ print(f"the calibration error from {errors[0]:.1%} to {errors[1]:.1%},")
 print(f"the loss from {losses[0]:.2f} to {losses[1]:.2f},")
 print(f"and the accuracy from {accuracies[0]:.1%} to {accuracies[1]:.1%}.")
 if half < 100:
-    print(f"But {half} images are too few to choose by: don't trust this temperature.")
+    print(f"Too few images to choose by ({half}): don't trust this temperature.")
 
 # %% [markdown]
 # One number can't know which image is hard, so the ranking of the images by confidence hardly
