@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from .augment import evaluation_batches, training_batches
 from .data.answers import natural_order
+from .data.source import REPORT_LAYOUT
 from .device import place
 from .distributed import (
     all_gather,
@@ -239,7 +240,9 @@ def predict(model: nn.Module, images: Images, course: Course) -> torch.Tensor:
 def test(model: nn.Module, images: Images, course: Course, result_path: str | Path) -> torch.Tensor:
     """Write `result.csv`: `filename,class`, sorted by the number in the file's name (report 1.F).
 
-    Returns the probabilities of `predict`, in the order of `images`. Raises DiskError.
+    If the data isn't in the report's layout, a class may be called "10" and have another number:
+    then a column `name` follows. Returns the probabilities of `predict`, in the order of `images`.
+    Raises DiskError.
     """
     probabilities = predict(model, images, course)
     rows = list(zip(images.names, probabilities.argmax(1).tolist()))
@@ -249,8 +252,13 @@ def test(model: nn.Module, images: Images, course: Course, result_path: str | Pa
         replacing(result_path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(["filename", "class"])
-        writer.writerows(rows)
+        if course.data.layout == REPORT_LAYOUT:
+            writer.writerow(["filename", "class"])
+            writer.writerows(rows)
+        else:
+            writer.writerow(["filename", "class", "name"])
+            for filename, label in rows:
+                writer.writerow([filename, label, course.data.classes[label]])
     return probabilities
 
 

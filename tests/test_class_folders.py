@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import course_lib
 from course_lib import DataError, open_course, predict
 from course_lib.data.bank import open_data
 
@@ -243,6 +244,19 @@ def test_a_new_model_answers_the_classes_of_the_data(environment, tmp_path, clas
     course = open_course(str(folder))
     probabilities = predict(course.new_model(), course.data.heldout, course)
     assert probabilities.shape == (classes, classes)
+
+
+def test_result_csv_names_classes_whose_numbers_are_not_their_names(environment, tmp_path):
+    environment(PRESET="smoke")
+    folder = write_folder(tmp_path / "own", class_folders({"1": 4, "2": 4, "10": 4}))
+    course = open_course(str(folder))
+    probabilities = course_lib.test(course.new_model(), course.data.test, course, tmp_path / "r")
+    header, *rows = (tmp_path / "r").read_text(encoding="utf-8").splitlines()
+    assert header == "filename,class,name"
+    answers = {}
+    for name, label in zip(course.data.test.names, probabilities.argmax(1).tolist()):
+        answers[name] = f"{name},{label},{['1', '2', '10'][label]}"
+    assert sorted(rows) == sorted(answers.values())
 
 
 # --- layouts that aren't read

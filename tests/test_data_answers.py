@@ -15,8 +15,8 @@ from course_lib import DataError, MyDataset, MyDatasett
 from course_lib.data.answers import (
     data_error,
     is_hidden,
-    natural_order,
     leads_out,
+    natural_order,
     parse_json,
     path_problem,
     read_answer,

@@ -24,7 +24,7 @@ from .answers import (
 )
 from .class_folders import class_folders
 from .images import images_among
-from .source import Source
+from .source import REPORT_LAYOUT, Source
 
 if TYPE_CHECKING:
     from .archives import Files
@@ -62,7 +62,7 @@ def _report(files):
     count = 1 + max([row.category for row in train + test] + list(named))
     classes = [named.get(category, f"class {category}") for category in range(count)]
     skipped = tuple(skipped + skipped_tests)
-    return Source(train, test, classes, files.read, "the report's layout", skipped=skipped)
+    return Source(train, test, classes, files.read, REPORT_LAYOUT, skipped=skipped)
 
 
 def _inside(files, folder):

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from .answers import Row
 
+REPORT_LAYOUT = "the report's layout"
+
 
 class Source(NamedTuple):
     """A data set whose rows and files fit together."""
