@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from .captions import short, short_names
+from .errors import DataError
 from .pictures import BLUE, ORANGE, WIDTH, Picture, styled
 from .settings import STAGES
 
@@ -113,8 +114,8 @@ def _plot_guessing(axis: Axes, data: Bank) -> None:
     axis.axhline(100 * data.guessing, label=f"chance ({chance})", **GUESSING)
     if data.is_unequal:
         largest, share = data.largest_class
-        percent = f"{100 * share:.3g}%"
-        axis.axhline(100 * share, label=f"always “{short(largest)}” ({percent})", **ALWAYS_LARGEST)
+        label = f"always “{short(largest)}” ({100 * share:.3g}% of training images)"
+        axis.axhline(100 * share, label=label, **ALWAYS_LARGEST)
 
 
 @styled
@@ -129,15 +130,15 @@ def plot_runs(
 
     Several seeds become their mean, in a band from the lowest to the highest (if there are few
     runs). quantity: one of QUANTITIES, which all runs have. x: another entry of the histories, such
-    as "step". classes: how many the networks choose from, for the loss of guessing.
+    as "step". classes: how many the networks choose from, for the loss of guessing. Raises
+    DataError for a run without a history, or whose seeds have histories of different lengths.
     """
     alt = f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}."
     figure = Picture((10, 5.5), title, alt)
     axis = figure.subplots()
     with_bands = len(runs) <= MOST_BANDS
     for label, run in runs.items():
-        one_seed = isinstance(run[0], Mapping)
-        seeds = [run] if one_seed else run
+        seeds = _seeds_of(label, run)
         _plot_line(axis, seeds, quantity, x, with_bands, label=label)
     axis.set(xlabel=x, ylabel=QUANTITIES[quantity])
     if quantity == "loss" and classes is not None:
@@ -145,6 +146,25 @@ def plot_runs(
     _choose_scale(axis, quantity)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+def _seeds_of(label: str, run: Sequence[Any]) -> Sequence[History]:
+    """The histories of a run's seeds, equally long, if it's several or just one history.
+
+    Raises DataError.
+    """
+    if len(run) == 0:
+        raise DataError(f"The run {label!r} has no history to plot.")
+    seeds = [run] if isinstance(run[0], Mapping) else run
+    lengths = [len(history) for history in seeds]
+    if min(lengths) == 0:
+        raise DataError(f"The run {label!r} has an empty history.")
+    if min(lengths) < max(lengths):
+        raise DataError(
+            f"The run {label!r} has seeds of {min(lengths)} and of {max(lengths)} entries: plot "
+            "equally many of each."
+        )
+    return seeds
 
 
 def _choose_scale(axis: Axes, quantity: str) -> None:

@@ -180,10 +180,12 @@ def _sources(one: np.ndarray, other: np.ndarray, paired: bool) -> list[Source]:
     seeds = 0.0
     squares = 0.0
     for right in independent:
-        of_seeds = right.mean(1).var(ddof=1) / len(right)
+        noise = _noise(right)
+        # Seeds whose accuracies happen to be equal still vary by their noise.
+        of_seeds = max(right.mean(1).var(ddof=1) / len(right), noise)
         seeds += of_seeds
         squares += of_seeds**2 / (len(right) - 1)
-        images -= _noise(right)  # the noise is in both parts; it should count once
+        images -= noise  # it's in both parts; it should count once
     degrees = seeds**2 / squares if squares > 0 else 1.0
     return [Source(float(seeds), float(degrees)), Source(max(0.0, float(images)), count - 1)]
 

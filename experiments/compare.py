@@ -32,6 +32,7 @@ from course_lib import (
 from course_lib.data.bank import Images
 from course_lib.experiment import Course
 
+from .copies import without_copies
 from .seeds import CONTROLS, seeds_table, train_control
 from .stored import pack_right, spread, write_stored
 
@@ -110,7 +111,7 @@ def images_for(course: Course) -> tuple[Images, Images]:
         return train, course.data.heldout
     trained = train.of_each_class(0, TRAINED, seed)
     measured = train.of_each_class(TRAINED, TRAINED + MEASURED, seed)
-    return trained, measured
+    return trained, without_copies(measured, of=trained)
 
 
 def train_variant(course: Course, name: str, seed: int) -> tuple[list[dict[str, Any]], str]:

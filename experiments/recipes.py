@@ -21,6 +21,7 @@ from course_lib.experiment import Course, Stage
 from course_lib.settings import STAGES
 
 from .compare import NO_ROTATION, ONE_CYCLE, Variant
+from .copies import pictures
 from .stored import pack_right, write_stored
 
 BUDGETS = (18, 37, 74)  # epochs
@@ -41,13 +42,17 @@ RECIPES = {
 def halves(heldout: Images) -> tuple[np.ndarray, np.ndarray]:
     """Two masks of the held-out images, bool (n,): to choose a recipe on, and for final figures.
 
-    In the order of the images, those of each class alternate between the two.
+    In the order of the images, those of each class alternate between the two; copies of a picture
+    are in the same half.
     """
     seen: dict[int, int] = {}
+    half_of: dict[bytes, bool] = {}  # by the picture
     to_choose = []
-    for label in heldout.labels.tolist():
-        seen[label] = seen.get(label, 0) + 1
-        to_choose.append(seen[label] % 2 == 1)
+    for label, picture in zip(heldout.labels.tolist(), pictures(heldout)):
+        if picture not in half_of:
+            seen[label] = seen.get(label, 0) + 1
+            half_of[picture] = seen[label] % 2 == 1
+        to_choose.append(half_of[picture])
     mask = np.array(to_choose)
     return mask, ~mask
 

@@ -450,7 +450,7 @@ def test_a_block_that_the_network_cannot_train_with_is_wrong(block, verdict):
 
 RIGHT_COUNTS = [
     *(41, 41.0, np.int64(41), np.float32(41), torch.tensor(41), [41], (41,), Fraction(41)),
-    *("41", " 41.0 ", ["41"]),
+    *("41", " 41.0 ", ["41"], "41 layers", "41.", "=41"),
 ]
 WRONG_COUNTS = [
     ("blocks", 13, "13 counts blocks; each has three convolutions"),
@@ -467,7 +467,8 @@ WRONG_COUNTS = [
     ("too large", 41.5, "It isn't 41.5"),
     ("not a number", float("nan"), "It isn't nan"),
     ("text", "forty-one", "Give a number."),
-    ("text and a word", "41 layers", "Give a number."),
+    ("another number and a word", "40 layers", "40 forgets"),
+    ("more than a number", "41 or 42", "Give a number."),
     ("another number as text", "40", "40 forgets"),
     ("nothing", None, "Give a number."),
     ("two", [40, 1], "Give a number."),
@@ -477,6 +478,8 @@ RIGHT_CHOICES = [
     *("c", "C", " c ", "c.", "c)", "(c)", "C:", '"c"', "Option c", "ｃ"),
     *("the letter c", "Choice c", "My answer: (c)", "The answer is c.", "Run (c)", "_c_"),
     *("c: same start", "(C): the same start,\nso only augmentation differs"),
+    *("c, because both start alike", "c because same start", "c - same epochs", "C) same start"),
+    *("I choose c", "it's c", "It’s (c).", "c (same start)", "c. A new network would differ, too"),
     *(["c"], ("c",), {"c"}, ["(C)"], np.str_("c"), np.array("c"), np.array(["c"])),
 ]
 WRONG_CHOICES = [
@@ -486,7 +489,10 @@ WRONG_CHOICES = [
     ("e", "(e)", "(e)"),
     *(
         (repr(choice), choice, "letters")
-        for choice in ("f", "", "cc", "c or d", "(c), (d): both", "not c", None, 3, ["c", "d"])
+        for choice in (
+            *("f", "", "cc", "c or d", "(c), (d): both", "not c", None, 3, ["c", "d"]),
+            *("c: no, d", "c, d", "c - or rather e", "because c", "a c", "c x"),
+        )
     ),
 ]
 
@@ -561,7 +567,7 @@ RIGHT_LOSSES = [
     ("one-hot", loss_with_one_hot),
     ("nll_loss", lambda logits, labels: F.nll_loss(logits.log_softmax(1), labels)),
     ("float64", lambda logits, labels: my_loss(logits.double(), labels)),
-    ("overwrites its copy", lambda logits, labels: my_loss(logits.sub_(logits.amax()), labels)),
+    ("overwrites its copy", lambda logits, labels: my_loss(logits.clone().sub_(1), labels)),
 ]
 
 
@@ -630,6 +636,14 @@ WRONG_LOSSES = [
 @judged(RIGHT_LOSSES)
 def test_a_right_loss_passes(answer, verdict):
     assert verdict(checks.cross_entropy, answer).startswith("✓")
+
+
+def test_a_loss_that_changes_the_callers_logits_is_refused(verdict):
+    def in_place(logits, labels):
+        logits -= logits.amax(1, keepdim=True)
+        return F.cross_entropy(logits, labels)
+
+    assert "changes the logits" in verdict(checks.cross_entropy, in_place)
 
 
 @judged(WRONG_LOSSES)
@@ -782,6 +796,20 @@ WRONG_ACCURACIES = [
 @judged(RIGHT_ACCURACIES)
 def test_a_right_accuracy_passes(answer, verdict):
     assert verdict(checks.accuracy, answer).startswith("✓")
+
+
+@pytest.mark.parametrize("most", range(1, 11))
+def test_an_accuracy_of_the_first_batches_is_refused(most, verdict):
+    def of_the_first(model, batches):
+        measured = with_mode_restored(lambda z, y: (z.argmax(1) == y).sum().item())
+        return measured(model, batches[:most])
+
+    assert verdict(checks.accuracy, of_the_first).startswith("✗")
+
+
+def test_an_accuracy_that_counts_near_ties_is_refused(verdict):
+    near = with_mode_restored(lambda z, y: (z.gather(1, y[:, None])[:, 0] > z.amax(1) - 1e-3).sum())
+    assert verdict(checks.accuracy, near).startswith("✗")
 
 
 @judged(WRONG_ACCURACIES)

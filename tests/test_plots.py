@@ -29,6 +29,7 @@ from course_lib import (
     plot_runs,
 )
 from course_lib.data.bank import Bank
+from course_lib.errors import DataError
 
 CLASSES = [f"class {i}" for i in range(80)]
 CURVES = ["history", "stored", "runs", "loss"]
@@ -227,6 +228,14 @@ def test_the_first_point_of_a_run_is_seen():
         assert sum(picture.getpixel((round(x), picture.height - round(y)))) < 400
 
 
+@pytest.mark.parametrize(
+    "run", [[], [[]], [[{"epoch": 1, "loss": 1.0}], []], [[{"epoch": 1, "loss": 1.0}] * 2, [{}]]]
+)
+def test_runs_that_cannot_be_averaged_are_named(run):
+    with pytest.raises(DataError, match="my run"):
+        plot_runs({"my run": run}, "loss", "Losses")
+
+
 def test_runs_use_their_axis():
     runs = {"a": history([0, 0.04]), "b": history([0.02, 0.1])}
     low, high = plot_runs(runs, "train_accuracy", "x").axes[0].get_ylim()
@@ -275,7 +284,10 @@ def test_unequal_classes_are_compared_with_always_naming_the_largest(counts):
         chance, largest = figure.axes[-1].lines[-2:]
         assert levels(figure.axes[-1]) == [pytest.approx(guessing), pytest.approx(percent)]
         assert chance.get_linewidth() != largest.get_linewidth()
-        assert names[counts.index(max(counts))] in words and f"{percent:.3g}%" in words
+        assert (
+            names[counts.index(max(counts))] in words
+            and f"{percent:.3g}% of training images" in words
+        )
 
 
 def test_without_data_no_number_of_classes_is_claimed():

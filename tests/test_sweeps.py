@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import conv_model
+from tiny import conv_model, noise_images
 
 from course_lib import plain_block, res_block
 from course_lib.experiment import Course
-from experiments import recipes, sweeps
+from experiments import copies, recipes, sweeps
 from experiments.stored import unpack_right
 
 
@@ -88,6 +88,18 @@ def test_the_halves_have_half_of_each_class(course):
         labels[final], minlength=80
     )
     assert set(differences.tolist()) <= {0, 1}
+
+
+def test_copies_of_a_picture_are_never_on_both_sides():
+    images = noise_images(60)
+    images.pixels[30:] = images.pixels[:30]
+    images.labels[30:] = images.labels[:30]
+    to_choose, final = recipes.halves(images)
+    assert (to_choose[:30] == to_choose[30:]).all() and to_choose.any() and final.any()
+    trained = images.subset(range(10))
+    rest = copies.without_copies(images.subset(range(10, 60)), of=trained)
+    assert rest.names == [f"{i}.png" for i in [*range(10, 30), *range(40, 60)]]
+    assert copies.without_copies(rest, of=trained) is rest
 
 
 def test_two_stages_share_the_epochs_and_resume(course, monkeypatch):

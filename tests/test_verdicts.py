@@ -138,6 +138,26 @@ def test_five_images_are_no_verdict(differ, expected):
     assert judge(*right).verdict == expected
 
 
+@pytest.mark.parametrize(
+    "seeds, images, share, comparisons",
+    [(2, 10, 0.5, 1), (2, 10, 0.9, 1), (2, 10, 0.7, 4), (2, 20, 0.9, 8), (5, 10, 0.9, 4)],
+)
+def test_with_few_seeds_and_images_no_more_verdicts_are_false(seeds, images, share, comparisons):
+    """Where the seeds' accuracies happened to be equal, the interval had no width."""
+    random = np.random.default_rng(2)
+    false = 0
+    for _ in range(400):
+        family = random.random((comparisons + 1, seeds, images)) < share
+        false += has_a_verdict(family)
+    assert false / 400 <= 0.05
+
+
+def test_equal_accuracies_of_the_seeds_are_no_certainty():
+    one = np.array([[1, 1, 1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1, 1, 1]], dtype=bool)
+    verdict = judge(one, np.array([[1, 0] * 4, [0, 1] * 4], dtype=bool))
+    assert verdict.low < 0 < verdict.difference < verdict.high
+
+
 def test_with_very_few_images_nothing_can_be_found():
     right = np.ones((2, 3, 4), dtype=bool)
     right[1] = False

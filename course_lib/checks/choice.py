@@ -35,18 +35,26 @@ OTHER_LETTERS = {
     "together.",
 }
 
-LABELS = "the|my|answer|choice|experiment|letter|option|run|is"  # such as "the letter c"
+# Words before the letter, as in "the letter c", "I choose c" and "it's c".
+LABELS = "the|my|answer|choice|experiment|letter|option|run|is|i|choose|take|pick|think|it|s"
 CHOICE = re.compile(
     rf"((?:{LABELS})[\W_]+)*"
     r"[\W_]*(?P<letter>[a-z])[\W_]*"
-    r"(:.*)?",  # the reason
+    # A reason follows "because", or a mark such as a colon.
+    r"(((?<=\W)(because|since)\b|(?<=[:,;.()–—-])|(?<=[:,;.()–—-]\s)).*)?",
     re.DOTALL,
 )
+# Such as "c: no, d" and "c, d".
+SECOND_THOUGHT = re.compile(r"\b(no|not|or|and|rather|sorry|actually)\W+[a-e]\b|^\W*\w\W+[b-e]\b")
+COUNT = re.compile(r"[=\s]*(?P<count>\d+)\s*(layers?)?\W*")
 
 
 @check
 def layers(my_count: object) -> str:
     """Check the number of layers with weights on the longest path from the image to the logits."""
+    if isinstance(my_count, str):
+        match = COUNT.fullmatch(my_count)
+        my_count = match["count"] if match else my_count
     count = as_number(my_count)
     if count is None:
         raise Wrong("Give a number.")
@@ -75,10 +83,12 @@ def separating_experiment(my_choice: object) -> str:
 
 
 def chosen_letter(choice: object) -> str:
-    """The letter in "c", "C.", "(c)", "Option c" or "c: a reason"; "" if there isn't just one.
+    """The letter in "c", "(C)", "Option c" or "c, because …"; "" if there isn't just one.
 
     A full-width ｃ, as Asian keyboards type it, is a c.
     """
     text = unicodedata.normalize("NFKC", str(choice)).lower()
     match = CHOICE.fullmatch(text)
-    return match["letter"] if match else ""
+    if match is None or SECOND_THOUGHT.search(text):
+        return ""
+    return match["letter"]

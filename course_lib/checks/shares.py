@@ -50,6 +50,7 @@ def accuracy(my_accuracy: MeasureAccuracy) -> str:
         accuracy_example([(32, 32), (32, 32)], random),
         accuracy_example([(5, 0)], random),
         accuracy_example([(7, 2), (16, 9), (16, 3), (1, 1)], random),
+        accuracy_example([(4, 3)] * 3 + [(4, 1)] * 8, random),
     ]
     for example in [first, *others]:
         for training in (True, False):
@@ -166,21 +167,22 @@ def top_5_accuracy(example: Example) -> float:
 
 
 def refuse_counting_ties(my_accuracy: MeasureAccuracy, random: torch.Generator) -> None:
-    """Raise Wrong if an answer counts for a model that finds all classes equally likely.
+    """Raise Wrong if an answer counts for a model that finds all classes (almost) equally likely.
 
     Whichever class is picked, it's the right one for one image per class.
     """
-    linear = nn.Linear(12, CLASSES)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    model = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), linear).eval()
     images = torch.randn(CLASSES, 3, 8, 8, generator=random)
-    answer = as_tensor(my_accuracy(model, [(images, torch.arange(CLASSES))]))
-    refuse(
-        answer > 0.5,
-        "If all classes are equally likely, you count every answer as right: "
-        "compare argmax with the label.",
-    )
+    for spread in (0.0, 1e-4):
+        linear = nn.Linear(12, CLASSES)
+        nn.init.zeros_(linear.weight)
+        linear.bias.data = torch.linspace(0, spread, CLASSES)
+        model = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), linear).eval()
+        answer = as_tensor(my_accuracy(model, [(images, torch.arange(CLASSES))]))
+        refuse(
+            answer > 0.5,
+            "If all classes are almost equally likely, you count every answer as right: "
+            "compare argmax with the label.",
+        )
 
 
 def same_weights(mine: nn.Module, ours: nn.Module) -> bool:
