@@ -518,7 +518,7 @@ def test_an_empty_folder_is_named(opened, tmp_path, capsys):
 @pytest.mark.parametrize("where", ["runs", "cat/runs", "pets/more/runs"])
 def test_runs_in_the_datas_folder_are_no_data(tmp_path, where):
     folder = write_folder(tmp_path / "own", class_folders(PETS))
-    home = folder / where
+    home = write_folder(folder / where, {"other-smoke/figure.png": png()})
     for _ in range(3):
         bank = open_data(str(folder), SETTINGS, home)
         assert bank.counts == PETS
