@@ -179,7 +179,8 @@ def test_a_disk_that_fills_up_at_any_moment_leaves_the_previous_file(short, what
 def test_a_disk_that_fills_up_while_results_are_recorded_leaves_whole_files(short):
     """`results.json` is only put together from the stages, so it may be behind, but never half."""
     stage = short.stage(2)
-    model = fit(stage)
+    model = conv_model()
+    train(model, short.data.train, stage, augmented=False)
     measured = measure(model, short)
     only_one = {"train_plain": measured["train_plain"]}
     failures = 0

@@ -195,7 +195,7 @@ def test_heldout_accuracy_is_measured_after_each_epoch_and_changes_nothing(short
 def test_few_heldout_images_are_equally_many_of_each_class_and_always_the_same(course):
     data = course.data
     many = replace(
-        course, data=replace(data, heldout=data.train.subset(list(range(160)) * 5))
+        course, data=replace(data, validation=data.train.subset(list(range(160)) * 5))
     )  # 10 of each class
     few = few_heldout(many)
     assert set(few.labels.bincount().tolist()) == {4} and few.names == few_heldout(many).names

@@ -168,7 +168,7 @@ def test_fresh_forgets_the_run(folder, smoke):
     reproduce.main(["--fresh"])
     assert not trials.exists()
     left = {path.relative_to(smoke).as_posix() for path in smoke.rglob("*") if path.is_file()}
-    assert left == {"run.json", "notebooks/00_a.ipynb"}
+    assert left == {"run.json", "notebooks/00_a.ipynb", "notebooks/02_old.ipynb"}
 
 
 def test_a_wrong_setting_is_one_sentence(folder, environment, tmp_path):
