@@ -378,13 +378,15 @@ def test_without_a_model_it_is_the_reports_with_the_runs_seed(course, monkeypatc
         seeds.append(course.settings.seed)
         return linear_model(course.settings.seed)
 
-    monkeypatch.setattr(Course, "new_model", new_model)
-    trial(replace(course, settings=replace(course.settings, seed=5)), noise_images(), epochs=1)
-    assert seeds == [5]
-    trial(course, noise_images(), epochs=1, seed=6)
-    assert seeds == [5, 6]
-    monkeypatch.setattr(torch.Tensor, "backward", lambda *_, **__: crash())
-    trial(replace(course, settings=replace(course.settings, seed=5)), noise_images(), epochs=1)
+    # A context, because the fixture has replaced the same method and is undone first.
+    with monkeypatch.context() as patch:
+        patch.setattr(Course, "new_model", new_model)
+        trial(replace(course, settings=replace(course.settings, seed=5)), noise_images(), epochs=1)
+        assert seeds == [5]
+        trial(course, noise_images(), epochs=1, seed=6)
+        assert seeds == [5, 6]
+        patch.setattr(torch.Tensor, "backward", lambda *_, **__: crash())
+        trial(replace(course, settings=replace(course.settings, seed=5)), noise_images(), epochs=1)
 
 
 def test_a_trial_of_other_code_is_measured_anew(course, monkeypatch):

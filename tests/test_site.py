@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 from sphinx.cmd.build import build_main
+from test_notebooks import NOT_RUN_YET
 
 import course_lib
 from course_lib import checks
@@ -49,7 +50,7 @@ def test_the_notebooks_show_their_stored_figures(site):
         page = site / "notebooks" / f"{source.stem}.html"
         text = page.read_text(encoding="utf-8")
         figures = re.findall(r'src="(\.\./_images/[^"]+\.(?:png|jpe?g))"', text)
-        assert figures
+        assert figures or source.stem in NOT_RUN_YET
         for figure in figures:
             assert (page.parent / unquote(figure)).stat().st_size > 1000
 
