@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .data.bank import Images
-    from .experiment import Course, Stage
+    from .experiment import Course
+    from .stage import Stage
 
 EVALUATION_BATCH = 256
 CROP_TRIES = 10  # as in torchvision: if no crop fits by then, the largest centred one is taken

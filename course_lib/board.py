@@ -17,7 +17,7 @@ from .storage.files import read_sealed, write_sealed, write_text
 from .storage.run_folder import BOARD, SUBMISSIONS
 
 LONGEST = 80  # characters of a name
-FORMULA = ("=", "+", "-", "@")  # a spreadsheet would compute what begins like this
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what begins like this
 
 
 @dataclass(frozen=True)
@@ -144,11 +144,11 @@ def _lines(openings: Sequence[Opening]) -> list[str]:
 
 def _line(cells: Sequence[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([_harmless(cell) for cell in cells])
+    csv.writer(text, lineterminator="\n").writerow([harmless(cell) for cell in cells])
     return text.getvalue()
 
 
-def _harmless(cell: object) -> object:
+def harmless(cell: object) -> object:
     """A cell that a spreadsheet shows as it is: it would compute a text that begins with "="."""
     if isinstance(cell, str) and cell.startswith(FORMULA):
         return f"'{cell}"

@@ -15,23 +15,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from .data.bank import Bank, Images, open_data
+from .data.bank import Bank, open_data
 from .data.sealed import seal
 from .device import Precision, best_device, choose_precision, computes_in
 from .distributed import init_process_group, rank, rank_0_first, require_agreement
 from .environment import refuse_misspelt_variables, whole_number
-from .errors import CheckpointError, DataError, SettingsError
+from .errors import DataError, SettingsError
 from .homes import find_homes, folder_name
 from .model import MyModel, get_model, res_block
-from .run_record import claim_folder, is_same_data, lay_there, require_same_run
-from .settings import PRESETS, STAGES, Settings, StageSpec, require_epochs
-from .storage.checkpoints import newest_good, position
-from .storage.drive import Drive, drive_copy, records_on_drive
+from .run_record import choose_folder, claim_folder, require_same_run
+from .settings import PRESETS, STAGES, Settings, require_epochs
+from .stage import Stage
+from .storage.drive import Drive, drive_copy
 from .storage.files import entries, remove_if_empty
-from .storage.identity import read_record, read_run, require_ours
+from .storage.identity import read_run, require_ours
 from .storage.run_folder import delete_ours
-
-MOST_OF_A_NAME = 20  # data sets of one name whose runs have a folder each
 
 
 @dataclass(frozen=True)
@@ -203,65 +201,6 @@ class Course:
         )
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A stage of a course: what it is, its folder, and how many epochs it takes."""
-
-    course: Course
-    spec: StageSpec
-    folder: Path  # of its checkpoints, `model.pth` and `measured.json`
-    epochs: int
-
-    @property
-    def number(self) -> int:
-        """The stage's number in the experiment; its random numbers depend on it."""
-        return self.spec.number
-
-    @property
-    def images(self) -> Images:
-        """The images that the stage trains on."""
-        images = self.course.data.train
-        if self.spec.batches is None:
-            return images
-        settings = self.course.settings
-        return images.take(self.spec.batches * settings.batch_size, seed=settings.seed)
-
-    @property
-    def model_path(self) -> Path:
-        """The file of the finished stage's weights, in a form that the report's code can load."""
-        return self.folder / "model.pth"
-
-    @property
-    def measured_path(self) -> Path:
-        """Where `record` keeps what was measured on the finished stage."""
-        return self.folder / "measured.json"
-
-    @property
-    def finished(self) -> bool:
-        """Whether the stage has been trained for all its epochs."""
-        checkpoint = newest_good(self.folder)
-        if checkpoint is None:
-            return False
-        epoch, images = position(checkpoint)
-        return epoch >= self.epochs and images == 0
-
-    @property
-    def state(self) -> str | None:
-        """How far the stage has got, in words; None if it hasn't begun."""
-        checkpoint = newest_good(self.folder)
-        if checkpoint is None:
-            return None
-        if self.finished:
-            return "finished"
-        epoch, images = position(checkpoint)
-        return f"in epoch {epoch + 1} of {self.epochs}, after {images:,} images"
-
-    def start_over(self) -> None:
-        """Delete what this stage has saved, here and on Drive: then it trains from scratch."""
-        self.course.forget(self.folder)
-        print(f"Stage {self.number} starts over.")
-
-
 def open_course(
     data: str = "shapes",
     preset: str = "lecture",
@@ -317,54 +256,8 @@ def open_course(
         source=source,
         skip_unreadable=skip_unreadable,
     )
-    course = replace(course, folder=_choose_folder(course, runs_on_drive, start_over))
+    course = replace(course, folder=choose_folder(course, runs_on_drive, start_over))
     return _begin(course, runs_on_drive, start_over)
-
-
-def _choose_folder(course: Course, runs_on_drive: Path | None, start_over: bool) -> Path:
-    """The folder of this data's run, here or on Drive; else a new one.
-
-    It's that of a run of the same data, wherever that lay; else of data that lay in the same place
-    and has changed since; else one that's free. Its name has a number if the names before it belong
-    to other data. start_over: a damaged `run.json` may be deleted.
-    """
-    folders = []
-    for number in range(1, MOST_OF_A_NAME + 1):
-        name = course.data.name if number == 1 else f"{course.data.name}-{number}"
-        folders.append(course.home / folder_name(name, course.preset, course.settings))
-    require_ours(folders[0])
-    found = _records(folders, runs_on_drive, start_over)
-    for fits in (is_same_data, lay_there):
-        for folder in folders:
-            if any(fits(record, course.data) for record in found[folder]):
-                return folder
-    for folder in folders:
-        if not found[folder]:
-            return folder
-    raise SettingsError(
-        f"There are {MOST_OF_A_NAME} runs of other data called {course.data.name}. Rename the data."
-    )
-
-
-def _records(
-    folders: list[Path], runs_on_drive: Path | None, start_over: bool
-) -> dict[Path, list[dict[str, Any]]]:
-    """The `run.json` of each folder that has one, here or on Drive."""
-    found: dict[Path, list[dict[str, Any]]] = {folder: [] for folder in folders}
-    try:
-        for folder in folders:
-            record = read_record(folder)
-            if record is not None:
-                found[folder].append(record)
-        if runs_on_drive:
-            copies = records_on_drive([runs_on_drive / folder.name for folder in folders])
-            for folder, record in zip(folders, copies):
-                if record is not None:
-                    found[folder].append(record)
-    except CheckpointError:  # damaged
-        if not start_over:
-            raise
-    return found
 
 
 def _delete_run(course: Course) -> None:

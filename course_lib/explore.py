@@ -28,8 +28,9 @@ from .results import stored
 
 if TYPE_CHECKING:
     from .data.bank import Images
-    from .experiment import Course, Stage
+    from .experiment import Course
     from .plots import History
+    from .stage import Stage
 
 # The MIME type of what the live curve tells programs that run a notebook, beside its picture:
 # {"stage": 2, "epoch": 3, "epochs": 44, "text": "Epoch 3 of 44: …"}. Browsers ignore it.

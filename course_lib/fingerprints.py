@@ -24,7 +24,8 @@ from .storage.identity import weights_digest
 
 if TYPE_CHECKING:
     from .data.bank import Images
-    from .experiment import Course, Stage
+    from .experiment import Course
+    from .stage import Stage
 
 LIBRARY = Path(__file__).resolve().parent
 # What computes a history, besides the data, the settings and the network. After an edit of one of
@@ -35,6 +36,7 @@ TRAINING_CODE = (
     "distributed.py",
     "loops.py",
     "model.py",
+    "overflow.py",
     "run.py",
     "data/draws.py",
 )

@@ -21,7 +21,7 @@ NARROWING = 40  # steps of `best_temperature`, each of which leaves two thirds
 
 
 class Window(NamedTuple):
-    """What a layer computes one position from: a square of positions, and how far it moves on."""
+    """The square of positions that a layer computes one position from, and how far it moves."""
 
     kernel: int  # the square's side
     stride: int

@@ -29,15 +29,17 @@ from .errors import CheckpointError, DataError, DivergedError, SettingsError
 from .fingerprints import answers, measured_on, same_answers
 from .model import eval_mode
 from .run import Run
+from .run_record import require_same_course
 from .settings import STAGES, Settings
 from .storage.checkpoints import load, newest_good
 from .storage.files import replacing
-from .storage.identity import require_same, weights_digest
+from .storage.identity import weights_digest
 from .storage.weights import load_weights
 
 if TYPE_CHECKING:
     from .data.bank import Images
-    from .experiment import Course, Stage
+    from .experiment import Course
+    from .stage import Stage
 
 
 def train(
@@ -156,13 +158,13 @@ def _weights_in_use(course: Course, number: int) -> dict[str, torch.Tensor] | No
         if STAGES[later].starts_from != number or checkpoint is None:
             continue
         identity = load(checkpoint)["identity"]
-        _require_same_course(identity, course, str(checkpoint))
+        require_same_course(course, identity, str(checkpoint))
         wanted = identity["starts from"]
         finished = newest_good(stage.folder)
         if finished is not None:
             state = load(finished)
             if weights_digest(state["model"]) == wanted:
-                _require_same_course(state["identity"], course, str(finished))
+                require_same_course(course, state["identity"], str(finished))
                 _require_reports_network(state, str(finished), course)
                 return state["model"]
         if stage.model_path.exists():  # the stage may have been trained further since
@@ -172,14 +174,6 @@ def _weights_in_use(course: Course, number: int) -> dict[str, torch.Tensor] | No
             if weights_digest(weights) == wanted:
                 return weights
     return None
-
-
-def _require_same_course(identity: dict[str, Any], course: Course, where: str) -> None:
-    """Raise CheckpointError if a checkpoint's stage was trained on other data, or otherwise."""
-    ours = course.identity
-    found = {name: identity.get(name) for name in ours}
-    advice = "Start the stage over, or put back the checkpoints that belong here."
-    require_same(found, ours, where, advice)
 
 
 def _require_reports_network(state: dict[str, Any], where: str, course: Course) -> None:

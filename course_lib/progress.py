@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 if TYPE_CHECKING:
-    from .experiment import Stage
+    from .stage import Stage
 
 
 class ProgressBar:

@@ -13,11 +13,12 @@ import torchvision
 from torch import nn
 
 from .errors import CheckpointError
-from .experiment import Course, Stage
+from .experiment import Course
 from .fingerprints import answers, images_identity, measured_on, same_answers
 from .homes import CHECKOUT
 from .loops import Measured, evaluate
 from .settings import STAGES
+from .stage import Stage
 from .storage.checkpoints import load, newest_good
 from .storage.files import content_digest, read_sealed, write_json, write_sealed
 from .storage.identity import weights_digest

@@ -11,8 +11,8 @@ from .fingerprints import answers, decoder, made_on, same_answers
 from .storage.identity import require_same, weights_digest
 
 if TYPE_CHECKING:
-    from .experiment import Stage
     from .run import Position
+    from .stage import Stage
 
 
 def require_same_stage(
@@ -55,7 +55,7 @@ def report_details(before: dict[str, str], now: dict[str, str], stage: Stage) ->
     if changed:
         print(
             f"Since stage {stage.number} began, this has changed in your network: "
-            f"{', '.join(changed)}. If training changes it itself, all is well. If you have, the "
+            f"{', '.join(changed)}. If training changes it, that's fine. If you have, the "
             "results belong to neither network: undo your edit, or run "
             f"course.stage({stage.number}).start_over()."
         )

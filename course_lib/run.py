@@ -26,6 +26,7 @@ from .distributed import (
 )
 from .errors import CheckpointError, DivergedError, Stopped
 from .fingerprints import answers, made_on, stage_identity, training_code_digest
+from .overflow import OverflowGuard
 from .progress import EpochLines, ProgressBar
 from .resume import (
     report_finished,
@@ -39,7 +40,7 @@ from .threads import MOST, choose_threads
 
 if TYPE_CHECKING:
     from .data.bank import Images
-    from .experiment import Stage
+    from .stage import Stage
 
 
 @dataclass
@@ -108,12 +109,7 @@ class Run:
                 "details": None,  # such as which process it is
             }
         )
-        # fp16's loss scale is halved at each overflow. Below 1, scaling can't help any more.
-        self._scale = scaler.get_scale()
-        # The model's running averages (of BatchNorm), and copies from before the last step.
-        buffers = list(model.buffers())
-        self._averages = [buffer for buffer in buffers if buffer.is_floating_point()]
-        self._averages_before = [buffer.clone() for buffer in self._averages]
+        self._overflow = OverflowGuard(model, scaler)
 
     def __enter__(self) -> Run:
         done = self.position.epoch * self.images_per_epoch + self.position.seen
@@ -169,8 +165,8 @@ class Run:
         """
         loss = loss.detach().float()
         if self.scaler.is_enabled():
-            skipped = self._undo_overflow()
-            if skipped:  # the step counts with a loss of 0
+            if self._overflow.undo_skipped_step():  # the step counts with a loss of 0
+                self.position.skipped += 1
                 loss = loss.nan_to_num(nan=0, posinf=0, neginf=0)
         right = (logits.argmax(1) == labels).sum()
         self.sums += all_reduce(torch.stack([loss * len(labels), right]))
@@ -305,21 +301,6 @@ class Run:
         self.saved = (self.position.epoch, self.position.seen)
         self._resumed_in_mid_epoch = self.position.seen > 0
 
-    def _undo_overflow(self) -> bool:
-        """If fp16 overflowed, and the scaler skipped the step, undo what BatchNorm has averaged.
-
-        Returns whether it did.
-        """
-        scale = self.scaler.get_scale()
-        overflowed = scale < self._scale
-        self._scale = scale
-        if overflowed:
-            self.position.skipped += 1
-            _copy(source=self._averages_before, target=self._averages)
-        else:
-            _copy(source=self._averages, target=self._averages_before)
-        return overflowed
-
     def _stop_if_interrupted(self) -> None:
         if self.interrupted:
             self._save()
@@ -333,15 +314,10 @@ class Run:
         finite = bool(self.sums.isfinite().all())
         for value in self.model.state_dict().values():
             finite = finite and bool(value.isfinite().all())
-        if not finite or self._scale < 1:
+        # fp16's scale is halved at each overflow. Below 1, scaling can't help any more.
+        if not finite or self._overflow.scale < 1:
             raise DivergedError(
                 f"The loss is no longer a finite number (stage {self.stage.number}, epoch "
                 f"{self.position.epoch + 1}): lower the learning rate, as in "
                 'course.experiment("lr-0.001", lr=0.001). The last good checkpoint is still there.'
             )
-
-
-def _copy(source: list[torch.Tensor], target: list[torch.Tensor]) -> None:
-    """Copy tensors, in one operation."""
-    if source:  # a model may have no BatchNorm
-        torch._foreach_copy_(target, source)  # pyright: ignore

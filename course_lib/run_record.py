@@ -1,4 +1,4 @@
-"""`run.json`: whose folder a run's is, and what is said if its data has changed since."""
+"""Which folder a run has, and its `run.json`, which says whose folder it is."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import CheckpointError, brief
+from .errors import CheckpointError, SettingsError, brief
+from .homes import folder_name
 from .storage.checkpoints import load, newest_good
+from .storage.drive import records_on_drive
 from .storage.files import write_sealed
-from .storage.identity import read_record, require_same
+from .storage.identity import read_record, require_ours, require_same
 from .storage.run_folder import RUN
 
 if TYPE_CHECKING:
     from .data.bank import Bank
     from .experiment import Course
 
+MOST_OF_A_NAME = 20  # data sets of one name whose runs have a folder each
 MOST_CLASSES = 5  # that are named in a message
 ADVICE = (
     "To keep both, use another COURSE_HOME or experiment name. To give up the old one, delete its "
@@ -55,13 +58,20 @@ def claim_folder(course: Course, on_drive: dict[str, Any] | None = None) -> dict
 
 def _require_own_checkpoints(course: Course) -> None:
     """Raise CheckpointError if a stage in the course's folder was trained on other data."""
-    ours = _as_read(course.identity)
     for number in course.epochs:
         path = newest_good(course.stage(number).folder)
         if path is not None:
-            identity = _as_read(load(path)["identity"])
-            found = {name: identity.get(name) for name in ours}
-            require_same(found, ours, str(path), ADVICE)
+            require_same_course(course, load(path)["identity"], str(path))
+
+
+def require_same_course(course: Course, identity: dict[str, Any], where: str) -> None:
+    """Raise CheckpointError if a stage was trained on other data, or with other settings.
+
+    identity: the stage's, as its checkpoint in the file `where` holds it.
+    """
+    ours = _as_read(course.identity)
+    found = _as_read({name: identity.get(name) for name in ours})
+    require_same(found, ours, where, ADVICE)
 
 
 def require_same_run(course: Course, record: dict[str, Any] | None, folder: Path) -> None:
@@ -127,11 +137,57 @@ def _as_read(content):
     return json.loads(json.dumps(content))
 
 
-def is_same_data(record: dict[str, Any], data: Bank) -> bool:
+def choose_folder(course: Course, runs_on_drive: Path | None, start_over: bool) -> Path:
+    """The folder of this data's run, here or on Drive; else a new one.
+
+    It's that of a run of the same data, wherever that lay; else of data that lay in the same place
+    and has changed since; else one that's free. Its name has a number if the names before it belong
+    to other data. start_over: a damaged `run.json` may be deleted.
+    """
+    folders = []
+    for number in range(1, MOST_OF_A_NAME + 1):
+        name = course.data.name if number == 1 else f"{course.data.name}-{number}"
+        folders.append(course.home / folder_name(name, course.preset, course.settings))
+    require_ours(folders[0])
+    found = _records(folders, runs_on_drive, start_over)
+    for fits in (_is_same_data, _lay_there):
+        for folder in folders:
+            if any(fits(record, course.data) for record in found[folder]):
+                return folder
+    for folder in folders:
+        if not found[folder]:
+            return folder
+    raise SettingsError(
+        f"There are {MOST_OF_A_NAME} runs of other data called {course.data.name}. Rename the data."
+    )
+
+
+def _records(
+    folders: list[Path], runs_on_drive: Path | None, start_over: bool
+) -> dict[Path, list[dict[str, Any]]]:
+    """The `run.json` of each folder that has one, here or on Drive."""
+    found: dict[Path, list[dict[str, Any]]] = {folder: [] for folder in folders}
+    try:
+        for folder in folders:
+            record = read_record(folder)
+            if record is not None:
+                found[folder].append(record)
+        if runs_on_drive:
+            copies = records_on_drive([runs_on_drive / folder.name for folder in folders])
+            for folder, record in zip(folders, copies):
+                if record is not None:
+                    found[folder].append(record)
+    except CheckpointError:  # damaged
+        if not start_over:
+            raise
+    return found
+
+
+def _is_same_data(record: dict[str, Any], data: Bank) -> bool:
     """Whether a `run.json` is that of a run of this data, wherever it lay."""
     return record["identity"].get("data", {}).get("digest") == data.digest
 
 
-def lay_there(record: dict[str, Any], data: Bank) -> bool:
+def _lay_there(record: dict[str, Any], data: Bank) -> bool:
     """Whether a run's data lay where this data lies: then it has changed since."""
     return record.get("data", {}).get("place") == data.place

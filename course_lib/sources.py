@@ -131,8 +131,9 @@ def _content(value: Any, seen: Seen) -> str:
         raise NotDescribed(f"an object of the type {type(value).__name__}") from error
     if isinstance(recipe, str):  # something that is found by its name
         return f"{getattr(value, '__module__', '')}.{recipe}"
-    maker, arguments, *state = recipe
-    return described([maker, arguments, *map(_listed, state)], True, seen)
+    # What makes it, the arguments of that, its attributes, and what's in it if it's a container.
+    parts = [_listed(part) for part in recipe]
+    return described(parts, True, seen)
 
 
 def _listed(part: Any) -> Any:

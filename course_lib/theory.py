@@ -70,7 +70,7 @@ def plot_surprise(classes: int) -> Picture:
 
 
 def path_of_steps(lr: float, momentum: float, steps: int) -> Tensor:
-    """Where gradient descent goes on the bowl, from START: float (steps + 1, 2), x and y."""
+    """The path of gradient descent on the bowl, from START: float (steps + 1, 2), x and y."""
     place = torch.tensor(START, requires_grad=True)
     optimizer = torch.optim.SGD([place], lr=lr, momentum=momentum)
     places = [place.detach().clone()]

@@ -14,12 +14,13 @@ from .data.bank import Images
 from .device import choose_precision
 from .distributed import rank_0_first
 from .errors import CheckpointError
-from .experiment import Course, Stage
+from .experiment import Course
 from .fingerprints import new_model_identity, training_code_digest
 from .loops import predict, train
 from .progress import NoDisplay
 from .settings import StageSpec, require_epochs
 from .sources import NotDescribed
+from .stage import Stage
 from .storage.files import content_digest, read_sealed, write_sealed
 
 
@@ -52,13 +53,8 @@ def trial(
     attempt = replace(course, settings=settings, precision=precision, drive=None)
     if model is None:
         model = attempt.new_model()
-    try:
-        model_is = new_model_identity(model)
-        is_kept = True
-    except NotDescribed as error:
-        _say_once(f"Trials of this network are trained anew each time: {error}.")
-        model_is = secrets.token_hex(8)
-        is_kept = False
+    model_is = _identity_or_none(model)
+    sealed = course.data.sealed
     depends_on: dict[str, Any] = {
         "course": attempt.identity,
         "precision": precision.name,
@@ -66,10 +62,9 @@ def trial(
         "augmented": augmented,
         "images": images.content_digest(),
         "heldout": heldout.content_digest() if heldout else None,
-        "model": model_is,
+        "model": model_is or secrets.token_hex(8),  # one that can't be known is like no other
         "code": training_code_digest(),
     }
-    sealed = course.data.sealed
     if sealed is not None:
         depends_on["sealed"] = sealed.content_digest()
     name = content_digest(depends_on)[:16]
@@ -84,22 +79,35 @@ def trial(
     copy = deepcopy(model)  # so that the model which was passed in stays new
     history = train(copy, images, stage, augmented=augmented, heldout=heldout, live=NoDisplay())
     if heldout is not None:
-        predicted = predict(copy, heldout, attempt).argmax(1)
-        history[-1]["heldout_right"] = (predicted == heldout.labels).tolist()
+        history[-1]["heldout_right"] = _right(copy, heldout, attempt)
     if sealed is not None:
-        predicted = predict(copy, sealed, attempt).argmax(1)
-        right = (predicted == sealed.labels).tolist()
+        right = _right(copy, sealed, attempt)
         history[-1]["sealed"] = {
             "trial": name,
             "trained_on": len(images),
             "images": depends_on["sealed"],
             "right": "".join("1" if each else "0" for each in right),  # not to be read by accident
         }
-    if is_kept:
+    if model_is is not None:
         with rank_0_first():  # the other processes need the file next time, too
             write_sealed(path, history)
     unfinished.forget(unfinished.folder)
     return history
+
+
+def _identity_or_none(model: nn.Module) -> str | None:
+    """What a new model is; None, and a message, if nobody can tell whether it has changed."""
+    try:
+        return new_model_identity(model)
+    except NotDescribed as error:
+        _say_once(f"Trials of this network are trained anew each time: {error}.")
+        return None
+
+
+def _right(model: nn.Module, images: Images, course: Course) -> list[bool]:
+    """For each image, in order, whether the model predicts its label."""
+    predicted = predict(model, images, course).argmax(1)
+    return (predicted == images.labels).tolist()
 
 
 @functools.cache

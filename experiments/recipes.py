@@ -17,8 +17,9 @@ import numpy as np
 
 from course_lib import CourseError, open_course, predict, train, trial
 from course_lib.data.bank import Images
-from course_lib.experiment import Course, Stage
+from course_lib.experiment import Course
 from course_lib.settings import STAGES
+from course_lib.stage import Stage
 
 from .compare import NO_ROTATION, ONE_CYCLE, Variant
 from .copies import pictures

@@ -25,9 +25,10 @@ from course_lib import (
     record,
     train,
 )
-from course_lib.experiment import Course, Stage
+from course_lib.experiment import Course
 from course_lib.loops import first_model
 from course_lib.settings import STAGES, StageSpec
+from course_lib.stage import Stage
 
 from .stored import pack_right, spread, write_stored
 

@@ -167,7 +167,7 @@ guesses = {2: after_stage_2, 3: after_stage_3}
 # ## Three stages, one budget
 #
 # **Stage 1** is a check: can the network memorise five batches at all? If it can't, something is
-# wrong with the labels or with the learning rate, and there's no point in going on.
+# wrong with the labels or with the learning rate, and there's no point in continuing.
 
 # %%
 from course_lib import live_curve, train
@@ -259,12 +259,12 @@ if len(surest):
 # %%
 from course_lib import plot_confusion
 
-figure = plot_confusion(images.labels, predicted, images.classes, "What is taken for what")
+figure = plot_confusion(images.labels, predicted, images.classes, "True and predicted classes")
 keep(figure, project.folder / "confusion.png")
 
 # %% [markdown]
-# If you find a wrong label, correct it in your folder. It's other data then, so start over: run the
-# notebook again with `begin_project(course, epochs, start_over=True)`.
+# If you find a wrong label, correct it in your folder. That changes the data, so start over: run
+# the notebook again with `begin_project(course, epochs, start_over=True)`.
 #
 # ## Change one thing
 #

@@ -61,7 +61,7 @@ FORGERIES = {
     "calls_exit_when_called": inside("import sys; sys.exit()"),
     "kills_the_marker": "import os\nos.kill(os.getppid(), 9)\n" + RIGHT,
     "loops_forever": inside("import time\nwhile True: time.sleep(1)"),
-    "takes_all_memory": inside("import torch; x = torch.ones(2 * 10**9)"),
+    "takes_all_memory": inside("import torch; x = torch.empty(2**30)  # 4 GiB"),
     "opens_a_socket": inside("import socket; socket.create_connection(('127.0.0.1', {port}))"),
     "starts_a_process": inside("import subprocess; subprocess.run(['touch', {victim!r}])"),
     "reads_the_solutions": "text = open({solutions!r}).read()\n" + RIGHT,

@@ -31,6 +31,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from course_lib.board import harmless
 from course_lib.errors import brief
 from course_lib.storage.files import write_text
 
@@ -201,15 +202,8 @@ def as_csv(marks: list[Mark]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(Mark._fields)
     for row in marks:
-        writer.writerow([no_formula(value) for value in row])
+        writer.writerow([harmless(value) for value in row])
     return "\ufeff" + file.getvalue()
-
-
-def no_formula(value: object) -> object:
-    """A value that a spreadsheet shows, and doesn't compute, whatever a student wrote."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value
 
 
 def new_file(folder: Path) -> Path:

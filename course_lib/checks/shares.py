@@ -152,7 +152,7 @@ def accuracy_mistakes(example: Example) -> Iterator[Mistake]:
     yield Mistake(sum(example.right), "That's the number of right answers: divide by all images.")
     yield Mistake(
         top_5_accuracy(example),
-        "You count an image as right if its class is among the best five: take the best only.",
+        "Your answer is right if the class is among the five likeliest. Only the first counts.",
     )
 
 
@@ -180,7 +180,7 @@ def refuse_counting_ties(my_accuracy: MeasureAccuracy, random: torch.Generator) 
         answer = as_tensor(my_accuracy(model, [(images, torch.arange(CLASSES))]))
         refuse(
             answer > 0.5,
-            "If all classes are almost equally likely, you count every answer as right: "
+            "Every answer counts as right for you if all classes are almost equally likely: "
             "compare argmax with the label.",
         )
 

@@ -145,7 +145,7 @@ def read_category(row: Any, place: str) -> int:
 def read_field(row: Any, key: str, place: str) -> Any:
     """The value of a key in a row from `parse_json`. Raises DataError that starts with `place`."""
     if isinstance(row, RepeatedKey):
-        raise DataError(f"{place}: {brief(row.key)} is there twice. Keep one of them.")
+        raise DataError(f"{place}: {brief(row.key)} appears twice. Keep one of them.")
     if not isinstance(row, dict):
         raise DataError(f'{place}: {brief(row)} should be an object with a "{key}".')
     if key not in row:

@@ -21,13 +21,14 @@ from .entries import (
     PACK_AGAIN,
     REPORT_NAMES,
     Entry,
+    Listing,
     at_most,
     encloses,
     enclosing_folder,
     is_a_part,
     only_folder,
 )
-from .folders import class_level, data_folder, folder_entries, walk
+from .folders import data_folder, list_folder, walk
 from .images import images_among
 from .tars import tar_entries
 from .zips import zip_entries
@@ -72,8 +73,8 @@ class Files:
     """
 
     names: list[str]  # paths with `/`, in NFC, without the enclosing folder
-    folders: list[str]  # those at the top and in parts such as `train`, also without files
-    hidden_folders: list[str]  # the same of hidden folders, if images lie in them
+    folders: list[str]  # as in Listing
+    hidden_folders: list[str]
 
     def __init__(self, path: Path, home: Path | None = None) -> None:
         self._where = brief(path.name)
@@ -82,15 +83,16 @@ class Files:
         with ExitStack() as opened:
             if path.is_dir():
                 folder, belonging = data_folder(path, home)
-                entries = folder_entries(folder, belonging, home)
-                self.folders, self.hidden_folders = class_level(folder, belonging, home)
+                listing = list_folder(folder, belonging, home)
             else:
                 every = list(at_most(_archive_entries(path, self._where, opened), self._where))
-                entries, self.folders, self.hidden_folders = _belonging(every, self._where)
-            for entry in at_most(entries, self._where):
+                listing = _belonging(every, self._where)
+            for entry in at_most(listing.entries, self._where):
                 self._add(entry)
             self._opened = opened.pop_all()
         self.names = list(self._entries)
+        self.folders = listing.folders
+        self.hidden_folders = listing.hidden_folders
 
     def __enter__(self) -> Files:
         return self
@@ -221,13 +223,14 @@ def _write(copy, data, where):
 def _belonging(entries, where):
     """What belongs to the data set in an archive, the same as for folders: see `data_folder`.
 
-    Returns entries relative to its folder, and Files.folders and Files.hidden_folders.
+    The Listing's paths are relative to the data set's folder.
     """
     visible = [entry for entry in entries if not is_hidden(entry.name)]
     prefix = _prefix([entry.name for entry in visible], where)
     inside = _entries_in(prefix, visible)
     if REPORT_NAMES[0] in {_first(entry.name) for entry in inside}:
-        return [entry for entry in inside if _first(entry.name) in REPORT_NAMES], [], []
+        named = [entry for entry in inside if _first(entry.name) in REPORT_NAMES]
+        return Listing(named, [], [])
     folders = set()
     hidden_folders = set()
     for entry in _entries_in(prefix, entries):
@@ -239,7 +242,7 @@ def _belonging(entries, where):
             folders.add(folder)
         elif is_hidden(folder) and images_among([rest])[0]:
             hidden_folders.add(folder)
-    return inside, sorted(folders), sorted(hidden_folders)
+    return Listing(inside, sorted(folders), sorted(hidden_folders))
 
 
 def _prefix(names, where):

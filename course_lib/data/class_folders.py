@@ -42,7 +42,7 @@ def class_folders(files: Files) -> Source:
             )
     images, others = images_among(files.names)
     if not images:
-        there = ", ".join(brief(name) for name in top[:9]) or "no files"
+        there = ", ".join(brief(name) for name in top[:MOST_NAMES]) or "no files"
         raise DataError(f"There are neither images nor an answer.json, but {there}. {EXAMPLE}")
     folders = _folders(images)
     parts = [folder for folder in folders if is_a_part(folder)]

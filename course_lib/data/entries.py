@@ -51,6 +51,14 @@ class Entry(NamedTuple):
     refusal: str = ""  # why it can't be used, after "its name": "is a link"; "" if it can
 
 
+class Listing(NamedTuple):
+    """What belongs to a data set in a folder or archive."""
+
+    entries: Iterable[Entry]
+    folders: list[str]  # where classes may lie: at the top, and in parts; also without files
+    hidden_folders: list[str]  # the same of hidden folders, if images lie in them
+
+
 def is_a_part(folder: str) -> bool:
     """Whether a folder at the top has the name of a part, such as `train`."""
     return folder.lower() in PARTS

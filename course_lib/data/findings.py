@@ -1,4 +1,4 @@
-"""What's known of each image once it's decoded, and what is said of a data set's images then."""
+"""Facts about each decoded image, and the messages about a data set that follow from them."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from .entries import (
     IS_A_LINK,
     REPORT_NAMES,
     Entry,
+    Listing,
     clean,
     encloses,
     enclosing_folder,
@@ -69,15 +70,17 @@ def _is_everything(folder):
     return folder in (drive_root(folder), Path.home(), Path(folder.anchor))
 
 
-def class_level(
-    folder: Path, belongs: Iterable[str], home: Path | None = None
-) -> tuple[list[str], list[str]]:
-    """The folders where classes lie, at the top and in parts, and the hidden ones with images.
+def list_folder(folder: Path, belongs: list[str], home: Path | None = None) -> Listing:
+    """What belongs to the data set in a folder. belongs: the names at its top that do."""
+    entries = _entries(folder, belongs, home)
+    if REPORT_NAMES[0] in belongs:  # then there are no classes' folders
+        return Listing(entries, [], [])
+    folders, hidden = _class_level(folder, home)
+    return Listing(entries, folders, hidden)
 
-    With an `answer.json`, there are none.
-    """
-    if REPORT_NAMES[0] in belongs:
-        return [], []
+
+def _class_level(folder, home):
+    """The folders where classes may lie, at the top and in parts, and hidden ones with images."""
     folders = []
     hidden = []
     with _reading(folder), os.scandir(folder) as found:
@@ -91,7 +94,7 @@ def class_level(
             continue
         folders.append(clean(name))
         if is_a_part(name):
-            inner_folders, inner_hidden = class_level(folder / name, [], home)
+            inner_folders, inner_hidden = _class_level(folder / name, home)
             folders.extend(f"{name}/{inner}" for inner in inner_folders)
             hidden.extend(f"{name}/{inner}" for inner in inner_hidden)
     return folders, hidden
@@ -105,9 +108,7 @@ def _has_images(folder):
         return False
 
 
-def folder_entries(
-    folder: Path, belongs: Iterable[str], home: Path | None = None
-) -> Iterator[Entry]:
+def _entries(folder, belongs, home):
     """Yield an Entry for each file in a folder that belongs to the data set."""
     for name, status in walk(folder, belongs, home):
         refusal = ""

@@ -190,7 +190,7 @@ drive_copy = cache(Drive)  # one for each pair of folders, however often a run i
 
 
 def records_on_drive(folders: list[Path]) -> list[dict[str, Any] | None]:
-    """The `run.json` in each of some folders on Drive; None where there is none.
+    """The `run.json` of each folder on Drive, or None if it has none.
 
     Raises DiskError if Drive fails or doesn't answer, or CheckpointError if one is damaged.
     """
