@@ -62,8 +62,9 @@ def train(
     momentum, how many images of the epoch are done, and its sums so far. After ■ (which raises
     Stopped) or a kill, call `train` again to continue with the next image after the newest
     checkpoint; a finished stage is loaded. History: epoch (from 1), loss (nats) and train_accuracy
-    (while the epoch was running, in train mode), heldout_accuracy, seconds, images_per_second,
-    threads; accuracies are shares in [0, 1]. Raises DataError, SettingsError, CheckpointError,
+    (while the epoch was running, in train mode), heldout_loss and heldout_accuracy (after it, in
+    eval mode; None without held-out images), seconds, images_per_second, threads; accuracies are
+    shares in [0, 1]. Raises DataError, SettingsError, CheckpointError,
     DivergedError, DiskError.
     """
     course = stage.course
@@ -93,7 +94,7 @@ def train(
                 scaler.step(optimizer)
                 scaler.update()
                 run.count(loss, logits, batch.labels)
-            run.end_epoch(evaluate(model, heldout, course).accuracy if heldout else None)
+            run.end_epoch(evaluate(model, heldout, course) if heldout else None)
         return run.finish()
 
 

@@ -144,7 +144,7 @@ def read_results(course: Course) -> dict[str, Any]:
     stages: dict[str, Any] = {}
     for number in course.epochs:
         spec = STAGES[number]
-        measured = _read_measured(course.stage(number))
+        measured = read_measured(course.stage(number))
         if measured is None:
             continue
         if spec.starts_from is not None:
@@ -186,7 +186,7 @@ def read_results(course: Course) -> dict[str, Any]:
     }
 
 
-def _read_measured(stage: Stage) -> dict[str, Any] | None:
+def read_measured(stage: Stage) -> dict[str, Any] | None:
     """What `record` saved for a stage; None if there's nothing, or it's out of date."""
     try:
         measured = read_sealed(stage.measured_path)

@@ -40,6 +40,7 @@ from .threads import MOST, choose_threads
 
 if TYPE_CHECKING:
     from .data.bank import Images
+    from .loops import Measured
     from .stage import Stage
 
 
@@ -171,14 +172,14 @@ class Run:
         right = (logits.argmax(1) == labels).sum()
         self.sums += all_reduce(torch.stack([loss * len(labels), right]))
 
-    def end_epoch(self, heldout_accuracy: float | None = None) -> None:
+    def end_epoch(self, heldout: Measured | None = None) -> None:
         """Close the epoch: add it to the history, show it, start new sums.
 
-        heldout_accuracy: in [0, 1].
+        heldout: what was measured on held-out images after it, if anything was.
         """
         self._require_finite()
         position = self.position
-        position.history.append(self._entry(heldout_accuracy))
+        position.history.append(self._entry(heldout))
         self.live.show(position.history)
         if position.skipped:
             tqdm.write(f"fp16 overflowed: {position.skipped} steps of this epoch were skipped.")
@@ -219,7 +220,7 @@ class Run:
             self.position.threads = MOST
         torch.set_num_threads(self.position.threads)
 
-    def _entry(self, heldout_accuracy: float | None = None) -> dict[str, Any]:
+    def _entry(self, heldout: Measured | None = None) -> dict[str, Any]:
         """An entry of the history for the epoch in progress. Its number is a fraction at first."""
         position = self.position
         loss, right = self.sums.tolist()
@@ -228,7 +229,8 @@ class Run:
             "epoch": position.epoch + done,
             "loss": loss / position.seen,
             "train_accuracy": right / position.seen,
-            "heldout_accuracy": heldout_accuracy,
+            "heldout_loss": heldout.loss if heldout else None,
+            "heldout_accuracy": heldout.accuracy if heldout else None,
             "seconds": round(position.seconds, 3),
             "images_per_second": round(position.seen / position.seconds, 1),
             "threads": position.threads,

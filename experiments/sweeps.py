@@ -159,7 +159,7 @@ def cropped(images: Images, area: float, right: float, down: float) -> Images:
 
 
 def run_all(course: Course, after_each: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Run all sweeps, the decisive one first; returns a dict.
+    """Run all sweeps, the shortest first; returns a dict.
 
     shortcut: {learning rate: [history of each seed]} without the short-cut, and "with it" for the
     network that has one. gradients: {network: what `relative_gradients` returns}. five_batches:
@@ -170,6 +170,11 @@ def run_all(course: Course, after_each: Callable[[dict[str, Any]], None]) -> dic
     blocks = {"with the short-cut": res_block, "without": plain_block}
     for name, block in blocks.items():
         found["gradients"][name] = relative_gradients(course, block)
+    for seed in range(SEEDS):
+        for name, history in five_batches(course, seed).items():
+            found["five_batches"].setdefault(name, []).append(history)
+            report(f"five batches, {name}, seed {seed}", history)
+        after_each(found)
     usual = course.settings.lr
     for seed in range(SHORTCUT_SEEDS):
         history = without_shortcut(course, seed, usual)
@@ -185,11 +190,6 @@ def run_all(course: Course, after_each: Callable[[dict[str, Any]], None]) -> dic
         found["shortcut"][str(rate)] = [history]
         report(f"without short-cut, learning rate {rate}", history)
         after_each(found)
-    for seed in range(SEEDS):
-        for name, history in five_batches(course, seed).items():
-            found["five_batches"].setdefault(name, []).append(history)
-            report(f"five batches, {name}, seed {seed}", history)
-        after_each(found)
     found["crops"] = accuracy_by_crop(course)
     after_each(found)
     return found
@@ -202,7 +202,7 @@ def report(name: str, history: History) -> None:
 
 
 def main() -> None:
-    """Run all sweeps, the decisive one first, and store what there is after each training."""
+    """Run all sweeps, the shortest first, and store what there is after each."""
     try:
         course = open_course()
         run_all(course, lambda found: write_stored(course, "sweeps.json", found))

@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import Javascript
 from tiny import BATCH, conv_model, noise_images
 
-from course_lib import explore, live_curve, train
+from course_lib import guess, live, live_curve, plot_history, train
 from course_lib.pictures import Picture
 from course_lib.progress import EpochLines
 
@@ -35,7 +35,7 @@ def shown(monkeypatch):
         shown.append((thing, False))
         return Handle() if display_id else None
 
-    monkeypatch.setattr(explore, "display", display)
+    monkeypatch.setattr(live, "display", display)
     return shown
 
 
@@ -43,11 +43,11 @@ def shown(monkeypatch):
 def curve(short, monkeypatch):
     """A LiveCurve of stage 2 that's always due; two epochs of a run are stored with the course."""
 
-    class Eager(explore.LiveCurve):
+    class Eager(live.LiveCurve):
         cost = property(lambda self: 0, lambda self, seconds: None)
 
     before = [entry(1, 0.25), entry(2, 0.5)]
-    monkeypatch.setattr(explore, "stored", lambda course: {"stages": {"2": {"epochs": before}}})
+    monkeypatch.setattr(live, "stored", lambda course: {"stages": {"2": {"epochs": before}}})
     return Eager(short.stage(2))
 
 
@@ -57,6 +57,7 @@ def entry(epoch, accuracy, heldout=...):
         "epoch": epoch,
         "loss": 1 / epoch,
         "train_accuracy": accuracy,
+        "heldout_loss": None if heldout is None else 2 / epoch,
         "heldout_accuracy": accuracy / 2 if heldout is ... else heldout,
         "threads": 2,
     }
@@ -69,7 +70,7 @@ def figures(shown):
 def lines(figure):
     """A figure's accuracies, in percent: {label: its points}; what wasn't measured is left out."""
     found = {}
-    for line in figure.axes[1].lines:
+    for line in figure.axes[0].lines:
         points = line.get_xydata().tolist()
         found[line.get_label()] = [[x, y] for x, y in points if y == y]
     return found
@@ -85,8 +86,8 @@ def test_the_figure_grows_in_place_with_the_epoch_in_progress(curve, shown):
     assert lines(second)[TRAINING] == [[1, 50], [1.4, 70]] and lines(second)[HELDOUT] == [[1, 25]]
     assert lines(third)[TRAINING] == [[1, 50], [2, 75]]
     titles = [figure.get_suptitle() for figure in (first, second, third)]
-    assert titles[0] == "Epoch 1 of 3: 10% of training images right"
-    assert titles[1].startswith("Epoch 2 of 3: 70% of training and 25% of held-out images right")
+    assert titles[0] == "In epoch 1 of 3: 10% of training images right"
+    assert titles[1].startswith("In epoch 2 of 3: 70% of training and 25% of held-out images right")
     for figure, title in zip((first, second, third), titles):
         assert title in figure.alt
 
@@ -97,14 +98,14 @@ def test_what_it_shows_is_also_there_as_data(curve, shown):
     curve.show([entry(1, 0.5), entry(2, 0.75), entry(3, 0.75)], finished=True)
     for figure, epoch in zip(figures(shown), (1, 2, 3), strict=True):
         data, _ = InteractiveShell.instance().display_formatter.format(figure)
-        told = json.loads(json.dumps(data[explore.EPOCH_DATA]))
+        told = json.loads(json.dumps(data[live.EPOCH_DATA]))
         assert told == {"stage": 2, "epoch": epoch, "epochs": 3, "text": figure.get_suptitle()}
         assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
 
 
 def test_only_the_live_curve_carries_data():
     """What a notebook keeps in its file for readers has none."""
-    figure = explore.plot_history({2: [entry(1, 0.5)]})
+    figure = plot_history({2: [entry(1, 0.5)]})
     assert set(figure._repr_mimebundle_()[0]) == {"image/png", "text/plain"}
 
 
@@ -116,7 +117,7 @@ def test_the_stored_run_is_drawn_behind_and_the_distance_is_in_the_title(curve, 
     for epoch, figure in enumerate(figures(shown), 1):
         # No further than this run, or it would give the outcome away.
         assert lines(figure)["the stored run"] == [[1, 25], [2, 50]][:epoch]
-        grey = [line for line in figure.axes[1].lines if line.get_color() == "#b0b0b0"]
+        grey = [line for line in figure.axes[0].lines if line.get_color() == "#c8c8c8"]
         assert len(grey) == 2 and all(line.get_zorder() < 2 for line in grey)
         match = re.search(r"\((.*) points from the stored run\)", figure.get_suptitle())
         distances.append(match and match[1])
@@ -127,7 +128,7 @@ def test_the_lines_of_guessing_follow_the_data(short, shown):
     labels = short.data.train.labels.clamp(max=1)
     train_images = replace(short.data.train, labels=labels)
     data = replace(short.data, train=train_images, classes=["sad", "happy"])
-    explore.LiveCurve(replace(short, data=data).stage(2)).show([entry(1, 0.5)])
+    live.LiveCurve(replace(short, data=data).stage(2)).show([entry(1, 0.5)])
     levels = {name: points[0][1] for name, points in lines(shown[0][0]).items()}
     assert levels["chance (50%)"] == 50
     [always] = [name for name in levels if "happy" in name]
@@ -136,31 +137,31 @@ def test_the_lines_of_guessing_follow_the_data(short, shown):
 
 def test_a_stored_run_without_held_out_images_is_no_problem(short, shown, monkeypatch):
     before = {"stages": {"2": {"epochs": [entry(1, 0.25, None)]}}}
-    monkeypatch.setattr(explore, "stored", lambda course: before)
-    explore.LiveCurve(short.stage(2)).show([entry(1, 0.5)])
+    monkeypatch.setattr(live, "stored", lambda course: before)
+    live.LiveCurve(short.stage(2)).show([entry(1, 0.5)])
     title = shown[0][0].get_suptitle()
     assert "25% of held-out" in title and "stored" not in title
 
 
 @pytest.mark.parametrize("results", [None, {"stages": {}}, {"stages": {"1": {"epochs": []}}}])
 def test_without_a_stored_run_there_is_no_grey_and_no_distance(short, shown, monkeypatch, results):
-    monkeypatch.setattr(explore, "stored", lambda course: results)
-    explore.LiveCurve(short.stage(2)).show([entry(1, 0.5)])
+    monkeypatch.setattr(live, "stored", lambda course: results)
+    live.LiveCurve(short.stage(2)).show([entry(1, 0.5)])
     figure = shown[0][0]
     assert "the stored run" not in lines(figure) and "stored" not in figure.get_suptitle()
 
 
 def test_drawing_takes_a_small_part_of_the_time(short, shown, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(explore.time, "monotonic", lambda: now[0])
-    plot = explore.plot_history
+    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
+    plot = live.plot_live
 
-    def in_a_second(*arguments):
+    def in_a_second(*arguments, **options):
         now[0] += 1
-        return plot(*arguments)
+        return plot(*arguments, **options)
 
-    monkeypatch.setattr(explore, "plot_history", in_a_second)
-    curve = explore.LiveCurve(short.stage(2))
+    monkeypatch.setattr(live, "plot_live", in_a_second)
+    curve = live.LiveCurve(short.stage(2))
     for _ in range(600):  # ten minutes of training, a step per second
         curve.show([entry(1, 0.5)], lambda: entry(1.5, 0.5, None))
         now[0] += 1
@@ -172,7 +173,7 @@ def test_a_trained_stage_is_shown_at_once_and_a_run_feeds_the_curve(short, shown
     stage = short.stage(2)
 
     def train_with_curve():
-        curve = explore.LiveCurve(stage)
+        curve = live.LiveCurve(stage)
         return train(conv_model(), images, stage, augmented=False, heldout=images, live=curve)
 
     history = train_with_curve()
@@ -184,13 +185,13 @@ def test_a_trained_stage_is_shown_at_once_and_a_run_feeds_the_curve(short, shown
     train_with_curve()
     [(figure, _), (script, _)] = shown
     assert [x for x, _ in lines(figure)[TRAINING]] == [1, 2, 3]
-    assert figure.get_suptitle().startswith("Epoch 3 of 3")
+    assert figure.get_suptitle().startswith("After epoch 3 of 3")
 
 
 def test_in_a_script_an_epoch_is_a_line_of_text(short, monkeypatch):
     assert isinstance(live_curve(short.stage(2)), EpochLines)
-    monkeypatch.setattr(explore, "get_ipython", lambda: type("Shell", (), {"kernel": object()}))
-    assert isinstance(live_curve(short.stage(2)), explore.LiveCurve)
+    monkeypatch.setattr(live, "get_ipython", lambda: type("Shell", (), {"kernel": object()}))
+    assert isinstance(live_curve(short.stage(2)), live.LiveCurve)
 
 
 # --- The script that brings the running cell into view
@@ -203,7 +204,7 @@ def scroll_in(place):
     """Run the script in one of the places of page.js, and return what has happened."""
     command = ["node", PAGE, place]
     result = subprocess.run(
-        command, input=explore.SCROLL, capture_output=True, encoding="utf-8", check=True
+        command, input=live.SCROLL, capture_output=True, encoding="utf-8", check=True
     )
     return json.loads(result.stdout)
 

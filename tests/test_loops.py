@@ -80,12 +80,14 @@ def test_training_counts_every_image_once(course, count, batch):
         "epoch",
         "loss",
         "train_accuracy",
+        "heldout_loss",
         "heldout_accuracy",
         "seconds",
         "images_per_second",
         "threads",
     ]
-    assert entry["epoch"] == 1 and entry["heldout_accuracy"] is None
+    assert entry["epoch"] == 1
+    assert entry["heldout_loss"] is None and entry["heldout_accuracy"] is None
     assert entry["seconds"] >= 0 and entry["images_per_second"] > 0
 
 
@@ -187,9 +189,9 @@ def test_heldout_accuracy_is_measured_after_each_epoch_and_changes_nothing(short
     train(without, images, elsewhere(short).stage(2), augmented=True)
     assert same_weights(with_it, without)
     shares = [entry["heldout_accuracy"] for entry in history]
-    assert shares[-1] == evaluate(with_it, heldout, short).accuracy and all(
-        0 <= found <= 1 for found in shares
-    )
+    final = evaluate(with_it, heldout, short)
+    assert shares[-1] == final.accuracy and history[-1]["heldout_loss"] == final.loss
+    assert all(0 <= found <= 1 for found in shares)
 
 
 def test_few_heldout_images_are_equally_many_of_each_class_and_always_the_same(course):

@@ -14,7 +14,7 @@ import pytest
 from data_sets import answers, png, write_zip
 
 from course_lib import galleries
-from course_lib.explore import EPOCH_DATA
+from course_lib.live import EPOCH_DATA
 from tools import publish
 from tools.exercises import solution_of
 from tools.notebooks import as_notebook, files_agree, from_source, has_tag, sources

@@ -80,7 +80,7 @@ def test_lines_stay_sharp():
     shown = np.asarray(shown).astype(int)
     assert size < 100_000
     white = (full == 255).all(2)
-    assert white.mean() > 0.5 and (shown[white] == 255).all()
+    assert white.mean() > 0.5 and (shown[white] >= 254).all()
     assert np.abs(shown - full).max() < 50
 
 

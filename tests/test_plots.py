@@ -47,6 +47,7 @@ def history(accuracies, heldout=None):
             "epoch": i + 1,
             "loss": 4.4 / (i + 1),
             "train_accuracy": accuracy,
+            "heldout_loss": 4.4 - heldout[i] if heldout else None,
             "heldout_accuracy": heldout[i] if heldout else None,
             "seconds": 1,
             "images_per_second": 9,
@@ -189,7 +190,7 @@ def test_lines_differ_by_style_and_marker_as_well_as_colour(figures, kind):
 
 
 def test_the_stored_run_is_grey_and_lies_behind(figures):
-    lines = figures["stored"].axes[-1].lines
+    lines = figures["stored"].axes[0].lines
     stored = [line for line in lines if len(line.get_xdata()) == 9]
     others = [line for line in lines if line not in stored]
     assert len(stored) == 2
@@ -212,7 +213,7 @@ def test_several_seeds_are_their_mean_in_a_band_from_the_lowest_to_the_highest()
 def test_no_point_lies_on_the_frame_and_ticks_stay_within_0_to_100(accuracies):
     run = history(accuracies)
     for figure in (plot_runs({"a": run}, "train_accuracy", "x"), plot_history({1: run})):
-        axis = figure.axes[-1]
+        axis = figure.axes[0]
         low, high = axis.get_ylim()
         margin = 0.01 * (high - low)
         assert low < 100 * min(accuracies) - margin and high > 100 * max(accuracies) + margin
@@ -262,7 +263,7 @@ def test_a_loss_can_be_read_off_its_axis_and_compared_with_guessing(last):
 def test_guessing_is_as_good_as_the_number_of_classes_allows(classes):
     run = history([0.1, 0.2])
     names = [f"class {i}" for i in range(classes)]
-    curves = drawn(plot_history({1: run}, data=bank(range(classes), names))).axes[-1]
+    curves = drawn(plot_history({1: run}, data=bank(range(classes), names))).axes[0]
     losses = drawn(plot_runs({"a": run}, "loss", "x", classes=classes)).axes[0]
     assert levels(curves) == [pytest.approx(100 / classes)]
     assert levels(losses) == [pytest.approx(np.log(classes))]
@@ -278,11 +279,11 @@ def test_unequal_classes_are_compared_with_always_naming_the_largest(counts):
     guessing = 100 / np.count_nonzero(counts)
     words = " ".join(texts(figure))
     if percent <= 1.1 * guessing:
-        assert levels(figure.axes[-1]) == [pytest.approx(guessing)]
+        assert levels(figure.axes[1]) == [pytest.approx(guessing)]
         assert "always" not in words
     else:
-        chance, largest = figure.axes[-1].lines[-2:]
-        assert levels(figure.axes[-1]) == [pytest.approx(guessing), pytest.approx(percent)]
+        chance, largest = figure.axes[1].lines[-2:]
+        assert levels(figure.axes[1]) == [pytest.approx(guessing), pytest.approx(percent)]
         assert chance.get_linewidth() != largest.get_linewidth()
         assert (
             names[counts.index(max(counts))] in words
@@ -293,13 +294,13 @@ def test_unequal_classes_are_compared_with_always_naming_the_largest(counts):
 def test_without_data_no_number_of_classes_is_claimed():
     run = history([0.1, 0.2])
     for figure in (plot_history({1: run}), plot_runs({"a": run}, "loss", "x")):
-        assert not levels(figure.axes[-1])
+        assert not any(levels(axis) for axis in figure.axes)
         assert not any("chance" in text or "guessing" in text for text in texts(figure))
 
 
 def test_a_history_shows_100_percent_and_only_what_was_measured():
     figure = drawn(plot_history({1: history([0.5, 1.0])}))
-    assert "100" in texts(figure.axes[-1])
+    assert "100" in texts(figure.axes[0])
     assert not any("held-out" in text for text in texts(figure))
 
 

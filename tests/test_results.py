@@ -107,6 +107,7 @@ def test_it_has_what_it_should(course, recorded):
                 "epoch",
                 "loss",
                 "train_accuracy",
+                "heldout_loss",
                 "heldout_accuracy",
                 "seconds",
                 "images_per_second",

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from course_lib import open_course
-from course_lib.explore import EPOCH_DATA
+from course_lib.live import EPOCH_DATA
 from tools import notebooks, pair, reproduce
 
 WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "  0%|"}

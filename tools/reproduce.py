@@ -21,7 +21,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 
 from course_lib import CourseError, open_course, read_results, table
-from course_lib.explore import EPOCH_DATA
+from course_lib.live import EPOCH_DATA
 from course_lib.storage.files import write_text
 
 from .notebooks import as_notebook, from_source, sources
