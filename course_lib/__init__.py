@@ -39,6 +39,7 @@ from .plots import plot_images, plot_predictions
 from .project import begin_project, describe_data
 from .results import measure, read_results, record, stored, table
 from .submission import submit
+from .tables import markdown_table
 from .theory import plot_convolutions, plot_momentum, plot_surprise
 from .trials import trial
 from .verdicts import judge

@@ -22,6 +22,7 @@ from .stage import Stage
 from .storage.checkpoints import load, newest_good
 from .storage.files import content_digest, read_sealed, write_json, write_sealed
 from .storage.identity import weights_digest
+from .tables import MarkdownTable, markdown_table
 
 REPORT = {  # report 3: all its figures are on training images
     ("1", "train_plain"): "overfits",
@@ -231,8 +232,8 @@ def is_same_data(stored: dict[str, Any], course: Course) -> bool:
     return (stored["name"], stored["train"], stored["heldout"]) == counts
 
 
-def table(results: dict[str, Any]) -> str:
-    """The report's numbers beside this run's: a Markdown table that reads well as plain text."""
+def table(results: dict[str, Any]) -> MarkdownTable:
+    """The report's numbers beside this run's."""
     rows = [["stage", "report", "this run", "measured on"]]
     for number, stage in sorted(results["stages"].items()):
         note = f" ({stage['note']})" if "note" in stage else ""
@@ -245,13 +246,7 @@ def table(results: dict[str, Any]) -> str:
                     stage["measured_on"][name],
                 ]
             )
-    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
-    rows.insert(1, ["-" * width for width in widths])
-    lines = []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return markdown_table(rows)
 
 
 def commit() -> str | None:

@@ -218,12 +218,15 @@ if course.data.is_unequal:
     print(f"Always answering “{largest}”, the largest class: {100 * share:.3g}%.")
 
 # %% [markdown]
-# ## Quiz
+# ## Five questions
 #
 # 1. For which data are flipped and rotated pictures fine, and for which aren't they? What about
 #    yours?
 # 2. A crop may show as little as 8% of the picture. What can go wrong?
 # 3. Is it OK to use held-out images to choose how long to train?
+# 4. Why does `Normalize` come before the rotation, and what would the corners look like otherwise?
+# 5. There are 80 classes, equally large. How often is a guess right? And if half of all images were
+#    of one class, how could you be right half of the time without looking at them?
 #
 # <details><summary>Answers</summary>
 #
@@ -234,6 +237,10 @@ if course.data.is_unequal:
 #    picture. That's label noise, and one reason why you can't expect 100% on augmented images.
 # 3. No. They'd no longer be unseen, because you'd have picked whatever happens to suit them. Set
 #    aside some of the *training* images for such choices, and save the held-out images for the end.
+# 4. It's the report's order. The empty corners are filled with 0, which is mid-grey after
+#    normalising; before it, 0 is black.
+# 5. 1 in 80 times, 1.25%. In the other case, always answer with the large class: that's why we name
+#    its share beside chance if classes are unequal.
 #
 # </details>
 #

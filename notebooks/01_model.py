@@ -275,6 +275,27 @@ my_count = ...
 passed = checks.layers(my_count)
 
 # %% [markdown]
+# ## Five questions
+#
+# 1. What does the short-cut carry when a block's three convolutions all output 0?
+# 2. Why do some short-cuts need a convolution of their own?
+# 3. Which is cheaper, a 1×1 or a 3×3 convolution with the same channels, and by what factor?
+# 4. A picture enters with 64 × 64 pixels. What's left of its height and width in `conv5`, and where
+#    has the rest gone?
+# 5. What would change in the network if the data had 10 classes?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The block's input: the sum is then $S(x)$, which is $x$ wherever the shapes agree. So a block
+#    that has learned nothing does no harm.
+# 2. A sum needs equal shapes. Where a block halves the picture or changes the number of channels, a
+#    1×1 convolution brings the input into the new shape.
+# 3. The 1×1, by a factor of nine: it has one weight per pair of channels instead of nine.
+# 4. Far fewer positions, but 1,024 channels: what is where has been traded for what there is.
+# 5. Only the last layer, `fc`, which has one row of weights per class.
+#
+# </details>
+#
 # ## Recap
 #
 # The network is a stack of residual blocks, $y = \mathrm{relu}(F(x) + S(x))$, each of them a

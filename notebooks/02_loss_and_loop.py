@@ -310,6 +310,28 @@ print(inspect.getsource(train))
 # you lose at most two minutes.
 
 # %% [markdown]
+# ## Five questions
+#
+# 1. A network answers 80 classes with equal probability. What's its loss, and why?
+# 2. Why may the same image get other logits in training mode than in eval mode?
+# 3. The loss of your first batch is 10, with 80 classes. Is that a problem?
+# 4. What does momentum change if successive gradients agree, and what if they alternate?
+# 5. The runtime dies in the middle of an epoch. What do you do, and what have you lost?
+#
+# <details><summary>Answers</summary>
+#
+# 1. $-\ln(1/80) = \ln 80 = 4.38$, whatever the right class is.
+# 2. In training mode, batch norm uses the mean and deviation of the current batch, so an image's
+#    logits depend on its neighbours. In eval mode, it uses running averages.
+# 3. Yes. It should be near ln 80, or a little above in training mode. A loss that's far higher
+#    points to a bug, such as images in 0…255.
+# 4. If they agree, steps add up to as much as ten times one step (with 0.9). If they alternate,
+#    they nearly cancel out.
+# 5. Run the notebook from the top. Training continues in the same epoch, from a checkpoint that's
+#    at most two minutes old.
+#
+# </details>
+#
 # ## Recap
 #
 # You've seen every line that turns images into a better network, and the theory behind it: the two

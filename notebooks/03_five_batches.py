@@ -77,9 +77,9 @@ print(course.describe())
 # ## Five batches, over and over
 #
 # 160 images (all of them, if your data has fewer), learning rate 0.01, momentum 0.9, batches of 32.
-# **Predict:** after how many epochs will the network get 95% of them
-# right while training? Write your number down, then run the cell and watch the curve. (Dotted:
-# guessing. Grey, if there's one for this data: a run stored with the course.)
+# **Predict:** after how many epochs will the network get 95% of them right while training? Write
+# your number down, then run the cell and watch the curve. (Dotted: guessing. Wide and grey, if
+# there's one for this data: a run stored with the course.)
 
 # %%
 from course_lib import keep, live_curve, plot_history, train
@@ -114,6 +114,14 @@ classes = len(course.data.classes)
 print(f"Guessing costs ln {classes} = {math.log(classes):.2f}.")
 
 # %% [markdown]
+# <details><summary>What five seeds say, on the images that the course draws</summary>
+#
+# **This network can memorise five batches: with each of five seeds, it gets at least 96.9% of
+# the 160 images right.**
+# <!-- holds: five_batches_are_memorised -->
+#
+# </details>
+#
 # If the loss falls, the pieces work together: the network *can* learn. If it had stayed near the
 # loss of guessing, you'd look for a bug now, before spending hours on 40,000 images: images that
 # get other labels in every epoch, a softmax before the loss, a forgotten `optimizer.step()`, or a
@@ -303,6 +311,28 @@ passed = checks.no_shortcut(my_block, my_prediction, course)
 #   close may swap places; try `COURSE_SEED=1`.
 #
 # What they do tell you: nothing is broken, and the learning rate has the right order of magnitude.
+#
+# ## Five questions
+#
+# 1. What does it show if a network memorises five batches, and what does it show if it can't?
+# 2. Why is that no evidence that the network recognises anything?
+# 3. Two learning rates end with losses of 0.30 and 0.28 after 20 epochs, with one seed each. Which
+#    one is better?
+# 4. Why did we compare batch sizes after equally many steps, and not after equally many epochs?
+# 5. Why do we average the last three epochs instead of taking the last one?
+#
+# <details><summary>Answers</summary>
+#
+# 1. If it can, the loss, the gradients and the step fit together. If it can't, something is broken,
+#    or a setting is far off: look for it before you train on 40,000 images.
+# 2. It has only been tested on images that it was trained on. It could tell them apart by any
+#    detail, and it would memorise wrong labels just as well.
+# 3. You can't tell: with other seeds, they might swap places.
+# 4. It's one fair comparison of several. After equal epochs, smaller batches would have taken more
+#    steps; after equal steps, larger ones have seen more images. Say which one you've made.
+# 5. At a constant learning rate, the loss jumps from epoch to epoch, so a single one may be lucky.
+#
+# </details>
 #
 # ## Recap
 #

@@ -76,7 +76,8 @@ print(course.describe())
 # ## Predict two numbers
 #
 # After the last epoch, what share of the *training* images will the network get right? And of the
-# *held-out* images, which it has never seen? Write both down. This much takes no learning at all:
+# *held-out* images, which it has never seen? Enter both: they become lines in the figure below.
+# This much takes no learning at all:
 
 # %%
 classes = len(course.data.classes)
@@ -89,13 +90,23 @@ if unequal:
     print(f"Always answering “{largest}”, the largest class, gets {share:.1%} of the training")
     print(f"images right, and {heldout_share:.1%} of the held-out ones.")
 
+# %% cellView="form"
+# @title Your guesses, in percent (−1: no guess)
+training_guess = -1  # @param {type: "slider", min: -1, max: 100, step: 1}
+heldout_guess = -1  # @param {type: "slider", min: -1, max: 100, step: 1}
+
+from course_lib import guess
+
+guess(course, "stage 2, training", training_guess)
+guess(course, "stage 2, held-out", heldout_guess)
+
 # %% [markdown]
 # While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval
 # mode, on a sample (`few_heldout`) with the same number of images from each class, if there are
-# enough. (The table
-# below uses all held-out images, so it may differ by a few points.) Press ■ at any time to save and
-# stop; run the cell again to resume. If the kernel dies, run the notebook from the top: training
-# resumes in the same epoch. If training has already finished, you'll see the result at once.
+# enough. (The table below uses all held-out images, so it may differ by a few points.) Press ■ at
+# any time to save and stop; run the cell again to resume. If the kernel dies, run the notebook from
+# the top: training resumes in the same epoch. If training has already finished, you'll see the
+# result at once.
 
 # %%
 from course_lib import few_heldout, keep, live_curve, train
@@ -116,17 +127,31 @@ history = train(
 # same images, augmented, as in the report; and all held-out images.
 
 # %%
-from course_lib import measure, record, table
+from IPython.display import display
+
+from course_lib import answer, measure, record, table
 
 final = measure(model, course)
-print(table(record(stage, model, history, final)))
+display(table(record(stage, model, history, final)))
 if history:  # a model from elsewhere comes without
     first, last = history[0], history[-1]
     then, now = (f"{entry['train_accuracy']:.1%}" for entry in (first, last))
-    print(f"\nRunning accuracy: {then} in the first epoch, {now} in the last.")
+    print(f"Running accuracy: {then} in the first epoch, {now} in the last.")
+answer(course, "stage 2, training", final["train_plain"].accuracy)
+answer(course, "stage 2, held-out", final["heldout_plain"].accuracy)
 
 # %% [markdown]
-# How close were your two numbers?
+# <details><summary>What five seeds say, on the images that the course draws</summary>
+#
+# **The network has memorised its training images: with each of five seeds, it gets at least 98.8%
+# of them right, but at most 59.4% of the held-out images.** <!-- holds:
+# training_images_are_memorised -->
+#
+# **Photographs don't change that: of 40,000, the report's network gets 99.6% right, and 36.8% of
+# the held-out ones.**
+# <!-- holds: photographs_are_memorised_too -->
+#
+# </details>
 #
 # ## Two reasons for the drop
 #
@@ -144,13 +169,15 @@ if history:  # a model from elsewhere comes without
 # each augmented and not. **Predict** the fourth: new images, augmented.
 
 # %%
-from course_lib import evaluate
+from course_lib import evaluate, markdown_table
 
 four = {name: measured.accuracy for name, measured in final.items()}
 four["heldout_augmented"] = evaluate(model, course.data.heldout, course, augmented=True).accuracy
-print("                 as they are  augmented")
-print(f"training images  {four['train_plain']:11.1%}  {four['train_augmented']:9.1%}")
-print(f"held-out images  {four['heldout_plain']:11.1%}  {four['heldout_augmented']:9.1%}")
+rows = [["", "as they are", "augmented"]]
+for images in ("train", "heldout"):
+    plain, augmented = four[f"{images}_plain"], four[f"{images}_augmented"]
+    rows.append([f"{images} images", f"{plain:.1%}", f"{augmented:.1%}"])
+display(markdown_table(rows))
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title The two differences
@@ -202,6 +229,15 @@ if course.data.validation.names != course.data.heldout.names:
     print("(Here and in the curve, they're the validation images that this data comes with.)")
 
 # %% [markdown]
+# <details><summary>What five seeds say, on the images that the course draws</summary>
+#
+# **Training longer made it worse: with each of five seeds, held-out accuracy was highest between
+# epochs 16 and 23 of 44, and after 30 more epochs without augmentation, it was lower than
+# after 44.**
+# <!-- holds: training_longer_made_it_worse -->
+#
+# </details>
+#
 # Stopping when accuracy hasn't risen for some epochs, and keeping the best weights, is called
 # **early stopping**. There's a catch: if you use the held-out images to *choose* the epoch, they're
 # no longer unseen, and the accuracy you report tends to be too high. That's why people set aside a
@@ -280,6 +316,30 @@ if go:
     keep(plot_runs(runs, "heldout_accuracy", "My experiment"), mine.folder / "mine.png")
 
 # %% [markdown]
+# ## Five questions
+#
+# 1. A network gets 100% of its training images right. What do you know about new images?
+# 2. The report saw accuracy drop from 100% to 50% on augmented training images. Why doesn't that
+#    prove overfitting?
+# 3. Which comparison does show overfitting?
+# 4. Why is it cheating to stop training where held-out accuracy was highest, and to report that
+#    accuracy?
+# 5. Running accuracy says 97%, an evaluation of the same training images 99%. How can both be
+#    correct?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Next to nothing. In this notebook, such a network gets many held-out images wrong.
+# 2. Augmented images also look unlike anything the network has seen (distribution shift), and some
+#    crops show too little. A network that hasn't memorised anything would drop, too.
+# 3. Training images with held-out images, both as they are and both in eval mode.
+# 4. You've chosen the epoch because these images happened to be right. They're no longer unseen, so
+#    the number tends to be too high. Choose on validation images, and report on others.
+# 5. The running one was counted during the epoch, in training mode, by networks that were still
+#    changing; the other one afterwards, in eval mode, by the finished network.
+#
+# </details>
+#
 # ## Recap
 #
 # Training accuracy alone tells you almost nothing about new images. The gap to *held-out* images,

@@ -221,13 +221,24 @@ def my_share(labels, predicted):
 # %% tags=["check"]
 passed = checks.colour_share(my_share)
 
+# %% cellView="form"
+# @title Your guess: how many of this network's errors have the right colour, in percent
+colour_guess = -1  # @param {type: "slider", min: -1, max: 100, step: 1}
+
+from course_lib import guess
+
+guess(course, "errors with the right colour", colour_guess)
+
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title How far off the wrong colours are
+from course_lib import answer
+
 if course.data.generated and wrong.any():
-    print("And how wrong are the wrong colours? Here's our network:")
     steps = (predicted % 20 - images.labels % 20).remainder(20)
     off = steps[steps != 0]
-    print(f"In {len(off) / wrong.sum():.0%} of the mistakes, the colour is wrong.")
+    wrong_colour = len(off) / int(wrong.sum())
+    answer(course, "errors with the right colour", 1 - wrong_colour)
+    print(f"In {wrong_colour:.0%} of the mistakes, the colour is wrong.")
     if len(off):
         print(
             f"In {((off == 1) | (off == 19)).float().mean():.0%} of those, it's a direct neighbour"
@@ -287,6 +298,43 @@ for share, category in zip(likely.tolist(), classes.tolist()):
 # If it has never seen a dog and says with 95% confidence that yours belongs to one of its classes,
 # it isn't 95% sure. It just means that of all the answers it can give, this one is the least bad.
 # There's no class "none of these", and no training image that could have taught it one.
+#
+# ## Your guesses
+#
+# If you've entered guesses in these notebooks, here they are beside what came out:
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Your guesses, and what came out
+from course_lib import answered_guesses, plot_guesses
+
+answered = answered_guesses(course)
+if answered:
+    display(keep(plot_guesses(answered), course.folder / "guesses.png"))
+
+# %% [markdown]
+# ## Five questions
+#
+# 1. Two networks have the same accuracy. What can a confusion matrix tell you about them that the
+#    accuracy can't?
+# 2. A class has 8 held-out images, and 4 of them are wrong. Is it a difficult class?
+# 3. What does it mean that a network is overconfident, and how do you find out?
+# 4. You show it a photograph of a dog, and it answers with one of its classes, with 95%. What does
+#    the number mean?
+# 5. Why are the test images predicted in eval mode, and without augmentation?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Which classes they mistake for which others. Their mistakes may be of entirely different kinds.
+# 2. Maybe. One image is worth 12.5 points here, and of 80 classes, some end up at the bottom by
+#    luck.
+# 3. It's right less often than its confidence says. Compare the mean confidence of many predictions
+#    with the share that's right.
+# 4. Of its own classes, this one fits best. There's no “none of these”, so the probabilities add up
+#    to 100% whatever it sees.
+# 5. We want the finished network's answer to the image itself, and the same answer whatever else is
+#    in the batch.
+#
+# </details>
 #
 # ## Recap
 #

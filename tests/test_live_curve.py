@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import Javascript
 from tiny import BATCH, conv_model, noise_images
 
-from course_lib import guess, live, live_curve, plot_history, train
+from course_lib import live, live_curve, plot_history, train
 from course_lib.pictures import Picture
 from course_lib.progress import EpochLines
 

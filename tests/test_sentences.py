@@ -1,0 +1,159 @@
+"""Conclusions in the notebooks are derived here from the stored results, with their numbers.
+
+A conclusion is a bold sentence, followed by a marker: `<!-- holds: name -->`. The function of that
+name derives it from the files in `results/`, fails if they don't say so, and returns the numbers
+that the sentence may quote.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHAPES = ROOT / "results" / "shapes-lecture"
+PHOTOGRAPHS = ROOT / "results" / "tiny80-full-64px"
+MARKER = re.compile(r"<!-- holds: (\w+) -->")
+CONCLUSION = re.compile(r"\*\*([^*]+)\*\*\s+" + MARKER.pattern)
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?%?")
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def seeds():
+    """What `make seeds` stored for each seed."""
+    return list(read(SHAPES / "seeds.json")["seeds"].values())
+
+
+def final(name, images="heldout_plain"):
+    """Each seed's accuracy at the end of a stage or control, in percent."""
+    return [100 * run[name]["final"][images] for run in seeds()]
+
+
+def percent(number):
+    return f"{number:.1f}%"
+
+
+def differences(these, those):
+    """How far these are ahead of those, seed by seed, in points."""
+    return [one - other for one, other in zip(these, those, strict=True)]
+
+
+def highest(history):
+    """The entry of the epoch with the highest held-out accuracy."""
+    return max(history, key=lambda entry: entry["heldout_accuracy"])
+
+
+# --- What holds
+
+
+def five_batches_are_memorised():
+    accuracies = final("1", "train_plain")
+    assert len(accuracies) == 5 and min(accuracies) > 95
+    return ["160", percent(min(accuracies))]
+
+
+def training_images_are_memorised():
+    training = final("2", "train_plain")
+    heldout = final("2")
+    assert len(training) == 5 and min(training) > max(heldout) + 30
+    return [percent(min(training)), percent(max(heldout))]
+
+
+def photographs_are_memorised_too():
+    results = read(PHOTOGRAPHS / "results.json")
+    measured = results["stages"]["2"]["final"]
+    assert measured["train_plain"] > measured["heldout_plain"] + 0.5
+    number = f"{results['data']['train']:,}"
+    return [
+        number,
+        percent(100 * measured["train_plain"]),
+        percent(100 * measured["heldout_plain"]),
+    ]
+
+
+def training_longer_made_it_worse():
+    best = [highest(run["2"]["epochs"])["epoch"] for run in seeds()]
+    epochs = {len(run["2"]["epochs"]) for run in seeds()}
+    further = {len(run["more plain epochs"]["epochs"]) for run in seeds()}
+    assert max(differences(final("more plain epochs"), final("2"))) < 0
+    assert max(best) < min(epochs) / 1.5
+    return [str(min(best)), str(max(best)), *map(str, epochs), *map(str, further)]
+
+
+def augmentation_is_the_reason():
+    ahead = differences(final("3"), final("more plain epochs"))
+    assert len(ahead) == 5 and min(ahead) > 10
+    return ["3", f"{min(ahead):.1f}", f"{max(ahead):.1f}"]
+
+
+def early_stopping_is_not_enough():
+    best = [100 * highest(run["2"]["epochs"])["heldout_accuracy"] for run in seeds()]
+    ahead = differences(final("3"), best)
+    assert min(ahead) > 5
+    return ["2", "3", f"{min(ahead):.1f}", f"{max(ahead):.1f}"]
+
+
+def the_detour_costs_accuracy():
+    cost = differences(final("augmented from scratch"), final("3"))
+    assert min(cost) > 0
+    return ["100%", f"{sum(cost) / len(cost):.0f}"]
+
+
+def augmented_images_stay_hard():
+    accuracies = final("augmented from scratch", "train_augmented")
+    [epochs] = {len(run["augmented from scratch"]["epochs"]) for run in seeds()}
+    assert max(accuracies) < 90
+    return [str(epochs), percent(max(accuracies))]
+
+
+FINDINGS = {
+    function.__name__: function
+    for function in (
+        five_batches_are_memorised,
+        training_images_are_memorised,
+        photographs_are_memorised_too,
+        training_longer_made_it_worse,
+        augmentation_is_the_reason,
+        early_stopping_is_not_enough,
+        the_detour_costs_accuracy,
+        augmented_images_stay_hard,
+    )
+}
+
+
+# --- What the notebooks say
+
+
+def texts():
+    """The text of each notebook and page: without the # of its Markdown cells, in one line."""
+    for path in sorted(ROOT.glob("notebooks/*.py")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        yield " ".join(line.removeprefix("# ").removeprefix("#") for line in lines)
+    for path in sorted(ROOT.glob("notebooks/*.md")):
+        yield " ".join(path.read_text(encoding="utf-8").split())
+
+
+def conclusions():
+    """All conclusions: [(name, sentence), …]."""
+    found = []
+    for text in texts():
+        for sentence, name in CONCLUSION.findall(text):
+            found.append((name, sentence))
+    return found
+
+
+def test_every_marker_belongs_to_a_bold_sentence_and_every_finding_is_said():
+    marked = [name for text in texts() for name in MARKER.findall(text)]
+    assert sorted(marked) == sorted(name for name, _ in conclusions())
+    assert set(marked) == set(FINDINGS)
+
+
+@pytest.mark.parametrize("name, sentence", conclusions())
+def test_the_results_say_so_and_so_do_the_numbers(name, sentence):
+    derived = FINDINGS[name]()
+    quoted = NUMBER.findall(sentence)
+    assert set(quoted) <= set(derived)
