@@ -557,7 +557,7 @@ print(f"Training on this {device.type} gets through {per_step / step:,.0f} image
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title What each fragment costs
 from course_lib import keep
-from course_lib.plots import BLUE, ORANGE, Picture, styled
+from course_lib.pictures import BLUE, ORANGE, Picture, styled
 
 gains = {what: fragment - ours for what, (fragment, ours) in costs.items()}
 first = max(gains, key=gains.get)
