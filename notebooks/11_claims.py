@@ -301,6 +301,11 @@ for name, found in everything.items():
         )
 
 # %% [markdown]
+# **Claim A holds if you train long enough: after 20 epochs at 32 × 32 pixels, augmentation is
+# behind with each of three seeds; after 74 epochs at 64 × 64, it's ahead by 30.3 to 39.5 points
+# with each of five.**
+# <!-- holds: augmentation_takes_time -->
+#
 # A comparison at equal budget always says: *at this budget*. A network that changes over to
 # augmented images may even lose ground at first, before it gains any.
 #
@@ -388,6 +393,11 @@ for name, found in measured("baseline", "without short-cut"):
 report("without short-cut", "baseline")
 
 # %% [markdown]
+# **Without the short-cut, the network learns nothing in 20 epochs: with each of three seeds, its
+# loss ends above that of guessing, 4.38 nats, and it gets at most 1.7% of the held-out images
+# right.**
+# <!-- holds: without_shortcut_nothing_is_learned -->
+#
 # A loss above that of guessing means that the network is wrong with some confidence: in training
 # mode, batch norm amplifies even meaningless differences (notebook 02).
 #
@@ -483,6 +493,10 @@ curves(names, "heldout_accuracy", "Doubling the channels")
 report(*reversed(names))
 
 # %% [markdown]
+# **Claim D doesn't hold at 32 × 32 pixels: the network of constant width is better with each of
+# three seeds, by 8.5 to 14.2 points.**
+# <!-- holds: constant_width_is_better -->
+#
 # Do the data sets agree? If they don't, the size of the images may be a reason. On the generated
 # ones, which have 32 × 32 pixels here, `conv5` works on a single pixel: around it, its 3×3 windows
 # see nothing but padding. On photographs of 64 × 64 pixels, it works on 2 × 2. `ConstantWidth` does

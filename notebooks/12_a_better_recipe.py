@@ -176,6 +176,14 @@ print(f"Lower than the report's augmentation alone (“augmented”): {', '.join
 print(f"With {found['measured']} images, a few points may be luck.")
 
 # %% [markdown]
+# **The one-cycle schedule alone gives most of the gain: with each of three seeds, it's 16.7 to 23.4
+# points ahead of the report's augmentation.**
+# <!-- holds: one_cycle_gives_most -->
+#
+# **Whether the other three ingredients add anything, three seeds can't tell: all four together are
+# ahead of the schedule alone in 2 of them.**
+# <!-- holds: the_others_may_add_nothing -->
+#
 # A choice is a kind of training, too: if you pick the best of six by their accuracies, you've
 # fitted those accuracies a little. What counts is the next run, with everything fixed, and ideally
 # on images that had no say in the choice.
@@ -289,6 +297,10 @@ if not photographs:
     print("Not measured yet.")
 
 # %% [markdown]
+# **On 40,000 photographs, the recipe pays off: it gets 47.3% of the held-out images right after 20
+# epochs; the report's stages 2 and 3 together get 41.1% after 80.**
+# <!-- holds: the_recipe_pays_off_on_photographs -->
+#
 # ## Recap
 #
 # - Name your ingredients before you measure, and change one at a time.

@@ -6,10 +6,13 @@ that the sentence may quote.
 """
 
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
+
+from experiments import compare
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPES = ROOT / "results" / "shapes-lecture"
@@ -110,6 +113,72 @@ def augmented_images_stay_hard():
     return [str(epochs), percent(max(accuracies))]
 
 
+def late(variant):
+    """Held-out accuracy of a variant of `make compare` with each seed, in percent."""
+    runs = read(SHAPES / "compare.json")["runs"][variant]
+    return [100 * compare.late(history) for history in runs]
+
+
+def augmentation_takes_time():
+    compared = read(SHAPES / "compare.json")
+    behind = differences(late("augmented"), late("baseline"))
+    ahead = differences(final("augmented from scratch"), final("more plain epochs"))
+    assert (len(behind), len(ahead)) == (3, 5) and max(behind) < 0 < min(ahead)
+    short = str(len(compared["runs"]["augmented"][0]))
+    small = str(compared["size"])
+    large = str(read(SHAPES / "results.json")["settings"]["size"])
+    long = str(len(seeds()[0]["augmented from scratch"]["epochs"]))
+    return [short, small, long, large, f"{min(ahead):.1f}", f"{max(ahead):.1f}"]
+
+
+def without_shortcut_nothing_is_learned():
+    compared = read(SHAPES / "compare.json")
+    histories = compared["runs"]["without short-cut"]
+    guessing = math.log(80)
+    assert len(histories) == 3
+    assert all(history[-1]["loss"] > guessing for history in histories)
+    epochs = str(len(histories[0]))
+    return [epochs, f"{guessing:.2f}", percent(max(late("without short-cut")))]
+
+
+def constant_width_is_better():
+    ahead = differences(late("constant width"), late("baseline"))
+    assert len(ahead) == 3 and min(ahead) > 0
+    size = str(read(SHAPES / "compare.json")["size"])
+    return [size, f"{min(ahead):.1f}", f"{max(ahead):.1f}"]
+
+
+def one_cycle_gives_most():
+    ahead = differences(late("one-cycle"), late("augmented"))
+    of_all_four = differences(late("all four"), late("augmented"))
+    assert len(ahead) == 3 and sum(ahead) > sum(of_all_four) / 2
+    return [f"{min(ahead):.1f}", f"{max(ahead):.1f}"]
+
+
+def the_others_may_add_nothing():
+    ahead = [gain > 0 for gain in differences(late("all four"), late("one-cycle"))]
+    assert len(ahead) == 3 and not all(ahead) and any(ahead)
+    return [str(sum(ahead))]
+
+
+def the_recipe_pays_off_on_photographs():
+    reports = read(PHOTOGRAPHS / "results.json")
+    recipe = read(PHOTOGRAPHS / "recipe.json")["stages"]["3"]
+    stages = [reports["stages"][number] for number in ("2", "3")]
+    ours = recipe["final"]["heldout_plain"]
+    theirs = stages[1]["final"]["heldout_plain"]
+    assert ours > theirs
+    return [
+        f"{reports['data']['train']:,}",
+        percent(100 * ours),
+        str(len(recipe["epochs"])),
+        "2",
+        "3",
+        percent(100 * theirs),
+        str(sum(len(stage["epochs"]) for stage in stages)),
+    ]
+
+
 FINDINGS = {
     function.__name__: function
     for function in (
@@ -121,6 +190,12 @@ FINDINGS = {
         early_stopping_is_not_enough,
         the_detour_costs_accuracy,
         augmented_images_stay_hard,
+        augmentation_takes_time,
+        without_shortcut_nothing_is_learned,
+        constant_width_is_better,
+        one_cycle_gives_most,
+        the_others_may_add_nothing,
+        the_recipe_pays_off_on_photographs,
     )
 }
 
