@@ -289,7 +289,64 @@ print(f"Of a training step on this {device.type}, that saves {share:.2g}%.")
 # %% [markdown]
 # You need both numbers: how slow the loop is, and how much of your time it takes. The second tells
 # you what to fix first.
+
+# %% [markdown]
+# ## Exercise: a test that catches the bugs
 #
+# Fragment 2 crashed only when the last batch was small, and averaging the batches' accuracies is
+# right as long as all batches are equally large. So whether a bug is found depends on the test's
+# data. Write a test of the function from fragments 2 and 3. `my_test` is given an implementation,
+# `loss_and_accuracy(batches)`. It calls it with `batches`, a list of (outputs, labels), float (B, K)
+# and int64 (B,), that you choose. If the mean loss or the accuracy over all images comes out wrong,
+# `my_test` raises `AssertionError`, which is what `assert` does; otherwise, it does nothing.
+#
+# The check tries your test on eight wrong implementations, and on right ones, which add up in a
+# different order.
+#
+# <details><summary>Hint</summary>
+#
+# For each bug that you can think of, ask: with which batches does it make no difference? Avoid
+# those. Compute what you expect in a simpler way: put all images into one batch. Sums in another
+# order are rounded differently, so compare with `math.isclose(a, b, rel_tol=1e-5)`.
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks
+
+
+def my_test(loss_and_accuracy):
+    raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# import math
+#
+# import torch
+# import torch.nn.functional as F
+#
+# from course_lib import checks
+#
+#
+# def my_test(loss_and_accuracy):
+#     outputs = torch.randn(70, 80)
+#     labels = outputs.argmax(1)
+#     labels[-5:] = (labels[-5:] + 1) % 80  # five wrong answers, all in the last batch
+#     batches = list(zip(outputs.split(40), labels.split(40)))  # 40 images and 30
+#     loss, accuracy = loss_and_accuracy(batches)
+#     assert math.isclose(loss, F.cross_entropy(outputs, labels).item(), rel_tol=1e-5)
+#     assert math.isclose(accuracy, 65 / 70, rel_tol=1e-5)
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+passed = checks.catches_bugs(my_test)
+
+# %% [markdown]
 # ## 4. Any device
 #
 # This should run with or without a GPU. **Will it**, on a laptop without CUDA?

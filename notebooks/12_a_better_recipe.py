@@ -301,6 +301,58 @@ if not photographs:
 # epochs; the report's stages 2 and 3 together get 41.1% after 80.**
 # <!-- holds: the_recipe_pays_off_on_photographs -->
 #
+# ## Exercise: early stopping
+#
+# How long to train is a choice as well. **Early stopping** makes it with *validation images*, which
+# are neither trained on nor used for the final comparison: the accuracy on them is measured after
+# each epoch, and the weights of the best epoch so far are kept. Training stops as soon as the
+# accuracy hasn't risen above that of the best epoch for `patience` epochs in a row.
+#
+# `accuracies` is a list of validation accuracies, one per epoch, as they'd be if training never
+# stopped early. Return the epoch whose weights are kept, the first one of equals. Epochs count from
+# 1. With a patience of 2 and accuracies of 0.3, 0.5, 0.4, 0.45 and 0.6, training stops after
+# epoch 4, and epoch 2 is kept; the 0.6 is never seen.
+#
+# <details><summary>Hint</summary>
+#
+# Go through the epochs once. Remember the best accuracy so far, its epoch, and how many epochs have
+# passed since. The list may end before your patience does.
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks
+
+
+def my_stop(accuracies, patience):
+    raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# from course_lib import checks
+#
+#
+# def my_stop(accuracies, patience):
+#     best = -1.0
+#     best_epoch = 0
+#     for epoch, accuracy in enumerate(accuracies, start=1):
+#         if accuracy > best:
+#             best = accuracy
+#             best_epoch = epoch
+#         elif epoch - best_epoch == patience:
+#             break
+#     return best_epoch
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+passed = checks.early_stopping(my_stop)
+
+# %% [markdown]
 # ## Recap
 #
 # - Name your ingredients before you measure, and change one at a time.

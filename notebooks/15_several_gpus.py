@@ -119,7 +119,57 @@ if apart["training"] > 1000 * apart["eval"]:
 # `course.experiment("sync", sync_batch_norm=True)` makes the processes share their means and
 # variances, so they all normalise over the whole batch again; that works only on GPUs, and every
 # batch norm then waits for the slowest process.
+
+# %% [markdown]
+# ## Exercise: gradient accumulation
 #
+# The same idea helps if you have one GPU whose memory is too small for a batch. PyTorch *adds*
+# gradients to those that are already there, so one GPU can process the parts of a batch one after
+# the other, and take its step when all are done.
+#
+# `parts` is a list of (images, labels), not all of the same size; only one part at a time fits into
+# memory. Afterwards, every weight's `.grad` must be the gradient of the mean loss over *all* images,
+# as if they'd been one batch, whatever was in `.grad` before. The model is in eval mode, so batch
+# norm is frozen: it uses its running averages. Leave the weights as they are.
+#
+# <details><summary>Hint</summary>
+#
+# Count the images first. Each part's mean loss counts by the part's share of all images. After
+# `backward()`, memory is free for the next part.
+#
+# </details>
+
+# %% tags=["exercise"]
+from course_lib import checks
+
+
+def my_gradients(model, parts):
+    raise checks.Todo
+
+
+# %% [markdown] tags=["solution"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# import torch.nn.functional as F
+#
+# from course_lib import checks
+#
+#
+# def my_gradients(model, parts):
+#     count = sum(len(labels) for _, labels in parts)
+#     model.zero_grad()
+#     for images, labels in parts:
+#         loss = F.cross_entropy(model(images), labels)
+#         (loss * len(labels) / count).backward()
+# ```
+#
+# </details>
+
+# %% tags=["check"]
+passed = checks.accumulation(my_gradients)
+
+# %% [markdown]
 # ## The same notebook, several processes
 #
 # PyTorch's `torchrun` starts a script several times, and `DistributedDataParallel` averages the

@@ -1274,7 +1274,7 @@ def raising(error):
 
 
 def test_each_exercise_has_a_check_that_prints_one_sentence():
-    assert len(CHECKS) == 11 and all(check.__wrapped__ for check in CHECKS)
+    assert len(CHECKS) == 14 and all(check.__wrapped__ for check in CHECKS)
 
 
 @pytest.mark.parametrize("check", CHECKS)

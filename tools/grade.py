@@ -48,9 +48,12 @@ POINTS = {  # by the name of the check; the table in notebooks/README.md says th
     "separating_experiment": 1,
     "augmentation": 4,
     "colour_share": 2,
+    "catches_bugs": 3,
+    "early_stopping": 2,
     "receptive_field": 2,
     "temperature": 2,
     "paired_difference": 2,
+    "accumulation": 2,
 }
 SECONDS = 60.0  # that an answer and its check may take; the slowest check needs about 5
 LARGEST = 50 * 2**20  # bytes of a notebook

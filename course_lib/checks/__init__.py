@@ -6,6 +6,7 @@ answer on several random examples. If one comes out wrong, the check computes wh
 would give for it, and explains the mistake that your answer agrees with.
 """
 
+from .accumulating import accumulation
 from .augmented import augmentation
 from .block import no_shortcut, res_block
 from .choice import layers, separating_experiment
@@ -13,14 +14,19 @@ from .loss import cross_entropy
 from .paired import paired_difference
 from .seeing import receptive_field, temperature
 from .shares import accuracy, colour_share
+from .stopping import early_stopping
+from .testing import catches_bugs
 from .verdict import Todo
 
 __all__ = [
     "Todo",
+    "accumulation",
     "accuracy",
     "augmentation",
+    "catches_bugs",
     "colour_share",
     "cross_entropy",
+    "early_stopping",
     "layers",
     "no_shortcut",
     "paired_difference",
