@@ -12,7 +12,8 @@
 # make pair        write each .ipynb from its edited .py, keeping the outputs of unchanged cells
 # make exercises   write notebooks without solutions to build/student, solved to build/solutions
 # make grade       mark the notebooks in a folder, DIR=submissions, that students have handed in
-# make publish     make what a class needs (REPO=owner/name and REF=branch or tag, if not git's)
+# make publish     make what a class and its lecturer need: class/, two notebooks to present from
+#                  (REPO=owner/name and REF=branch or tag, if not git's)
 # make site        build the site in build/site, from the outputs stored in the notebooks
 
 PYTHON ?= python3

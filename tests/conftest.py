@@ -34,6 +34,7 @@ hypothesis.settings.load_profile("course")
 # end together.
 FIRST = [
     "test_notebooks",
+    "test_lecture",
     "test_jupyterlab",
     "test_benchmarks",
     "test_distributed",

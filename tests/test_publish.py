@@ -7,7 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tools import notebooks, pair, publish
+from tools import lecture_plan, notebooks, pair, publish
+from tools.lecture_plan import Planned
 from tools.publish import Place
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +19,10 @@ repository = ""  # `make publish` writes owner/name here
 ref = ""
 """
 TITLE = "# %% [markdown]\n# # {}. A question?\n#\n{}# After the badge.\n"
+PLAN = [
+    Planned("00", "The end", {45: 1, 90: 2}, "Ask *why*."),
+    Planned("01", "The end", {90: 3}, "Wait."),
+]
 COMMENTED = "".join(f"# {line}\n" for line in publish.UNPUBLISHED.splitlines()) + "#\n"
 REST = """
 # %% [markdown]
@@ -34,6 +39,13 @@ answer = ...
 # ```python
 # answer = 42
 # ```
+
+# %% [markdown]
+# *In italics.*
+#
+# ## The end
+#
+# Of [the first](00_name.ipynb).
 """
 
 
@@ -46,6 +58,7 @@ def course(tmp_path, monkeypatch):
     folder = tmp_path / "notebooks"
     folder.mkdir()
     monkeypatch.setattr(notebooks, "FOLDER", folder)
+    monkeypatch.setattr(lecture_plan, "PLAN", PLAN)
     for number, place in ((0, COMMENTED), (1, "")):
         source = folder / f"0{number}_name.py"
         source.write_text(f"{TITLE.format(number, place)}\n{SETUP}{REST}", encoding="utf-8")
@@ -60,6 +73,10 @@ def course(tmp_path, monkeypatch):
     )
     (tmp_path / "README.md").write_text(readme, encoding="utf-8")
     return tmp_path
+
+
+def has_no_output(cell):
+    return not cell.get("outputs") and cell.get("execution_count") is None
 
 
 def contents(course):
@@ -97,8 +114,7 @@ def test_a_classs_notebook_has_no_output_no_solution_and_links_that_lead_there(c
     nbformat.validate(stored)
     text = "\n".join(cell.source for cell in stored.cells)
     assert "answer = ..." in text and "answer = 42" not in text
-    for cell in stored.cells:
-        assert not cell.get("outputs") and cell.get("execution_count") is None
+    assert all(has_no_output(cell) for cell in stored.cells)
     for address in (
         "(https://github.com/owner/name/blob/v1/notebooks/glossary.md#loss)",
         "(https://colab.research.google.com/github/owner/name/blob/v1/class/01_name.ipynb)",
@@ -108,6 +124,39 @@ def test_a_classs_notebook_has_no_output_no_solution_and_links_that_lead_there(c
         assert address in text
     assert "github/owner/name/blob/v1/class/00_name.ipynb" in stored.cells[0].source
     assert 'ref = "v1"' in text
+
+
+def test_a_lecture_is_published_with_one_setup_and_badges_of_its_own(course):
+    publish.main(["owner/name", "--ref", "v1"])
+    for length, notebooks_in_it in ((45, 1), (90, 2)):
+        name = f"class/lecture-{length}.ipynb"
+        stored = nbformat.read(course / name, 4)
+        nbformat.validate(stored)
+        text = "\n".join(cell.source for cell in stored.cells)
+        assert text.count("## The end") == notebooks_in_it
+        assert text.count('ref = "v1"') == text.count(publish.MARKER) == 1
+        assert f"github/owner/name/blob/v1/{name}" in stored.cells[0].source
+        assert "blob/v1/class/00_name.ipynb" in text
+        assert "answer" not in text and "In italics" not in text
+        assert all(has_no_output(cell) for cell in stored.cells)
+
+
+@pytest.mark.parametrize(
+    "planned",
+    [("01", "The beginning"), ("02", "The end"), ("00", "Twice")],
+    ids=lambda part: part[0],
+)
+def test_a_plan_that_the_notebooks_do_not_fit_stops_before_anything_is_written(
+    planned, course, monkeypatch
+):
+    damage(course, "notebooks/00_name.py", "# ## The end", "# ## Twice\n#\n# ## Twice")
+    pair.main([])
+    notebook, heading = planned
+    monkeypatch.setattr(lecture_plan, "PLAN", [Planned(notebook, heading, {45: 1}, "")])
+    before = contents(course)
+    with pytest.raises(SystemExit, match=notebook):
+        publish.main(["owner/name"])
+    assert contents(course) == before
 
 
 def test_publishing_twice_or_pairing_afterwards_touches_no_file(course):

@@ -15,6 +15,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+MARKER = "<!-- colab -->"  # the paragraph below it has a notebook's badges
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 
 # The metadata of every notebook, in both files. JupyterLab would add what is missing.

@@ -1,8 +1,9 @@
 """Make everything that a class needs:  python -m tools.publish [owner/name] [--ref main]
 
 It writes the repository's address into the notebooks' setup cells and badges, and into README.md.
-It also writes `class/`: every notebook without outputs and solutions, whose badges open it there.
-Run it again whenever the notebooks or the address change, then commit.
+It also writes `class/`: every notebook without outputs and solutions, whose badges open it there,
+and a notebook for each lecture (see `lecture.py`). Run it again whenever the notebooks or the
+address change, then commit.
 
 A notebook's badges are the paragraph below the line `<!-- colab -->` in its first Markdown cell.
 Before the first `publish`, the notebooks say there how to open them without a badge.
@@ -22,8 +23,11 @@ from nbformat import NotebookNode
 
 from . import notebooks
 from .exercises import student_version
+from .lecture import lecture_notebook
+from .lecture_plan import LENGTHS
 from .notebooks import (
     ADVICE,
+    MARKER,
     as_notebook,
     as_source,
     files_agree,
@@ -32,7 +36,6 @@ from .notebooks import (
     write_text,
 )
 
-MARKER = "<!-- colab -->"
 UNPUBLISHED = f"""{MARKER}
 *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
 from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
@@ -120,7 +123,10 @@ def _git(*command: str) -> str:
 
 
 def publish(place: Place) -> None:
-    """Write all notebooks, README.md and `class/`. Raises ValueError before anything is written."""
+    """Write all notebooks, README.md and `class/`.
+
+    Raises ValueError, or FileNotFoundError for a planned notebook, before anything is written.
+    """
     checkout = notebooks.FOLDER.parent
     texts = {}
     for source in sources():
@@ -128,7 +134,10 @@ def publish(place: Place) -> None:
         texts[source] = as_source(notebook)
         texts[source.with_suffix(".ipynb")] = as_notebook(notebook)
         name = f"class/{source.stem}.ipynb"
-        texts[checkout / name] = as_notebook(class_version(source, place, name))
+        texts[checkout / name] = as_notebook(class_version(student_version(source), place, name))
+    for length in LENGTHS:
+        name = f"class/lecture-{length}.ipynb"
+        texts[checkout / name] = as_notebook(class_version(lecture_notebook(length), place, name))
     readme = checkout / "README.md"
     texts[readme] = published_readme(readme, place)
     for path, text in texts.items():
@@ -157,13 +166,12 @@ def published_notebook(source: Path, place: Place) -> NotebookNode:
     return notebook
 
 
-def class_version(source: Path, place: Place, path: str) -> NotebookNode:
-    """The notebook that students open: without outputs and solutions, with links that lead there.
+def class_version(notebook: NotebookNode, place: Place, path: str) -> NotebookNode:
+    """A notebook without outputs and solutions as students open it: with links that lead there.
 
-    path: where it will be, relative to the checkout.
+    path: where it will be, relative to the checkout. Raises ValueError if there's no setup cell.
     """
-    notebook = student_version(source)
-    _write_place(notebook, source.name, place)
+    _write_place(notebook, path, place)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = LINK.sub(lambda link: f"]({_address(link[1], place)})", cell.source)
@@ -221,16 +229,19 @@ def main(arguments: list[str]) -> None:
     try:
         place = find_place(chosen.repository, chosen.ref)
         publish(place)
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         sys.exit(str(error))
     first = sources()[0].stem
     print(
         f"Everything is written for {place.repository}, {place.ref}. Now commit and push:\n"
         "    git add README.md notebooks class\n"
         f'    git commit -m "Publish for {place.ref}" && git push\n'
-        f"Then give your students this link:\n"
-        f"    {place.on_github(f'class/{first}.ipynb')}"
+        "Then give your students this link:\n"
+        f"    {place.on_github(f'class/{first}.ipynb')}\n"
+        "and present from one of these:"
     )
+    for length in LENGTHS:
+        print(f"    {place.in_colab(f'class/lecture-{length}.ipynb')}")
 
 
 if __name__ == "__main__":
