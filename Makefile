@@ -14,24 +14,26 @@
 # make grade       mark the notebooks in a folder, DIR=submissions, that students have handed in
 # make publish     make what a class and its lecturer need: class/, two notebooks to present from
 #                  (REPO=owner/name and REF=branch or tag, if not git's)
+# make release     offer the finished stages 2 and 3 for download (AT=https://… lists them in
+#                  data_manifest.json)
 # make site        build the site in build/site, from the outputs stored in the notebooks
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help reproduce test format seeds compare sweeps recipes bench gpu notebooks pair exercises grade publish site
+.PHONY: help reproduce test format seeds compare sweeps recipes bench gpu notebooks pair exercises grade publish release site
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
 
 # What you type may be any text, such as a file's name. It reaches the programs in their
 # environment, where neither make nor the shell looks for commands in it: $(value …) is the text.
-unexport DATA PRESET NOTEBOOKS FRESH REPO REF SKIP_UNREADABLE DIR
+unexport DATA PRESET NOTEBOOKS FRESH REPO REF SKIP_UNREADABLE DIR AT
 ifdef DATA
-reproduce compare: export COURSE_DATA := $(value DATA)
+reproduce compare release: export COURSE_DATA := $(value DATA)
 endif
 ifdef PRESET
-reproduce compare: export COURSE_PRESET := $(value PRESET)
+reproduce compare release: export COURSE_PRESET := $(value PRESET)
 endif
 ifdef SKIP_UNREADABLE
 reproduce compare: export COURSE_SKIP_UNREADABLE := $(value SKIP_UNREADABLE)
@@ -40,6 +42,7 @@ reproduce: export CHOSEN_NOTEBOOKS := $(value NOTEBOOKS)
 publish: export REPOSITORY := $(value REPO)
 publish: export REF_NAME := $(value REF)
 grade: export SUBMISSIONS := $(value DIR)
+release: export ADDRESS := $(value AT)
 
 reproduce: .venv/run-installed
 	$(BIN)/python -m tools.reproduce $(if $(filter 1,$(value FRESH)),--fresh) \
@@ -88,6 +91,9 @@ grade: .venv/run-installed
 
 publish: .venv/publish-installed
 	$(BIN)/python -m tools.publish --ref="$$REF_NAME" -- "$$REPOSITORY"
+
+release: .venv/run-installed
+	$(BIN)/python -m tools.release --at="$$ADDRESS"
 
 site: .venv/site-installed
 	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs -d build/doctrees . build/site

@@ -21,6 +21,7 @@ from .device import Precision, best_device, choose_precision, computes_in
 from .distributed import init_process_group, rank, rank_0_first, require_agreement
 from .environment import refuse_misspelt_variables, whole_number
 from .errors import DataError, SettingsError
+from .finished import use_finished
 from .homes import find_homes, folder_name
 from .model import MyModel, get_model, res_block
 from .run_record import choose_folder, claim_folder, require_same_run
@@ -207,6 +208,7 @@ def open_course(
     drive: bool = False,
     skip_unreadable: bool = False,
     start_over: bool = False,
+    finished: bool = False,
 ) -> Course:
     """Open a run with the settings of a notebook's form; `COURSE_…` variables override them.
 
@@ -214,8 +216,9 @@ def open_course(
     the report's layout. preset: "smoke", "lecture" or "full". drive: keep a copy of the run on
     Google Drive; Colab asks for permission. A COURSE_HOME on a mounted Drive does the same.
     skip_unreadable: leave out images that can't be read. start_over: first delete what a run of
-    this name has saved, here and on Drive. Raises SettingsError, DataError, DiskError, or
-    CheckpointError if the folder is another run's.
+    this name has saved, here and on Drive. finished: load stages that are offered for download
+    instead of training them. Raises SettingsError, DataError, DiskError, or CheckpointError if the
+    folder is another run's.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console may lack some of our characters
@@ -257,7 +260,10 @@ def open_course(
         skip_unreadable=skip_unreadable,
     )
     course = replace(course, folder=choose_folder(course, runs_on_drive, start_over))
-    return _begin(course, runs_on_drive, start_over)
+    course = _begin(course, runs_on_drive, start_over)
+    if whole_number("COURSE_FINISHED", int(finished)) > 0:
+        use_finished(course)
+    return course
 
 
 def _delete_run(course: Course) -> None:

@@ -89,6 +89,8 @@ def received(make, target, name, value, way):
         return environment[f"COURSE_{name}"]
     if name == "NOTEBOOKS":
         return arguments[-1].removeprefix("--notebooks=")
+    if name == "AT":
+        return arguments[-1].removeprefix("--at=")
     assert arguments[-2] == "--"  # REPO, DIR: what follows is no option
     return arguments[-1]
 
@@ -103,6 +105,8 @@ def received(make, target, name, value, way):
         ("compare", "DATA"),
         ("publish", "REPO"),
         ("grade", "DIR"),
+        ("release", "DATA"),
+        ("release", "AT"),
     ],
 )
 def test_an_odd_value_arrives_and_is_never_run(target, name, way, make):

@@ -15,8 +15,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SETUP = """# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course
+data = "shapes"
+preset = "lecture"
+drive = False  # @param {type: "boolean"}
 repository = ""  # `make publish` writes owner/name here
 ref = ""
+course = open_course(data, preset, drive)
 """
 TITLE = "# %% [markdown]\n# # {}. A question?\n#\n{}# After the badge.\n"
 PLAN = [
@@ -68,6 +72,7 @@ def course(tmp_path, monkeypatch):
         stored.cells[3].outputs = [nbformat.v4.new_output("stream", text="42")]
         nbformat.write(stored, source.with_suffix(".ipynb"))
     pair.main([])
+    (tmp_path / "data_manifest.json").write_text('{"shapes": {}}', encoding="utf-8")
     readme = (
         f"# Course\n\n{publish.MARKER}\nNot yet: `make publish`,\nsays CONTRIBUTING.\n\nText.\n"
     )
@@ -157,6 +162,29 @@ def test_a_plan_that_the_notebooks_do_not_fit_stops_before_anything_is_written(
     with pytest.raises(SystemExit, match=notebook):
         publish.main(["owner/name"])
     assert contents(course) == before
+
+
+def test_finished_networks_are_offered_in_the_form_only_if_there_are_some(course):
+    publish.main(["owner/name"])
+    paths = [*course.glob("notebooks/*"), *course.glob("class/*")]
+    assert len(paths) == 8
+    before = contents(course)
+    assert not any(b"finished" in path.read_bytes() for path in paths)
+    damage(course, "data_manifest.json", "{}", '{"finished": {"lecture": {}}}')
+    publish.main(["owner/name"])
+    offered = contents(course)
+    publish.main(["owner/name"])
+    assert contents(course) == offered
+    for path in paths:
+        assert (
+            path.read_text(encoding="utf-8").count("use_finished_networks = False  # @param") == 1
+        )
+        assert (
+            "open_course(data, preset, drive, finished=use_finished_networks)" in path.read_text()
+        )
+    damage(course, "data_manifest.json", '{"finished": {"lecture": {}}}', "{}")
+    publish.main(["owner/name"])
+    assert [text for text, _ in contents(course).values()] == [text for text, _ in before.values()]
 
 
 def test_publishing_twice_or_pairing_afterwards_touches_no_file(course):

@@ -12,6 +12,7 @@ Before the first `publish`, the notebooks say there how to open them without a b
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -46,6 +47,10 @@ PARAGRAPH = re.compile(rf"^{MARKER}(\n.+)*", re.MULTILINE)
 # Lines of the setup cell
 ADDRESS = re.compile(r'^repository = ".*?"', re.MULTILINE)
 REF = re.compile(r'^ref = ".*?"', re.MULTILINE)
+# The form's tick for finished networks, below its last line, is there only if some are offered.
+TICK = 'use_finished_networks = False  # @param {type: "boolean"}'
+DRIVE = re.compile(r"^(drive = .*)(\nuse_finished_networks = .*)?$", re.MULTILINE)
+OPEN = re.compile(r"^course = open_course\(data, preset, drive.*\)$", re.MULTILINE)
 
 # GitHub's rules. An owner has at most 39 letters, digits and single hyphens between them. A name
 # has at most 100 characters, isn't "." or "..", and doesn't end in ".git".
@@ -210,12 +215,31 @@ def _write_place(notebook: NotebookNode, name: str, place: Place) -> None:
         if count != 1:
             shown = line.partition(" ")[0]
             raise ValueError(f'{name} has {count} lines `{shown} = "…"`, not one.')
+    _write_tick(notebook)
     title = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
     if not PARAGRAPH.search(title.source):
         title.source += f"\n\n{MARKER}"
     badges = place.badges(f"class/{Path(name).stem}.ipynb")
     title.source = PARAGRAPH.sub(badges, title.source)
     set_ids(notebook)
+
+
+def _write_tick(notebook: NotebookNode) -> None:
+    """Give the setup cell a tick for finished networks if some are offered, and none otherwise."""
+    form = r"\1"
+    opening = "course = open_course(data, preset, drive)"
+    if _networks_are_offered():
+        form += f"\n{TICK}"
+        opening = "course = open_course(data, preset, drive, finished=use_finished_networks)"
+    setup = next(cell for cell in notebook.cells if ADDRESS.search(cell.source))
+    setup.source = OPEN.sub(opening, DRIVE.sub(form, setup.source))
+
+
+def _networks_are_offered() -> bool:
+    """Whether `data_manifest.json` lists finished networks for any data set."""
+    path = notebooks.FOLDER.parent / "data_manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    return any("finished" in entry for entry in manifest.values())
 
 
 def main(arguments: list[str]) -> None:
