@@ -215,6 +215,8 @@ model = course.new_model()  # a new MyModel for the classes of this data
 keep(draw_model(model, course.settings.size), course.folder / "model.png")
 
 # %%
+import inspect
+
 print(inspect.getsource(MyModel))
 
 # %% [markdown]

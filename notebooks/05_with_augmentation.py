@@ -221,6 +221,8 @@ my_choice = ...
 passed = checks.separating_experiment(my_choice)
 
 # %% [markdown]
+# ## Two controls
+#
 # An experiment that's the same in every respect except the supposed cause is called a **control**.
 # The course comes with two, run with five seeds (`make seeds`). The first continues after stage 2
 # for as many epochs as stage 3, but *without augmentation*. The second augments from the very first
