@@ -292,15 +292,15 @@ def test_a_spread_needs_two_seeds():
 
 
 @pytest.mark.parametrize(
-    ("readme", "name", "table"),
+    ("page", "name", "table"),
     [
-        ("README.md", "results.json", results.table),
-        ("README.md", "seeds.json", lambda found: seeds.seeds_table(found["seeds"])),
+        ("docs/results.md", "results.json", results.table),
+        ("docs/results.md", "seeds.json", lambda found: seeds.seeds_table(found["seeds"])),
         ("results/README.md", "compare.json", compare.variants_table),
     ],
 )
-def test_the_tables_in_the_readmes_are_those_of_the_stored_results(readme, name, table):
-    written = rows((CHECKOUT / readme).read_text(encoding="utf-8"))
+def test_the_tables_of_results_are_those_of_the_stored_results(page, name, table):
+    written = rows((CHECKOUT / page).read_text(encoding="utf-8"))
     assert stored.read_stored(name)
     for found in stored.read_stored(name).values():
         assert rows(table(found)) <= written

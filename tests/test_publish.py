@@ -51,6 +51,23 @@ answer = ...
 #
 # Of [the first](00_name.ipynb).
 """
+README = f"""# Course
+
+```
+git clone https://github.com/OWNER/NAME.git course && cd course
+```
+
+| notebook | minutes | try it |
+|---|---|---|
+| [`00_name`](notebooks/00_name.ipynb) | 10 | – |
+| [`01_name`](notebooks/01_name.ipynb) | 10 | – |
+
+{publish.MARKER}
+Not yet: `make publish`,
+says CONTRIBUTING.
+
+Text.
+"""
 
 
 @pytest.fixture
@@ -73,10 +90,7 @@ def course(tmp_path, monkeypatch):
         nbformat.write(stored, source.with_suffix(".ipynb"))
     pair.main([])
     (tmp_path / "data_manifest.json").write_text('{"shapes": {}}', encoding="utf-8")
-    readme = (
-        f"# Course\n\n{publish.MARKER}\nNot yet: `make publish`,\nsays CONTRIBUTING.\n\nText.\n"
-    )
-    (tmp_path / "README.md").write_text(readme, encoding="utf-8")
+    (tmp_path / "README.md").write_text(README, encoding="utf-8")
     return tmp_path
 
 
@@ -89,7 +103,6 @@ def contents(course):
 
 
 def test_the_address_replaces_what_stood_there_and_outputs_stay(course):
-    before = (course / "README.md").read_text(encoding="utf-8")
     for repository, ref in (("first/one", "main"), ("some-one/My.course_2", "2026-autumn")):
         publish.main([repository, "--ref", ref])
         place = Place(repository, ref)
@@ -105,12 +118,24 @@ def test_the_address_replaces_what_stood_there_and_outputs_stay(course):
             assert notebooks.files_agree(source)
             assert stored.cells[1].execution_count == 1
             assert stored.cells[3].outputs[0].text == "42"
-        readme = (course / "README.md").read_text(encoding="utf-8")
-        assert readme == before.replace(
-            f"{publish.MARKER}\nNot yet: `make publish`,\nsays CONTRIBUTING.",
-            place.badges("class/00_name.ipynb"),
-        )
     assert not any(b"first/one" in data for data, _ in contents(course).values())
+
+
+def test_the_readme_has_the_line_to_clone_a_badge_per_notebook_and_the_site(course):
+    for repository, site in (
+        ("Owner/Name", "https://owner.github.io/Name/"),
+        ("o-2/O-2.github.io", "https://o-2.github.io/"),
+    ):
+        publish.main([repository, "--ref", "v1"])
+        lines = (course / "README.md").read_text(encoding="utf-8").splitlines()
+        assert f"git clone https://github.com/{repository}.git course && cd course" in lines
+        for name in ("00_name", "01_name"):
+            badge = Place(repository, "v1").colab_badge(f"class/{name}.ipynb")
+            assert f"| [`{name}`](notebooks/{name}.ipynb) | 10 | {badge} |" in lines
+        text = "\n".join(lines)
+        assert f"<{site}>" in text and "Not yet" not in text
+        # What's around all that stays.
+        assert len(lines) == len(README.splitlines()) and lines[-1] == "Text."
 
 
 def test_a_classs_notebook_has_no_output_no_solution_and_links_that_lead_there(course):
@@ -268,6 +293,9 @@ def damage(course, name, old, new):
         ("notebooks/01_name.py", "\nref =", "\nbranch =", True),
         ("README.md", publish.MARKER, "", True),
         ("README.md", "Text.", publish.MARKER, True),
+        ("README.md", "git clone", "git fetch", True),
+        ("README.md", "01_name", "02_name", True),
+        ("README.md", "Text.", "| [`00_name`](notebooks/00_name.ipynb) | 10 | – |", True),
     ],
 )
 def test_nothing_is_written_if_something_is_missing(name, old, new, paired, course):

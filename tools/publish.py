@@ -1,6 +1,7 @@
 """Make everything that a class needs:  python -m tools.publish [owner/name] [--ref main]
 
-It writes the repository's address into the notebooks' setup cells and badges, and into README.md.
+It writes the repository's address into the notebooks' setup cells and badges, and into README.md:
+the line to clone, a badge per notebook, and where the site is.
 It also writes `class/`: every notebook without outputs and solutions, whose badges open it there,
 and a notebook for each lecture (see `lecture.py`). Run it again whenever the notebooks or the
 address change, then commit.
@@ -60,6 +61,11 @@ REPOSITORY = re.compile(f"{OWNER}/{NAME}", re.IGNORECASE | re.ASCII)
 # Git allows more in the names of branches and tags; a shell must not see any of that.
 REF_NAME = re.compile(r"(?!.*\.\.)[\w][\w./-]{0,99}", re.ASCII)
 
+# Lines of README.md: how to clone the course; a notebook's row in the table, whose last cell is for
+# its badge. They read the same before and after they're filled in.
+CLONE = re.compile(r"^git clone \S+ course\b", re.MULTILINE)
+ROW = re.compile(r"^(\| \[`(\w+)`\]\(notebooks/\2\.ipynb\) \|.*\|)[^|]*\|$", re.MULTILINE)
+
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)\s]+)\)")  # of Markdown, relative to notebooks/
 
 
@@ -77,6 +83,18 @@ class Place(NamedTuple):
         """The address that opens a notebook in Colab. path: relative to the checkout."""
         return f"{COLAB}/github/{self.repository}/blob/{self.ref}/{path}"
 
+    def on_site(self) -> str:
+        """The address of the site, if it's published with GitHub Pages under its usual name."""
+        owner, name = self.repository.split("/")
+        host = f"{owner.lower()}.github.io"
+        if name.lower() == host:
+            return f"https://{host}/"
+        return f"https://{host}/{name}/"
+
+    def colab_badge(self, path: str) -> str:
+        """The badge that opens the notebook at `path` in Colab."""
+        return f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({self.in_colab(path)})"
+
     def badges(self, path: str) -> str:
         """The paragraph with the badges that open the notebook at `path`."""
         file = f"{self.repository}/blob/{self.ref}/{path}"
@@ -84,7 +102,7 @@ class Place(NamedTuple):
         kaggle = "https://kaggle.com"
         return (
             f"{MARKER}\n"
-            f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({self.in_colab(path)})\n"
+            f"{self.colab_badge(path)}\n"
             f"[![Open in Kaggle]({kaggle}/static/images/open-in-kaggle.svg)]"
             f"({kaggle}/kernels/welcome?src={self.on_github(path)})\n"
             f"[![Open in Studio Lab]({studio}/studiolab.svg)]({studio}/import/github/{file})\n"
@@ -150,13 +168,29 @@ def publish(place: Place) -> None:
 
 
 def published_readme(readme: Path, place: Place) -> str:
-    """The text of README.md with the badges in it. Raises ValueError unless it has one place."""
+    """The text of README.md with the address, the badges and the site in it.
+
+    Raises ValueError unless each of them has one place.
+    """
     text = readme.read_text(encoding="utf-8")
-    badges = place.badges(f"class/{sources()[0].stem}.ipynb")
-    published, count = PARAGRAPH.subn(badges, text)
-    if count != 1:
-        raise ValueError(f"README.md has {count} lines {MARKER}, not one.")
-    return published
+    listed = [row[2] for row in ROW.finditer(text)]
+    if listed != [source.stem for source in sources()]:
+        raise ValueError("README.md's table doesn't list the notebooks one by one, in order.")
+    text = ROW.sub(lambda row: f"{row[1]} {place.colab_badge(f'class/{row[2]}.ipynb')} |", text)
+    address = f"https://github.com/{place.repository}"
+    about = (
+        f"{MARKER}\n"
+        "The badges open clean notebooks: guess before you look. The site has all of them with\n"
+        f"their results, and the reference: <{place.on_site()}>"
+    )
+    for pattern, replacement, shown in (
+        (CLONE, f"git clone {address}.git course", "`git clone … course`"),
+        (PARAGRAPH, about, MARKER),
+    ):
+        text, count = pattern.subn(replacement, text)
+        if count != 1:
+            raise ValueError(f"README.md has {count} lines {shown}, not one.")
+    return text
 
 
 def published_notebook(source: Path, place: Place) -> NotebookNode:
@@ -260,6 +294,8 @@ def main(arguments: list[str]) -> None:
         f"Everything is written for {place.repository}, {place.ref}. Now commit and push:\n"
         "    git add README.md notebooks class\n"
         f'    git commit -m "Publish for {place.ref}" && git push\n'
+        "GitHub builds the site, once you've chosen Settings → Pages → Source → GitHub Actions:\n"
+        f"    {place.on_site()}\n"
         "Then give your students this link:\n"
         f"    {place.on_github(f'class/{first}.ipynb')}\n"
         "and present from one of these:"
