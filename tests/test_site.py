@@ -9,12 +9,16 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
 
+import nbformat
 import pytest
+from playwright.sync_api import sync_playwright
 from sphinx.cmd.build import build_main
-from test_notebooks import NOT_RUN_YET
+from test_jupyterlab import CHROMIUM, FLAGS
+from test_notebooks import NOT_RUN_YET, is_folded
 
 import course_lib
 from course_lib import checks
+from tools import notebooks
 from tools.notebooks import sources
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +59,36 @@ def test_the_notebooks_show_their_stored_figures(site):
             assert (page.parent / unquote(figure)).stat().st_size > 1000
 
 
+def test_each_figure_is_described_as_the_notebook_describes_it(site):
+    described = 0
+    for source in sources():
+        page = site / "notebooks" / f"{source.stem}.html"
+        shown = re.findall(r'<img alt="([^"]*)"[^>]* src="\.\./_images/', page.read_text("utf-8"))
+        stored = []
+        for cell in nbformat.read(source.with_suffix(".ipynb"), 4).cells:
+            for output in cell.get("outputs", []):
+                data = output.get("data", {})
+                if any(kind.startswith("image/") for kind in data):
+                    stored.append(" ".join(data["text/plain"].split()))
+        assert [unescape(text) for text in shown] == stored
+        described += len(stored)
+    assert described > 30
+
+
+def test_a_folded_cell_shows_its_title_and_a_widgets_place_says_so(site):
+    for source in sources():
+        html = (site / "notebooks" / f"{source.stem}.html").read_text("utf-8")
+        page = text_of(site / "notebooks" / f"{source.stem}.html")
+        cells = nbformat.read(source.with_suffix(".ipynb"), 4).cells
+        folded = [cell for cell in cells if cell.cell_type == "code" and is_folded(cell)]
+        assert html.count('<details class="admonition hide above-input') == len(folded)
+        assert "<details open" not in html and "Show code cell" not in page
+        for cell in folded:
+            assert cell.source.splitlines()[0].removeprefix("# @title ") in page
+    first = text_of(site / "notebooks" / "00_data.html")
+    assert first.count("Run the notebook to get sliders") == 2
+
+
 def test_the_glossary_the_report_and_the_presenters_page_are_there(site):
     assert "Overfitting" in text_of(site / "notebooks" / "glossary.html")
     assert "res_block" in text_of(site / "docs" / "REPORT.html")
@@ -83,6 +117,64 @@ def test_the_reference_has_every_exported_name_with_its_docstring_as_it_is_writt
         assert f'id="course_lib.{name}"' in html
         summary = re.sub("[`*]", "", getattr(course_lib, name).__doc__.split("\n\n")[0])
         assert " ".join(summary.split()) in shown
+
+
+def test_the_reference_is_about_this_library_alone_and_leads_to_its_source(site):
+    html = (site / "docs" / "api.html").read_text(encoding="utf-8")
+    shown = text_of(site / "docs" / "api.html")
+    assert ":class:" not in shown and "Module instance afterwards" not in shown
+    assert "~" not in shown and "<class '" not in shown
+    names = set(re.findall(r'<dt class="sig[^"]*" id="course_lib\.(\w+)">', html))
+    linked = set(re.findall(r'href="\.\./_modules/course_lib/[\w/]+\.html#(\w+)"', html))
+    assert {"train", "MyModel"} <= names <= linked
+    for address in re.findall(r'href="\.\./(_modules/[\w/]+\.html)#', html):
+        assert (site / address).exists()
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")
+def test_no_page_scrolls_sideways_on_a_phone_and_no_code_is_cut_at_1280_pixels(site):
+    wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    cut = """[...document.querySelectorAll('.cell_input pre')]
+        .filter(code => code.scrollWidth > code.clientWidth).map(code => code.textContent)"""
+    unfold = "document.querySelectorAll('details').forEach(details => details.open = true)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        code = 0
+        for path in sorted((site / "notebooks").glob("*.html")) + [site / "docs" / "api.html"]:
+            page.set_viewport_size({"width": 390, "height": 844})
+            page.goto(path.as_uri())
+            page.evaluate(unfold)
+            assert page.evaluate(wider) == 0, path.name
+            page.set_viewport_size({"width": 1280, "height": 800})
+            assert page.evaluate(cut) == [], path.name
+            code += page.locator(".cell_input pre").count()
+        browser.close()
+    assert code > 100
+
+
+def test_a_published_courses_site_has_buttons_that_lead_to_it(tmp_path, monkeypatch):
+    course = tmp_path / "course"
+    (course / "docs").mkdir(parents=True)
+    (course / "docs" / "index.md").write_text(
+        "# One\n\n```{toctree}\n../notebooks/00_data\n```\n", encoding="utf-8"
+    )
+    (course / "notebooks").mkdir()
+    for name in ("00_data.py", "00_data.ipynb"):
+        text = (ROOT / "notebooks" / name).read_text(encoding="utf-8")
+        for quote in ('"', '\\"'):
+            text = text.replace(f"repository = {quote}{quote}", f"repository = {quote}a/b{quote}")
+            text = text.replace(f"ref = {quote}{quote}", f"ref = {quote}v1{quote}")
+        (course / "notebooks" / name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(notebooks, "FOLDER", course / "notebooks")
+    build(course, tmp_path)  # there are dead links: most pages are missing
+    html = (tmp_path / "site" / "notebooks" / "00_data.html").read_text(encoding="utf-8")
+    assert 'href="https://github.com/a/b"' in html
+    assert 'href="https://github.com/a/b/issues/new' in html
+    # The class's version: the stored one has all results.
+    badge = "https://colab.research.google.com/github/a/b/blob/v1/"
+    assert f'href="{badge}class/00_data.ipynb"' in html
+    assert f"{badge}notebooks" not in html
 
 
 def test_no_page_asks_another_host(site):

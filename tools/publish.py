@@ -46,8 +46,8 @@ COLAB = "https://colab.research.google.com"
 PARAGRAPH = re.compile(rf"^{MARKER}(\n.+)*", re.MULTILINE)
 
 # Lines of the setup cell
-ADDRESS = re.compile(r'^repository = ".*?"', re.MULTILINE)
-REF = re.compile(r'^ref = ".*?"', re.MULTILINE)
+ADDRESS = re.compile(r'^repository = "(.*?)"', re.MULTILINE)
+REF = re.compile(r'^ref = "(.*?)"', re.MULTILINE)
 # The form's tick for finished networks, below its last line, is there only if some are offered.
 TICK = 'use_finished_networks = False  # @param {type: "boolean"}'
 DRIVE = re.compile(r"^(drive = .*)(\nuse_finished_networks = .*)?$", re.MULTILINE)
@@ -136,6 +136,16 @@ def find_place(address: str, ref: str) -> Place:
     if not REF_NAME.fullmatch(ref):
         raise ValueError(f"{ref!r} can't be a branch or a tag here: use letters, digits, . / _ -")
     return Place(repository_from(address), ref)
+
+
+def published_place() -> Place | None:
+    """Where this checkout is published, by the first notebook's setup cell; None if nowhere."""
+    text = sources()[0].read_text(encoding="utf-8")
+    repository = ADDRESS.search(text)
+    ref = REF.search(text)
+    if not repository or not ref or not repository[1]:
+        return None
+    return Place(repository[1], ref[1])
 
 
 def _git(*command: str) -> str:
