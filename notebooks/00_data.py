@@ -248,4 +248,6 @@ if course.data.is_unequal:
 #
 # You've seen the classes, how a picture becomes a tensor in −1…1, and four random transforms that
 # change a picture but (mostly) not its class. Held-out images will tell us whether the network has
-# learned the classes or just the pictures. Next: the network itself.
+# learned the classes or just the pictures.
+#
+# Next: [the network itself](01_model.ipynb).

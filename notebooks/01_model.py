@@ -29,6 +29,8 @@
 # network: its residual blocks, and how they're stacked.*
 #
 # **The question: what happens to a picture on its way through the network?**
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -302,4 +304,6 @@ passed = checks.layers(my_count)
 #
 # The network is a stack of residual blocks, $y = \mathrm{relu}(F(x) + S(x))$, each of them a
 # bottleneck of three convolutions. On the way, the picture shrinks and the channels multiply, until
-# a linear layer turns 1,024 numbers into one logit per class. Next: how does it learn?
+# a linear layer turns 1,024 numbers into one logit per class.
+#
+# Next: [how does it learn?](02_loss_and_loop.ipynb)

@@ -30,6 +30,8 @@
 # gradient descent with momentum.*
 #
 # **The question: how does a batch of images turn into a better network?**
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -336,7 +338,8 @@ print(inspect.getsource(train))
 #
 # You've seen every line that turns images into a better network, and the theory behind it: the two
 # modes of batch norm, $-\ln p$, and $w \leftarrow w - \eta v$.
-# Next: can this network learn at all?
+#
+# Next: [can this network learn at all?](03_five_batches.ipynb)
 
 # %% [markdown]
 # ## Appendix: what else is in `train`

@@ -33,6 +33,8 @@
 # batches, over and over. The first run takes about a minute, and it tests the loss, the gradient,
 # the step, the learning rate and the network all at once. **The question: does the network learn,
 # and which settings make it learn fastest?**
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -337,7 +339,9 @@ passed = checks.no_shortcut(my_block, my_prediction, course)
 # ## Recap
 #
 # You've watched a network memorise five batches, compared learning rates, batch sizes and depths,
-# and learned how far you can trust such comparisons. Next: all training images.
+# and learned how far you can trust such comparisons.
+#
+# Next: [all training images](04_without_augmentation.ipynb).
 
 # %% [markdown]
 # *To train this stage from scratch, run `course.stage(1).start_over()`. Before you close a Colab

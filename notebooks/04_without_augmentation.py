@@ -32,6 +32,8 @@
 # In the report, 30 epochs on 40,000 images led to 100% on the training images, which the student
 # took as a sign of overfitting. **The question: what does a network that gets all its training
 # images right actually know?**
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -344,8 +346,9 @@ if go:
 #
 # Training accuracy alone tells you almost nothing about new images. The gap to *held-out* images,
 # the **generalisation gap**, shows overfitting; accuracy on augmented training images mixes it with
-# distribution shift. Running accuracy and evaluation are different measurements. Next: does
-# augmentation help, and is it really the reason?
+# distribution shift. Running accuracy and evaluation are different measurements.
+#
+# Next: [does augmentation help, and is it really the reason?](05_with_augmentation.ipynb)
 
 # %% [markdown]
 # *To train this stage from scratch, run `course.stage(2).start_over()`. Before you close a Colab

@@ -33,6 +33,8 @@
 # The report continues with the network of stage 2: about 50 more epochs "together with the
 # augmented images", and accuracy reaches 85%. **The question: does the network now recognise images
 # it has never seen, and is augmentation the reason?**
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -412,7 +414,9 @@ passed = checks.augmentation(my_batch)
 #
 # The table shows whether the gap between training and held-out images has narrowed; the controls
 # show whether augmentation is the *reason*. A number like 85% can mean three things, so say what
-# you measured, on which images, and in which mode. Next: which mistakes are left?
+# you measured, on which images, and in which mode.
+#
+# Next: [which mistakes are left?](06_predictions_and_errors.ipynb)
 
 # %% [markdown]
 # *To train this stage from scratch, run `course.stage(3).start_over()`. Before you close a Colab

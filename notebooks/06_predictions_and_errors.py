@@ -31,6 +31,8 @@
 #
 # A single accuracy doesn't show what a network gets wrong. **The question: are its mistakes random,
 # or do they have a pattern?**
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -340,6 +342,8 @@ if answered:
 #
 # Mistakes have a pattern, and a confusion matrix shows it. Confidence isn't a promise, so check how
 # often confident predictions are right. And this classifier can't say "I don't know".
+#
+# Next: [what is wrong with the report's code?](10_the_reports_code.ipynb)
 
 # %% [markdown]
 # *Before you close a Colab runtime that copies to Drive, run `course.leave_drive()`.*

@@ -39,6 +39,8 @@
 # Here are eight fragments, rewritten so that each shows one weak spot. Play fair: find the bug and
 # predict its cost *before* you unfold the answer or look at the next cell. One of the eight is a
 # trap for the reviewer.
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -296,9 +298,9 @@ print(f"Of a training step on this {device.type}, that saves {share:.2g}%.")
 # Fragment 2 crashed only when the last batch was small, and averaging the batches' accuracies is
 # right as long as all batches are equally large. So whether a bug is found depends on the test's
 # data. Write a test of the function from fragments 2 and 3. `my_test` is given an implementation,
-# `loss_and_accuracy(batches)`. It calls it with `batches`, a list of (outputs, labels), float (B, K)
-# and int64 (B,), that you choose. If the mean loss or the accuracy over all images comes out wrong,
-# `my_test` raises `AssertionError`, which is what `assert` does; otherwise, it does nothing.
+# `loss_and_accuracy(batches)`. It calls it with `batches`, a list of (outputs, labels), float (B,
+# K) and int64 (B,), that you choose. If the mean loss or the accuracy over all images comes out
+# wrong, `my_test` raises `AssertionError`, which is what `assert` does; otherwise, it does nothing.
 #
 # The check tries your test on eight wrong implementations, and on right ones, which add up in a
 # different order.
@@ -675,3 +677,5 @@ scratch.cleanup()
 # - The ninth bug isn't in any line, because it's what's *missing*: a seed, without which you can't
 #   repeat a run, and held-out images, without which you can't tell learning from memorising. No
 #   tool will find that for you; you have to ask.
+#
+# Next: [do the report's claims hold?](11_claims.ipynb)

@@ -39,6 +39,8 @@
 # - B: without the short-cut, the loss is at least ten times as large.
 # - C: the bottleneck saves computing.
 # - D: doubling the channels makes the network better.
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -550,7 +552,8 @@ print(f"Loss after two epochs: {ours[-1]['loss']:.2f}, with your change {yours[-
 #   anecdote.
 # - "It depends" is an answer if you can say on what: the budget, the data, the seed.
 #
-# Next: if you may choose the recipe freely, how much better can the same network get?
+# Next: if you may choose the recipe freely,
+# [how much better can the same network get?](12_a_better_recipe.ipynb)
 
 # %% [markdown]
 # *The measurements are made by `make compare`, and on other data by `COURSE_SIZE=64 make compare

@@ -33,6 +33,8 @@
 # augmentation. We keep its network and ask about its recipe. **The question: what accuracy on
 # held-out images can the same network reach with the same images in a quarter of the training
 # time?**
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -201,12 +203,12 @@ print(f"{epochs} epochs instead of {course.epochs[2]} + {course.epochs[3]}, with
 
 # %% [markdown]
 # **Predict** the accuracy on held-out images, and look up what stage 3 reached (in notebook 05, or
-# the README), before you run the next cell. This time we don't watch the held-out images while the
-# network trains. Whoever watches them is tempted to stop at a lucky moment, or to go back and
-# change something, and then they have been used for a choice. (The figure says “Stage 3”, because
-# we train with augmentation. Grey, if there's one for this data: the first epochs of the stored
-# stage 3, held-out accuracy dashed. Don't compare them closely: that run started from the network
-# of stage 2, and label smoothing raises our loss.)
+# the [results](../docs/results.md)), before you run the next cell. This time we don't watch the
+# held-out images while the network trains. Whoever watches them is tempted to stop at a lucky
+# moment, or to go back and change something, and then they have been used for a choice. (The figure
+# says “Stage 3”, because we train with augmentation. Grey, if there's one for this data: the first
+# epochs of the stored stage 3, held-out accuracy dashed. Don't compare them closely: that run
+# started from the network of stage 2, and label smoothing raises our loss.)
 
 # %%
 from course_lib import live_curve, train
@@ -360,6 +362,8 @@ passed = checks.early_stopping(my_stop)
 # - A recipe is chosen for some data and some budget. On others, measure again: whether a picture
 #   makes sense upside down depends on the data, and how much augmentation pays off may depend on
 #   how long you train.
+#
+# Next: [what does the network see?](13_what_it_sees.ipynb)
 
 # %% [markdown]
 # *On your own data: `make reproduce NOTEBOOKS=12 DATA=… PRESET=full`, after `make compare` with the

@@ -31,6 +31,8 @@
 #
 # A network's answer is one number out of millions of multiplications. **The question: on what in
 # the image does it depend, and how would you know that a picture of it is true?**
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -606,6 +608,8 @@ if half < 100:
 # - Two dimensions out of 1,024 are a shadow: check in the full space what you see in it.
 # - A heat map is a claim. Test it: hide the place, swap the image, take an untrained network.
 # - Confidence can be measured and mended: choose on some images, and measure on others.
+#
+# Next: [a classifier of your own photographs](14_your_own_photographs.ipynb).
 
 # %% [markdown]
 # *Before you close a Colab runtime that copies to Drive, run `course.leave_drive()`.*

@@ -42,6 +42,8 @@
 # and `test` folders with a folder per class in each. If the next cell stops at a picture that can't
 # be read, remove it and run the cell again. **The question: is your own idea better than
 # doing without it, and how sure can you be?**
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -420,6 +422,8 @@ if i_am_sure:
 # compared one change with a control at the same budget. You know how large a difference has to be
 # before you believe it. Your classifier is in the project's folder, in `stage-3/model.pth`;
 # notebook 06 shows how to try it on a single photograph.
+#
+# Next: [can several GPUs train one network?](15_several_gpus.ipynb)
 
 # %% [markdown]
 # *To start this project over, run `project.start_over()`: that deletes its trainings and its row.

@@ -31,6 +31,8 @@
 # If one GPU isn't enough, several can share the work. Each holds a copy of the network and computes
 # the gradient for its part of every batch; the gradients are averaged, and every copy takes the
 # same step. **The question: is that the same as training on one GPU?**
+#
+# The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -113,6 +115,43 @@ if apart["training"] > 1000 * apart["eval"]:
     print("In eval mode, that's rounding. In training mode, it isn't: batch norm notices.")
 
 # %% [markdown]
+# Two vectors of equal length that have nothing to do with each other differ by √2 = 1.41 times
+# their length. If the difference in training mode is about as large, why does training with half
+# batches work at all? The **cosine** of the angle between two gradients is 1 if they point in the
+# same direction, and 0 if they're unrelated. **Predict:** does it change within 20 steps of
+# training?
+
+# %%
+from itertools import islice
+
+
+def cosines():
+    """The cosine between both gradients in training mode: of all layers, and of the last one."""
+    model.train()
+    whole = gradient([(images, labels)])
+    halves = gradient([(images[0::2], labels[0::2]), (images[1::2], labels[1::2])])
+    last = model.fc.weight.numel() + model.fc.bias.numel()
+    return [F.cosine_similarity(whole[-n:], halves[-n:], dim=0).item() for n in (len(whole), last)]
+
+
+# %%
+in_a_new_network = cosines()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+batches = training_batches(course.data.train, course.stage(2), epoch=1, augmented=False)
+for step in islice(batches, 20):
+    loss = F.cross_entropy(model(step.images), step.labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+for when, (of_all, of_last) in {"In a new network": in_a_new_network, "Later": cosines()}.items():
+    print(f"{when}: cosine {of_all:.2f} for all layers, {of_last:.2f} for the last one.")
+
+# %% [markdown]
+# The last layer's gradient agrees from the start. In a new network, the gradients of the early
+# layers depend on the batch's statistics so much that they agree in hardly anything; once the last
+# layer has learned a little, they point in the same direction, too.
+
+# %% [markdown]
 # In training mode, batch norm normalises with the mean and variance *of the batch*. Each half has
 # its own, and with N processes, they're estimated from 32/N images instead of 32, which makes them,
 # and every step, noisier. All other layers process each image on its own.
@@ -128,9 +167,9 @@ if apart["training"] > 1000 * apart["eval"]:
 # the other, and take its step when all are done.
 #
 # `parts` is a list of (images, labels), not all of the same size; only one part at a time fits into
-# memory. Afterwards, every weight's `.grad` must be the gradient of the mean loss over *all* images,
-# as if they'd been one batch, whatever was in `.grad` before. The model is in eval mode, so batch
-# norm is frozen: it uses its running averages. Leave the weights as they are.
+# memory. Afterwards, every weight's `.grad` must be the gradient of the mean loss over *all*
+# images, as if they'd been one batch, whatever was in `.grad` before. The model is in eval mode, so
+# batch norm is frozen: it uses its running averages. Leave the weights as they are.
 #
 # <details><summary>Hint</summary>
 #

@@ -217,3 +217,13 @@ def test_make_site_is_what_is_tested_here():
         ["make", "-n", "site"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert f"-m {SPHINX}" in planned
+
+
+def test_each_notebook_leads_to_the_next_one_and_to_the_glossary(site):
+    pages = [f"{source.stem}.html" for source in sources()]
+    for page, following in zip(pages, [*pages[1:], None], strict=True):
+        html = (site / "notebooks" / page).read_text(encoding="utf-8")
+        article = html.partition("<article")[2].partition("</article>")[0]
+        assert 'href="glossary.html"' in article, page
+        if following:
+            assert f'href="{following}"' in article, page
