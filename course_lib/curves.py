@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,12 +83,11 @@ def plot_live(
         _plot_stage_before(left, stage_number, before)
     for name, percent in (guesses or {}).items():
         left.axhline(percent, label=f"your guess: {name}", **YOUR_GUESS[name])
-    _plot_losses(right, history, stored)
+    highest = max(math.log(len(data.classes)), _highest_loss([history]))
+    _plot_losses(right, history, stored, highest)
     right.set_xlabel("epoch")
     for axis in (left, right):
         axis.set_xlim(0, epochs * 1.02)
-    largest = 1.2 * math.log(len(data.classes))
-    right.set_ylim(0, max(largest, right.dataLim.ymax))
     lines, labels = left.get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside lower center", ncols=3, fontsize=13)
     return figure
@@ -111,12 +110,13 @@ def plot_history(
     alt = f"{title or 'Curves'}: accuracy and loss per epoch in stage {stages}."
     figure = Picture((WIDTH, 8), title, alt)
     grid = figure.subplots(2, len(histories), squeeze=False, sharey="row", sharex="col")
+    highest = _highest_loss(histories.values())
     for column, number in enumerate(sorted(histories)):
         top = grid[0, column]
         bottom = grid[1, column]
         other = stored.get(number, []) if stored else []
         _plot_accuracies(top, histories[number], other, histories)
-        _plot_losses(bottom, histories[number], other)
+        _plot_losses(bottom, histories[number], other, highest)
         if data is not None:
             _plot_guessing(top, data)
         before = _last_heldout(histories.get(STAGES[number].starts_from or 0, []))
@@ -153,13 +153,30 @@ def _training_images(stages: Collection[int]) -> str:
     return f"training images (running; in stage {numbers}, augmented)"
 
 
-def _plot_losses(axis: Axes, history: History, stored: History) -> None:
-    """Draw the losses of a stage, on training images and, if it was measured, on held-out ones."""
+def _plot_losses(axis: Axes, history: History, stored: History, highest: float) -> None:
+    """Draw the losses of a stage, on training images and, if it was measured, on held-out ones.
+
+    highest: the loss that the axis must have room for. The first losses on held-out images may be
+    many times as large, because batch norm's running averages have just begun: an arrow says so.
+    """
     _plot_line(axis, [stored], "loss", **STORED)
     _plot_line(axis, [stored], "heldout_loss", **STORED_HELDOUT)
     _plot_line(axis, [history], "loss", **TRAINING)
     _plot_line(axis, [history], "heldout_loss", **HELDOUT)
-    axis.set_ylabel(QUANTITIES["loss"])
+    top = 1.2 * highest
+    axis.set(ylabel=QUANTITIES["loss"], ylim=(-0.03 * top, top))
+    above = [entry for entry in history if (entry.get("heldout_loss") or 0) > top]
+    if above:
+        largest = max(entry["heldout_loss"] for entry in above)
+        first = (above[0]["epoch"], top)
+        beside = {"xytext": (14, -4), "textcoords": "offset points", "va": "top"}
+        axis.annotate(f"↑ {largest:.3g}", first, color=ORANGE, **beside)
+
+
+def _highest_loss(histories: Iterable[History]) -> float:
+    """The highest loss on training images in any of the histories; 1 if there is none."""
+    losses = [entry["loss"] for history in histories for entry in history]
+    return max(losses, default=1.0)
 
 
 def _plot_guessing(axis: Axes, data: Bank) -> None:

@@ -92,7 +92,7 @@ def plot_predictions(
     else:
         names = short_names(classes, 13)
         before_share = " "
-    true_names = short_names(classes, 13)
+    true_names = short_names(classes, 17)
     marks = []
     captions = []
     for i in range(len(labels)):

@@ -5,11 +5,13 @@ name derives it from the files in `results/`, fails if they don't say so, and re
 that the sentence may quote.
 """
 
+import csv
 import json
 import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments import compare
@@ -113,6 +115,22 @@ def augmented_images_stay_hard():
     return [str(epochs), percent(max(accuracies))]
 
 
+def mistakes_are_one_sided():
+    """Of the generated test images, number i is of class i % 80: motif × 20 + colour."""
+    with (SHAPES / "result.csv").open(encoding="utf-8", newline="") as file:
+        predicted = np.array([int(row["class"]) for row in csv.DictReader(file)])
+    true = np.arange(len(predicted)) % 80
+    accuracy = read(SHAPES / "results.json")["stages"]["3"]["final"]["heldout_plain"]
+    assert (predicted == true).mean() == accuracy  # the same run
+    wrong = predicted != true
+    right_colour = (predicted % 20 == true % 20)[wrong].mean()
+    other_motif = predicted // 20 != true // 20
+    from_stripes = np.count_nonzero(other_motif & (true // 20 == 0))
+    to_stripes = np.count_nonzero(other_motif & (predicted // 20 == 0))
+    assert right_colour > 0.5 and from_stripes > 5 * to_stripes
+    return [f"{right_colour:.0%}", str(from_stripes), str(to_stripes)]
+
+
 def late(variant):
     """Held-out accuracy of a variant of `make compare` with each seed, in percent."""
     runs = read(SHAPES / "compare.json")["runs"][variant]
@@ -190,6 +208,7 @@ FINDINGS = {
         early_stopping_is_not_enough,
         the_detour_costs_accuracy,
         augmented_images_stay_hard,
+        mistakes_are_one_sided,
         augmentation_takes_time,
         without_shortcut_nothing_is_learned,
         constant_width_is_better,
