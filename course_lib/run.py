@@ -5,6 +5,7 @@ The training loop itself is in `loops.train`, which uses the verbs of `Run`.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -51,6 +52,7 @@ class Position:
     epoch: int = 0  # whole epochs trained
     seen: int = 0  # images trained in the epoch in progress
     skipped: int = 0  # steps skipped in it, because fp16 overflowed
+    not_counted: int = 0  # images of these steps: their losses aren't known
     seconds: float = 0.0  # spent on it
     threads: int = 0  # CPU threads that compute it
     history: list[dict[str, Any]] = field(default_factory=list)  # one dict per finished epoch
@@ -111,6 +113,7 @@ class Run:
             }
         )
         self._overflow = OverflowGuard(model, scaler)
+        self._step_was_skipped = False
 
     def __enter__(self) -> Run:
         done = self.position.epoch * self.images_per_epoch + self.position.seen
@@ -150,8 +153,12 @@ class Run:
             yield batch  # here, the caller trains on it
             self.position.seen += batch.total
             self.position.seconds += time.perf_counter() - start
+            if self._step_was_skipped:
+                self.position.skipped += 1
+                self.position.not_counted += batch.total
             self.bar.update(batch.total)
-            self.live.show(self.position.history, running=self._entry)
+            if self.position.seen > self.position.not_counted:
+                self.live.show(self.position.history, running=self._entry)
             self._stop_if_interrupted()
             self._save_if_older_than(checkpoints.EVERY_SECONDS)
             start = time.perf_counter()
@@ -162,13 +169,13 @@ class Run:
     def count(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Add a batch to the epoch's sums, on the device.
 
-        loss: the batch's mean loss, a scalar. logits: (B, classes). labels: int64 (B,).
+        loss: the batch's mean loss, a scalar. logits: (B, classes). labels: int64 (B,). A step that
+        was skipped because fp16 overflowed isn't counted.
         """
+        self._step_was_skipped = self.scaler.is_enabled() and self._overflow.undo_skipped_step()
+        if self._step_was_skipped:
+            return
         loss = loss.detach().float()
-        if self.scaler.is_enabled():
-            if self._overflow.undo_skipped_step():  # the step counts with a loss of 0
-                self.position.skipped += 1
-                loss = loss.nan_to_num(nan=0, posinf=0, neginf=0)
         right = (logits.argmax(1) == labels).sum()
         self.sums += all_reduce(torch.stack([loss * len(labels), right]))
 
@@ -182,11 +189,15 @@ class Run:
         position.history.append(self._entry(heldout))
         self.live.show(position.history)
         if position.skipped:
-            tqdm.write(f"fp16 overflowed: {position.skipped} steps of this epoch were skipped.")
+            tqdm.write(
+                f"fp16 overflowed: {position.skipped} steps of this epoch were skipped, and their "
+                f"{position.not_counted:,} images aren't counted."
+            )
         self.sums.zero_()
         position.epoch += 1
         position.seen = 0
         position.skipped = 0
+        position.not_counted = 0
         position.seconds = 0.0
         # Saving here is better than in the middle of the next epoch, so half the time is enough.
         self._save_if_older_than(checkpoints.EVERY_SECONDS / 2)
@@ -223,12 +234,15 @@ class Run:
     def _entry(self, heldout: Measured | None = None) -> dict[str, Any]:
         """An entry of the history for the epoch in progress. Its number is a fraction at first."""
         position = self.position
-        loss, right = self.sums.tolist()
+        counted = position.seen - position.not_counted
+        losses, right = self.sums.tolist()
+        loss = losses / counted if counted > 0 else math.nan  # all steps of a short epoch skipped
+        accuracy = right / counted if counted > 0 else math.nan
         done = position.seen / self.images_per_epoch if position.seen < self.images_per_epoch else 1
         return {
             "epoch": position.epoch + done,
-            "loss": loss / position.seen,
-            "train_accuracy": right / position.seen,
+            "loss": loss,
+            "train_accuracy": accuracy,
             "heldout_loss": heldout.loss if heldout else None,
             "heldout_accuracy": heldout.accuracy if heldout else None,
             "seconds": round(position.seconds, 3),

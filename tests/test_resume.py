@@ -1,6 +1,7 @@
 """Cut off anywhere and started again: the same weights, bit for bit."""
 
 import functools
+import itertools
 import os
 import shutil
 import signal
@@ -603,6 +604,29 @@ def test_a_step_that_overflows_in_fp16_leaves_no_trace_but_a_message(short, savi
     assert all(value.isfinite().all() for value in model.state_dict().values())
     assert not same_weights(model, conv_model()) and all(0 < loss < 10 for _, loss, _, _ in history)
     assert "fp16" in capsys.readouterr().out
+
+
+def test_images_of_a_step_that_overflowed_count_neither_as_right_nor_with_a_loss(short):
+    """Hardly anything is learned at this rate, so all steps have about the same loss."""
+    course = in_precision(elsewhere(short, lr=1e-6, epochs=1), "fp16")
+    [whole] = train(linear_model(), noise_images(40), course.stage(2), augmented=False)
+    model = linear_model()
+    model[2].register_forward_hook(overflow_in_steps(2, 4))
+    course = in_precision(elsewhere(short, lr=1e-6, epochs=1), "fp16")
+    [without] = train(model, noise_images(40), course.stage(2), augmented=False)
+    assert without["loss"] == pytest.approx(whole["loss"], rel=0.1)
+
+
+def overflow_in_steps(*steps):
+    """A forward hook whose outputs are infinite in these steps, from 1."""
+    count = itertools.count(1)
+
+    def hook(module, inputs, output):
+        if not module.training:
+            return output
+        return output * float("inf") if next(count) in steps else output
+
+    return hook
 
 
 @pytest.mark.parametrize("where", ["activations", "gradient"])
