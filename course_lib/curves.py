@@ -254,7 +254,7 @@ def _choose_scale(axis: Axes, quantity: str) -> None:
     from matplotlib.ticker import LogLocator
 
     low, high = axis.dataLim.intervaly
-    if quantity in ("loss", "gradient") and high > 8 * low:  # on less, it would have two ticks
+    if quantity in ("loss", "gradient") and high > 8 * low > 0:  # on less, it would have two ticks
         axis.set_yscale("log", subs=[])  # no minor ticks
         axis.yaxis.set_major_locator(LogLocator(subs=[1, 2, 3, 5]))
         axis.yaxis.set_major_formatter("{x:g}")

@@ -120,13 +120,14 @@ def best_temperature(logits: Tensor, labels: Tensor) -> float:
     logits: float (n, K). labels: int64 (n,). There's one valley only, so a third of what is left
     can be ruled out again and again.
     """
+    logits = logits.double()  # in float32, the loss of a very sure answer is exactly 0
     low = math.log(0.05)
     high = math.log(20)
     for _ in range(NARROWING):
         third = (high - low) / 3
         left = F.cross_entropy(logits / math.exp(low + third), labels)
         right = F.cross_entropy(logits / math.exp(high - third), labels)
-        if left < right:
+        if left <= right:  # both are 0 if all answers are right and very sure
             high -= third
         else:
             low += third

@@ -84,11 +84,14 @@ class LiveCurve:
 
     def _draw(self, entries: History, history: History) -> Picture:
         """The figure of all epochs, with what it says about the last one as data."""
-        title = self._title(entries[-1], history)
+        epoch = math.ceil(entries[-1]["epoch"])
+        epochs = max(self.stage.epochs, epoch)  # it may have been trained for more
+        when = "After" if len(history) == entries[-1]["epoch"] else "In"
+        title = f"{when} epoch {epoch} of {epochs}: {self._outcome(entries[-1], history)}"
         figure = plot_live(
             self.stage.number,
             entries,
-            self.stage.epochs,
+            epochs,
             self.stage.course.data,
             title,
             # No further than this run, or it would give the outcome away.
@@ -98,17 +101,15 @@ class LiveCurve:
         )
         figure.data[EPOCH_DATA] = {
             "stage": self.stage.number,
-            "epoch": math.ceil(entries[-1]["epoch"]),
-            "epochs": self.stage.epochs,
+            "epoch": epoch,
+            "epochs": epochs,
             "text": title,
         }
         return figure
 
-    def _title(self, entry: Mapping[str, Any], history: History) -> str:
-        """How far the stage is, and how it compares with the stored run at the same epoch."""
-        when = "After" if len(history) == entry["epoch"] else "In"
-        title = f"{when} epoch {math.ceil(entry['epoch'])} of {self.stage.epochs}: "
-        title += f"{entry['train_accuracy']:.0%} of training"
+    def _outcome(self, entry: Mapping[str, Any], history: History) -> str:
+        """How many images are right, and how that compares with the stored run at this epoch."""
+        title = f"{entry['train_accuracy']:.0%} of training"
         measured = [past for past in history if past["heldout_accuracy"] is not None]
         if not measured:
             return title + " images right"

@@ -19,6 +19,22 @@ class Mark(NamedTuple):
     frame: dict[str, Any]
 
 
+class Likeliest(NamedTuple):
+    """The likeliest classes of some images, the likeliest first."""
+
+    classes: torch.Tensor  # int64 (n, count)
+    shares: torch.Tensor  # their probabilities, float (n, count)
+
+
+def likeliest_classes(probabilities: torch.Tensor, count: int) -> Likeliest:
+    """The `count` likeliest classes of each image; probabilities: float (n, K).
+
+    Of equally likely ones, the lower number comes first, as for `argmax`. `topk` promises no order.
+    """
+    ranked = probabilities.argsort(dim=1, descending=True, stable=True)[:, :count]
+    return Likeliest(ranked, probabilities.gather(1, ranked))
+
+
 UNKNOWN = Mark("", {"edgecolor": "grey"})
 RIGHT = Mark("✓ ", {"edgecolor": BLUE, "linewidth": 2})
 WRONG = Mark("✗ ", {"edgecolor": ORANGE, "linewidth": 5, "linestyle": (0, (2, 1))})
@@ -85,7 +101,7 @@ def plot_predictions(
     first; below them, if it's wrong, the true one.
     """
     likeliest = min(likeliest, len(classes))
-    top = probabilities.topk(likeliest)
+    top = likeliest_classes(probabilities, likeliest)
     if likeliest == 1:  # then its share has a line of its own, and the name more room
         names = short_names(classes, 17)
         before_share = "\n"
@@ -97,8 +113,8 @@ def plot_predictions(
     captions = []
     for i in range(len(labels)):
         label = int(labels[i])
-        guesses: list[int] = top.indices[i].tolist()
-        shares = top.values[i].tolist()
+        guesses: list[int] = top.classes[i].tolist()
+        shares = top.shares[i].tolist()
         mark = _mark(label, guesses[0])
         lines = []
         for guess, share in zip(guesses, shares):

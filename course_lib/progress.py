@@ -57,8 +57,9 @@ class EpochLines:
         self.printed = len(history)
 
     def _print(self, entry: dict[str, Any]) -> None:
+        epochs = max(self.stage.epochs, entry["epoch"])  # it may have been trained for more
         parts = [
-            f"stage {self.stage.number}, epoch {entry['epoch']:2}/{self.stage.epochs}: "
+            f"stage {self.stage.number}, epoch {entry['epoch']:2}/{epochs}: "
             f"loss {entry['loss']:.3f}",
             f"accuracy {entry['train_accuracy']:.1%} (training, running)",
         ]

@@ -89,12 +89,14 @@ def judge(one: ArrayLike, other: ArrayLike, comparisons: int = 1, paired: bool =
     six images, the interval includes 0. Raises DataError if the shapes don't match.
     """
     one, other = _checked(one, other, paired)
+    if comparisons < 1:
+        raise DataError(f"{comparisons} comparisons are shown together: it's at least this one.")
     difference = 100 * (one.mean() - other.mean())
     sources = _sources(one, other, paired)
     certain = _certain(comparisons)
     margin = 100 * _width(sources, [certain])
     differ = np.count_nonzero(one.mean(0) != other.mean(0))
-    if differ < FEWEST:
+    if differ < FEWEST or _chance_of_luck(one, other) > FALSE_VERDICTS / comparisons:
         margin = max(margin, abs(difference))
     margin = min(margin, 100.0)  # t has long tails if there are two or three images
     found = 100 * _width(sources, [certain, FOUND])
@@ -151,8 +153,10 @@ def _checked(one, other, paired):
     one = np.asarray(one, dtype=np.float64)
     other = np.asarray(other, dtype=np.float64)
     for right in (one, other):
-        if right.ndim != 2:
+        if right.ndim != 2 or len(right) == 0:
             raise DataError(f"The shape is {right.shape}; it should be (seeds, images).")
+        if not ((right >= 0) & (right <= 1)).all():
+            raise DataError("Give which images were right, or shares from 0 to 1.")
     if one.shape[1] != other.shape[1]:
         raise DataError(f"One has {one.shape[1]} images, the other {other.shape[1]}.")
     if one.shape[1] < 2:
@@ -165,6 +169,28 @@ def _checked(one, other, paired):
 def _certain(comparisons: int) -> float:
     """The quantile for each of several comparisons: the 5% are shared out, half to either side."""
     return 1 - FALSE_VERDICTS / comparisons / 2
+
+
+def _chance_of_luck(one: np.ndarray, other: np.ndarray) -> float:
+    """How often coins would fall as unevenly as what can't be judged by its variance; else 0.
+
+    With one seed, a coin for each image on which the two differ: heads if `one` is right. (This is
+    the sign test; for two networks, McNemar's.) If all seeds of a variant give the same answers,
+    such as one class for all images, their variance is 0 by luck: a coin for each training.
+    """
+    if min(len(one), len(other)) == 1:
+        ahead = int(np.count_nonzero(one.mean(0) > other.mean(0)))
+        behind = int(np.count_nonzero(one.mean(0) < other.mean(0)))
+        return _sign_test(min(ahead, behind), ahead + behind)
+    if (one == one[0]).all() and (other == other[0]).all():
+        return _sign_test(0, len(one) + len(other))
+    return 0.0
+
+
+def _sign_test(fewer: int, coins: int) -> float:
+    """How often `coins` coins show one side at most `fewer` times, whichever side that is."""
+    ways = sum(math.comb(coins, number) for number in range(fewer + 1))
+    return min(1.0, 2 * ways / 2**coins)
 
 
 def _sources(one: np.ndarray, other: np.ndarray, paired: bool) -> list[Source]:

@@ -104,11 +104,10 @@ guess(course, "stage 2, held-out", heldout_guess)
 
 # %% [markdown]
 # While it trains, the curves grow by one point per epoch. The held-out curve is measured in eval
-# mode, on a sample (`few_heldout`) with the same number of images from each class, if there are
-# enough. (The table below uses all held-out images, so it may differ by a few points.) Press ■ at
-# any time to save and stop; run the cell again to resume. If the kernel dies, run the notebook from
-# the top: training resumes in the same epoch. If training has already finished, you'll see the
-# result at once.
+# mode, on a sample (`few_heldout`), in which each class has its share. (The table below uses all
+# held-out images, so it may differ by a few points.) Press ■ at any time to save and stop; run the
+# cell again to resume. If the kernel dies, run the notebook from the top: training resumes in the
+# same epoch. If training has already finished, you'll see the result at once.
 
 # %%
 from course_lib import few_heldout, keep, live_curve, train

@@ -297,7 +297,7 @@ if seeds:
 # epochs by 21.7 to 35.5 points with each of five seeds.**
 # <!-- holds: augmentation_is_the_reason -->
 #
-# **Stopping early doesn't explain it: stage 3 is still 10.9 to 19.5 points ahead of the best epoch
+# **Stopping early doesn't explain it: stage 3 is still 10.0 to 17.8 points ahead of the best epoch
 # of stage 2, even if that's chosen with hindsight.**
 # <!-- holds: early_stopping_is_not_enough -->
 #

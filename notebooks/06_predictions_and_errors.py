@@ -294,13 +294,14 @@ photograph = ""  # @param {type: "string"}
 
 from course_lib import plot_images
 from course_lib.data.bank import from_file
+from course_lib.plots import likeliest_classes
 
 own = from_file(photograph, course.settings.size) if photograph else images.subset([0])
-likely, classes = predict(model, own, course)[0].topk(min(5, len(images.classes)))
+likeliest = likeliest_classes(predict(model, own, course), 5)
 keep(plot_images(own.batch([0]), ["what the network sees"]), course.folder / "own.png")
 
 # %%
-for share, category in zip(likely.tolist(), classes.tolist()):
+for share, category in zip(likeliest.shares[0].tolist(), likeliest.classes[0].tolist()):
     print(f"{share:6.1%}  {images.classes[category]}")
 
 # %% [markdown]

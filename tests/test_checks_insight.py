@@ -115,7 +115,7 @@ def of_probabilities(logits, labels):
 @judged(
     [
         ("a search", by_search),
-        ("a coarse search", lambda x, y: round(best_temperature(x, y), 1)),
+        ("a coarse search", lambda x, y: round(best_temperature(x, y) * 20) / 20),
         ("gradient descent", by_descent),
         ("a Python number", best_temperature),
     ]
@@ -145,3 +145,27 @@ def test_a_mistake_in_the_temperature_is_explained(answer, word, verdict):
 def test_a_temperature_that_is_far_off_does_not_pass(factor):
     for wrong in (factor, 1 / factor):
         assert checks.temperature(lambda x, y, w=wrong: w * best_temperature(x, y)) is False
+
+
+def matches_confidence(logits, labels):
+    """The temperature at which mean confidence and accuracy are equal: another criterion."""
+    accuracy = (logits.argmax(1) == labels).float().mean()
+    temperatures = torch.linspace(0.1, 5, 491)
+    confidence = [(logits / t).softmax(1).amax(1).mean() for t in temperatures]
+    return temperatures[(torch.stack(confidence) - accuracy).abs().argmin()]
+
+
+def best_brier_score(logits, labels):
+    right = F.one_hot(labels, logits.shape[1]).float()
+    temperatures = torch.linspace(0.1, 5, 491)
+    scores = [((logits / t).softmax(1) - right).square().sum(1).mean() for t in temperatures]
+    return temperatures[torch.stack(scores).argmin()]
+
+
+def in_half_steps(logits, labels):
+    return round(2 * best_temperature(logits, labels)) / 2
+
+
+@pytest.mark.parametrize("answer", [matches_confidence, best_brier_score, in_half_steps])
+def test_only_the_smallest_loss_makes_a_temperature_right(answer, verdict):
+    assert verdict(checks.temperature, answer).startswith("✗")

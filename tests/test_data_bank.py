@@ -674,3 +674,15 @@ def test_one_in_ten_of_each_class_is_held_out_but_never_its_only_image(labels, s
     for label, count in Counter(labels.tolist()).items():
         expected = 0 if count == 1 else math.ceil(count / 10)
         assert (labels[drawn] == label).sum() == expected
+
+
+@given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=6), wanted=st.integers(1, 100))
+def test_a_sample_has_of_each_class_its_share_and_at_least_one(counts, wanted):
+    labels = np.repeat(range(len(counts)), counts)
+    images = replace(noise_images(len(labels), side=8), labels=torch.from_numpy(labels))
+    sample = images.sample(wanted, seed=3)
+    found = sample.labels.bincount(minlength=len(counts)).tolist()
+    for count, of_this_class in zip(counts, found):
+        assert of_this_class == max(1, min(count, count * wanted // len(labels)))
+    assert len(set(sample.rows.tolist())) == len(sample)
+    assert sample.rows.tolist() == images.sample(wanted, seed=3).rows.tolist()

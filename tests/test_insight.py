@@ -289,3 +289,11 @@ def test_a_network_without_convolutions_has_no_windows():
 def test_pictures_of_any_size_become_a_mosaic():
     images = noise_images(3, side=8)
     assert mosaic(replace(images, pixels=images.pixels[:, :5, :5])).shape[-1] == CANVAS
+
+
+@pytest.mark.parametrize("margin", [5, 20, 60, 300])
+def test_the_temperature_of_answers_that_are_all_right_is_the_lowest(margin):
+    """Any lower temperature is better: nothing speaks against being surer still."""
+    labels = torch.arange(50) % 10
+    logits = margin * F.one_hot(labels, 10).float()
+    assert best_temperature(logits, labels) < 0.06

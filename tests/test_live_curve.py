@@ -244,3 +244,11 @@ def test_elsewhere_it_does_nothing_throws_nothing_and_ends(place):
 def test_it_ends_even_if_it_fails():
     page = scroll_in("fails")
     assert 0 < len(page["errors"]) < ENOUGH and page["ticks"] < ENOUGH
+
+
+def test_a_stage_that_was_trained_for_longer_is_shown_whole(short, shown):
+    stage = replace(short.stage(2), epochs=2)
+    live.LiveCurve(stage).show([entry(epoch, 0.5) for epoch in range(1, 5)], finished=True)
+    [figure] = figures(shown)
+    assert figure.axes[0].get_xlim()[1] >= 4
+    assert figure.get_suptitle().startswith("After epoch 4 of 4")

@@ -30,6 +30,7 @@ from course_lib import (
 )
 from course_lib.data.bank import Bank
 from course_lib.errors import DataError
+from course_lib.plots import likeliest_classes
 
 CLASSES = [f"class {i}" for i in range(80)]
 CURVES = ["history", "stored", "runs", "loss"]
@@ -423,3 +424,29 @@ keep(plot_images(image, ["고양이"]), {str(path)!r})
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert path.stat().st_size > 0
+
+
+def test_of_equally_likely_classes_all_name_the_same_one_first():
+    """With few bits, as in bf16, two classes often have the same probability."""
+    random = torch.Generator().manual_seed(0)
+    probabilities = torch.randint(1, 4, (300, 80), generator=random) / 160
+    for count in (1, 3, 100):
+        found = likeliest_classes(probabilities, count)
+        assert torch.equal(found.classes[:, 0], probabilities.argmax(1))
+        assert torch.equal(found.shares, probabilities.gather(1, found.classes))
+        assert found.classes.shape == (300, min(count, 80))
+
+
+def test_a_loss_of_0_is_seen():
+    run = history([0.5, 0.9, 1.0])
+    run[-1]["loss"] = 0.0
+    low, high = drawn(plot_runs({"a": run}, "loss", "x")).axes[0].get_ylim()
+    assert low <= 0 < high
+
+
+def test_a_first_loss_on_held_out_images_leaves_the_others_room_and_is_named():
+    run = history([0.1, 0.5, 0.9], [0.1, 0.2, 0.3])
+    run[0]["heldout_loss"] = 88.1
+    figure = drawn(plot_history({2: run}))
+    assert figure.axes[1].get_ylim()[1] < 10
+    assert any("88.1" in text for text in texts(figure))

@@ -1,5 +1,8 @@
 """course_lib/verdicts.py: how often a verdict is false, and which differences it finds."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -219,3 +222,46 @@ def test_variants_may_have_different_numbers_of_seeds():
     fewer = judge(one, other[:2])
     assert fewer.seeds == 2
     assert fewer.high - fewer.low > judge(one, other).high - judge(one, other).low
+
+
+@pytest.mark.parametrize("images", range(6, 26))
+def test_two_networks_that_differ_by_luck_get_a_verdict_in_at_most_5_percent_of_cases(images):
+    """Each always names one class; each image is of either class, with equal chances."""
+    chance = 0.0
+    for right in range(images + 1):
+        one = np.zeros((1, images))
+        one[:, :right] = 1
+        if judge(one, 1 - one).verdict != "no clear difference":
+            chance += math.comb(images, right) / 2**images
+    assert chance <= 0.05
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_trainings_that_end_with_one_answer_for_all_images_are_not_certain(seeds):
+    """By chance, each ends with one class or the other; 70% of the images are of the first."""
+    images = np.arange(60) < 42
+    endings = list(itertools.product([images, ~images], repeat=seeds))
+    verdicts = [
+        judge(np.stack(one), np.stack(other)).verdict
+        for one, other in itertools.product(endings, repeat=2)
+    ]
+    clear = [verdict for verdict in verdicts if verdict != "no clear difference"]
+    assert len(clear) <= 0.05 * len(verdicts)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.1, 55.0])
+def test_only_shares_are_judged(wrong):
+    right = np.full((2, 10), 0.5)
+    right[1, 3] = wrong
+    with pytest.raises(DataError):
+        judge(right, np.full((2, 10), 0.5))
+    with pytest.raises(DataError):
+        judge(np.full((2, 10), 0.5), right)
+
+
+def test_a_family_has_at_least_one_comparison_and_a_variant_one_seed():
+    right = np.full((2, 10), 0.5)
+    with pytest.raises(DataError, match="0"):
+        judge(right, right, comparisons=0)
+    with pytest.raises(DataError):
+        judge(right[:0], right)

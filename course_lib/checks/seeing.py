@@ -12,7 +12,8 @@ from .. import insight
 from ..insight import Window, best_temperature
 from .verdict import Mistake, check, compare, examples
 
-CLOSE = 0.1  # how far a temperature may be off, absolute or relative: a coarse grid is enough
+CLOSE = 0.05  # how far a temperature may be off, absolute and relative: a coarse grid is enough
+SURPRISES = 0.08  # of the examples' labels are any class at all
 KERNELS = (1, 3, 5, 7)
 STRIDES = (1, 2, 4)
 
@@ -103,8 +104,8 @@ def _sum_of_kernels(layers: list[Window]) -> float:
 def temperature(my_temperature: Callable[[Tensor, Tensor], object]) -> str:
     """Check `my_temperature(logits, labels)`: float (n, K), int64 (n,) → the best temperature."""
     random = examples()
-    for true, images, classes in ((0.5, 600, 2), (2.5, 500, 10), (1.5, 800, 80)):
-        logits, labels = calibrated(images, classes, random)
+    for true, images, classes in ((0.42, 600, 2), (1.6, 500, 10), (1.13, 800, 80)):
+        logits, labels = surprising(images, classes, random)
         logits = true * logits
         best = best_temperature(logits, labels)
         compare(
@@ -117,11 +118,17 @@ def temperature(my_temperature: Callable[[Tensor, Tensor], object]) -> str:
     return "You find the temperature of overconfident and of underconfident predictions."
 
 
-def calibrated(images: int, classes: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random logits (n, K), and labels (n,) that are drawn with the logits' own probabilities."""
-    logits = 2 * torch.randn(images, classes, generator=random)
+def surprising(images: int, classes: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random logits (n, K), and labels (n,) that are drawn with the logits' own probabilities.
+
+    Some labels are any class, also one that's very unlikely. Such surprises cost the loss more than
+    other measures of how far probabilities are off, so only the loss leads to the right answer.
+    """
+    logits = 4 * torch.randn(images, classes, generator=random)
     labels = torch.multinomial(logits.softmax(1), 1, generator=random)[:, 0]
-    return logits, labels
+    surprises = torch.rand(images, generator=random) < SURPRISES
+    any_class = torch.randint(classes, (images,), generator=random)
+    return logits, torch.where(surprises, any_class, labels)
 
 
 def temperature_mistakes(logits: Tensor, labels: Tensor, best: float) -> Iterator[Mistake]:

@@ -83,6 +83,17 @@ class Images:
             chosen.extend(shuffled[labels == category][first:last])
         return self.subset(chosen)
 
+    def sample(self, count: int, seed: int = 0) -> Images:
+        """About `count` images: of each class the same share, but at least one, drawn by a seed."""
+        shuffled = draws.order(seed, 0, 0, len(self))
+        labels = self.labels[shuffled].numpy()
+        chosen = []
+        for category in np.unique(labels):
+            of_this_class = shuffled[labels == category]
+            wanted = max(1, len(of_this_class) * count // len(self))
+            chosen.extend(of_this_class[:wanted])
+        return self.subset(chosen)
+
     def batch(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """The pixels at some positions: uint8 (B, side, side, 3), on the pixels' device.
 
