@@ -25,7 +25,7 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *20 minutes to present, an hour to work through; a quarter of a minute of computing.* Afterwards,
+# *20 minutes to present, 80 to work through; a quarter of a minute of computing.* Afterwards,
 # you'll be able to
 #
 # - find the assumptions in code that already "works";

@@ -25,7 +25,7 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *25 minutes to present, an hour and a quarter to work through; a minute of computing on two CPU
+# *25 minutes to present, an hour and a half to work through; a minute of computing on two CPU
 # cores with bf16, about six times as long without. You'll test four changes to the
 # recipe, choose, and train the report's network once more, in a quarter of the time.*
 #

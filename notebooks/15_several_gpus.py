@@ -25,7 +25,7 @@
 # from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
-# *10 minutes to present, half an hour to work through; a minute of computing on two CPU cores.
+# *10 minutes to present, 40 to work through; a minute of computing on two CPU cores.
 # You'll split a batch in two, find out which layer notices, and train on as many GPUs as you have.*
 #
 # If one GPU isn't enough, several can share the work. Each holds a copy of the network and computes
