@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from .augment import evaluation_batches, training_batches
 from .data.answers import natural_order
+from .data.sealed import require_open
 from .data.source import REPORT_LAYOUT
 from .device import place
 from .distributed import (
@@ -64,12 +65,15 @@ def train(
     checkpoint; a finished stage is loaded. History: epoch (from 1), loss (nats) and train_accuracy
     (while the epoch was running, in train mode), heldout_loss and heldout_accuracy (after it, in
     eval mode; None without held-out images), seconds, images_per_second, threads; accuracies are
-    shares in [0, 1]. Raises DataError, SettingsError, CheckpointError,
-    DivergedError, DiskError.
+    shares in [0, 1]. Raises DataError (also if images are sealed in this course), SettingsError,
+    CheckpointError, DivergedError, DiskError.
     """
     course = stage.course
     settings = course.settings
     _require_trainable(model, images, settings)
+    require_open(images, course.data)
+    if heldout is not None:
+        require_open(heldout, course.data)
     images = images.resident(course.device)  # all on the GPU, if they fit
     place(model, course.device)
     optimizer = new_optimizer(model, settings)
@@ -211,7 +215,7 @@ def evaluate(model: nn.Module, images: Images, course: Course, augmented: bool =
     """Loss and accuracy in eval mode, without gradients. The model's own mode is restored.
 
     augmented: on augmented images, always with the same draws for a seed. Raises DataError if
-    labels are missing.
+    labels are missing, or images are sealed in this course.
     """
     _require_labels(images)
     logits = _logits(model, images, course, augmented)  # (n, classes)
@@ -225,7 +229,8 @@ def evaluate(model: nn.Module, images: Images, course: Course, augmented: bool =
 def predict(model: nn.Module, images: Images, course: Course) -> torch.Tensor:
     """Class probabilities of each image, in order: float32 (n, classes) on the CPU (report 1.F).
 
-    The images are plain, and the model is in eval mode.
+    The images are plain, and the model is in eval mode. Raises DataError if images are sealed in
+    this course: whoever sees the answers to them can count the right ones.
     """
     return _logits(model, images, course).softmax(1).cpu()
 
@@ -259,6 +264,7 @@ def _logits(
     model: nn.Module, images: Images, course: Course, augmented: bool = False
 ) -> torch.Tensor:
     """Logits of all images in eval mode: float32 (n, classes) on the course's device, in order."""
+    require_open(images, course.data)
     place(model, course.device)
     broadcast_buffers(model)
     if ranks() > 1:

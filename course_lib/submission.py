@@ -28,7 +28,8 @@ History = list[dict[str, Any]]  # what `trial` returns
 class Answers(NamedTuple):
     """What a training has answered to the sealed images, and what it was."""
 
-    trial: str  # the name of its file
+    training: str  # a digest of all that it depends on
+    weights: str  # a digest of the finished network's
     epochs: int
     trained_on: int  # images
     right: str  # "0" or "1" for each image; looked at only once it's counted
@@ -59,11 +60,10 @@ def submit(
     images = _sealed_digest(course)
     my_answers = _answers(mine, images)
     control_answers = _answers(control, images)
-    if set(my_answers) & set(control_answers):
-        raise DataError("Your change and the control share a training. Change something.")
+    _require_different(my_answers, control_answers)
     openings = read_openings(course.folder)
     require_own_board(course.folder, openings)
-    key = content_digest([images, sorted(my_answers), sorted(control_answers)])
+    key = content_digest([images, _trainings(my_answers), _trainings(control_answers)])
     for opening in openings:
         if opening.key == key and opening.claim is not None:
             print("You've submitted this before. Here is the first result; nothing was opened.")
@@ -123,13 +123,40 @@ def _answers(histories: Sequence[History], images: str) -> list[Answers]:
                 "trial(project, …), where project is what begin_project has returned."
             )
         answers.append(
-            Answers(sealed["trial"], len(history), sealed["trained_on"], sealed["right"])
+            Answers(
+                training=sealed["training"],
+                weights=sealed["weights"],
+                epochs=len(history),
+                trained_on=sealed["trained_on"],
+                right=sealed["right"],
+            )
         )
-    if len({each.trial for each in answers}) < len(answers):
+    if len(set(_trainings(answers))) < len(answers):
         raise DataError("A training is listed twice. Use another seed for each: trial(…, seed=1).")
+    if len({each.weights for each in answers}) < len(answers):
+        raise DataError(
+            "Two trainings have ended with the same weights, so they are one: whatever differs has "
+            "had no effect. Use another seed for each: trial(…, seed=1)."
+        )
     if len({_length(each) for each in answers}) > 1:
         raise DataError("The trainings of the seeds differ in their epochs or images.")
     return answers
+
+
+def _require_different(mine: Sequence[Answers], control: Sequence[Answers]) -> None:
+    """Raise DataError if a training is on both sides."""
+    if set(_trainings(mine)) & set(_trainings(control)):
+        raise DataError("Your change and the control share a training. Change something.")
+    if {each.weights for each in mine} & {each.weights for each in control}:
+        raise DataError(
+            "A training of your change has ended with the same weights as one of the control, so "
+            "the change has had no effect. Is it one of augmentation, and augmented is False?"
+        )
+
+
+def _trainings(answers: Sequence[Answers]) -> list[str]:
+    """Which trainings these are, sorted."""
+    return sorted(each.training for each in answers)
 
 
 def _right(answers: Sequence[Answers]) -> np.ndarray:

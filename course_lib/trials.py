@@ -22,6 +22,7 @@ from .settings import StageSpec, require_epochs
 from .sources import NotDescribed
 from .stage import Stage
 from .storage.files import content_digest, read_sealed, write_sealed
+from .storage.identity import weights_digest
 
 
 def trial(
@@ -55,19 +56,19 @@ def trial(
         model = attempt.new_model()
     model_is = _identity_or_none(model)
     sealed = course.data.sealed
-    depends_on: dict[str, Any] = {
+    training: dict[str, Any] = {
         "course": attempt.identity,
         "precision": precision.name,
         "epochs": epochs,
         "augmented": augmented,
         "images": images.content_digest(),
-        "heldout": heldout.content_digest() if heldout else None,
         "model": model_is or secrets.token_hex(8),  # one that can't be known is like no other
         "code": training_code_digest(),
     }
+    measured = {"heldout": heldout.content_digest() if heldout else None}
     if sealed is not None:
-        depends_on["sealed"] = sealed.content_digest()
-    name = content_digest(depends_on)[:16]
+        measured["sealed"] = sealed.content_digest()
+    name = content_digest(training | measured)[:16]
     path = course.folder / "trials" / f"{name}.json"
     if path.exists():
         try:
@@ -81,11 +82,14 @@ def trial(
     if heldout is not None:
         history[-1]["heldout_right"] = _right(copy, heldout, attempt)
     if sealed is not None:
-        right = _right(copy, sealed, attempt)
+        # Nothing else may look at them, so this is a course in which they aren't sealed.
+        unsealed = replace(attempt, data=replace(attempt.data, sealed=None))
+        right = _right(copy, sealed, unsealed)
         history[-1]["sealed"] = {
-            "trial": name,
+            "training": content_digest(training)[:16],  # whatever was measured on its network
+            "weights": weights_digest(copy.state_dict()),  # of the finished network
             "trained_on": len(images),
-            "images": depends_on["sealed"],
+            "images": measured["sealed"],
             "right": "".join("1" if each else "0" for each in right),  # not to be read by accident
         }
     if model_is is not None:

@@ -80,21 +80,28 @@ def require_consistent_labels(
 
 
 def report_leaks(labels: list[int], copies: list[int], training: int, validation: int) -> None:
-    """Print how many labelled images of other parts are training images, too.
+    """Print how many labelled images of a part can also be found in an earlier part.
 
     labels, copies: one for each image, as in a bank's Contents. training, validation: how many of
     them, the first ones, are training images, and how many validation images follow.
     """
     first_test = training + validation
-    for part, rows in (
-        ("validation", range(training, first_test)),
-        ("test", range(first_test, len(labels))),
+    parts = {
+        "training": range(training),
+        "validation": range(training, first_test),
+        "test": range(first_test, len(labels)),
+    }
+    for part, earlier, so in (
+        ("validation", "training", "there, accuracy says nothing about new images"),
+        ("test", "training", "there, accuracy says nothing about new images"),
+        ("test", "validation", "there, accuracy is no test of choices that were made on these"),
     ):
-        leaked = [row for row in rows if labels[row] >= 0 and copies[row] < training]
+        seen = {copies[row] for row in parts[earlier]}
+        leaked = [row for row in parts[part] if labels[row] >= 0 and copies[row] in seen]
         if leaked:
             print(
-                f"{len(leaked):,} of {len(rows):,} {part} images can also be found among the "
-                "training images: there, accuracy says nothing about new images."
+                f"{len(leaked):,} of {len(parts[part]):,} {part} images can also be found among "
+                f"the {earlier} images: {so}."
             )
 
 

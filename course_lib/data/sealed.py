@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,61 +17,133 @@ if TYPE_CHECKING:
     from .bank import Bank, Images
 
 FEWEST = 2  # sealed images: one says nothing
+AT_ONCE = 1024  # images whose pixels are read together: memory stays flat
+
+
+class Plan(NamedTuple):
+    """One way to seal images."""
+
+    train: Images
+    opened: Images  # held out, and free to be measured on
+    sealed: Images  # none of their pictures is in another field
+    split: str  # where the held-out images come from, in words
 
 
 def seal(bank: Bank, seed: int) -> Bank:
-    """The same data with some images sealed: they are in `sealed`, and in no other field.
+    """The same data with some images sealed: their pictures are in `sealed`, and nowhere else.
 
     - If the data has validation images to make choices on, the labelled test images are sealed.
-    - If it has only one of the two, half of them are sealed, of each class.
-    - If it has neither, or a class has only one such image, one in ten training images of each
-      class are sealed; the held-out images stay open.
+    - If it has only one of the two, or a class would have no sealed image, half of them are
+      sealed, of each class.
+    - If it has neither, or a class would still have none, one in ten training images of each class
+      are sealed; the held-out images stay open.
 
-    seed: of the draw. All copies of a picture go the same way. Raises DataError if fewer than two
-    images would be sealed.
+    seed: of the draw. A picture that is open isn't sealed. Of several copies, one is held out or
+    sealed, so that each of these images is evidence of its own; a line says how many aren't. Raises
+    DataError if fewer than two images would be sealed.
     """
     if bank.sealed is not None:
         return bank
-    train = bank.train
-    if not torch.equal(bank.validation.rows, bank.heldout.rows):
-        opened = bank.validation
-        sealed = bank.heldout
-        split = "the validation images; the labelled test images are sealed"
-    else:
-        opened, sealed = _split(bank.heldout, seed, one_in=2)
-        split = f"half of {bank.split}; the other half is sealed"
-        if _are_from_training(bank) or _classes_in(sealed) < _classes_in(bank.heldout):
-            opened = bank.heldout
-            train, sealed = _split(bank.train, seed, one_in=10)
-            split = f"{bank.split}; of the others, 1 in 10 of each class are sealed"
+    plan = _plan(bank, seed)
+    opened = _one_of_each(plan.opened)
+    sealed = _one_of_each(plan.sealed)
     if len(sealed) < FEWEST:
         raise DataError(
-            f"{brief(bank.name)} has too few images: only {len(sealed)} could be sealed, and a "
-            f"claim needs {FEWEST} or more. Add images."
+            f"{brief(bank.name)} has too few pictures that are nowhere else: only {len(sealed)} "
+            f"could be sealed, and a claim needs {FEWEST} or more. Add images."
         )
-    test = bank.test
-    if torch.equal(bank.test.rows, bank.heldout.rows):
-        test = opened
+    copies = len(plan.opened) - len(opened) + len(plan.sealed) - len(sealed)
+    if copies:
+        print(f"{copies:,} copies of held-out images are left out: each picture counts once.")
     return replace(
         bank,
-        train=train,
+        train=plan.train,
         validation=opened,
         heldout=opened,
-        test=test,
-        split=split,
+        test=bank.test if _tests_others(bank) else opened,
+        split=plan.split,
         sealed=sealed,
     )
 
 
-def _split(images: Images, seed: int, one_in: int) -> tuple[Images, Images]:
-    """The images that are kept, and those that are drawn: of each class, `one_in` of them."""
-    pictures = []
-    for position in range(len(images)):
-        pixels = images.batch([position]).cpu().numpy()
-        pictures.append(hashlib.sha256(pixels.tobytes()).digest())
-    copies = np.array(first_copies(pictures), dtype=np.int64)
-    kept, drawn = split_training(images.labels.numpy(), copies, seed, one_in)
-    return images.subset(kept), images.subset(drawn)
+def require_open(images: Images, data: Bank) -> None:
+    """Raise DataError if one of these images shows a picture that is sealed in `data`."""
+    sealed = data.sealed
+    if sealed is None or len(images) == 0:
+        return
+    side = images.pixels.shape[1]
+    sealed_side = sealed.pixels.shape[1]
+    if side != sealed_side:
+        raise DataError(
+            f"These images have {side} × {side} pixels and the sealed ones {sealed_side} × "
+            f"{sealed_side}, so nobody can tell whether some are sealed. Open them in that size."
+        )
+    hidden = set(pictures(sealed))
+    found = [name for name, picture in zip(images.names, pictures(images)) if picture in hidden]
+    if found:
+        raise DataError(
+            f"{len(found):,} of {len(images):,} images, such as {brief(found[0])}, are sealed "
+            "until you submit. Use the images of begin_project: project.data.train or .heldout."
+        )
+
+
+def pictures(images: Images) -> list[bytes]:
+    """What each image shows: the SHA-256 of its pixels, the same for all copies of a picture."""
+    digests = []
+    for positions in torch.arange(len(images)).split(AT_ONCE):
+        for pixels in images.batch(positions).cpu().numpy():
+            digests.append(hashlib.sha256(pixels.data).digest())
+    return digests
+
+
+def _plan(bank: Bank, seed: int) -> Plan:
+    """The first way to seal images that seals two or more, and some of each held-out class."""
+    others = [bank.test] if _tests_others(bank) else []
+    if not torch.equal(bank.validation.rows, bank.heldout.rows):
+        sealed = _unseen(bank.heldout, [bank.train, bank.validation, *others])
+        if _are_enough(sealed, bank):
+            split = f"the validation images; {bank.split} are sealed"
+            return Plan(bank.train, bank.validation, sealed, split)
+    if not _are_from_training(bank):
+        opened, sealed = _split(bank.heldout, [bank.train, *others], seed, one_in=2)
+        if _are_enough(sealed, bank):
+            split = f"half of {bank.split}; the other half is sealed"
+            return Plan(bank.train, opened, sealed, split)
+    train, sealed = _split(bank.train, [bank.heldout, *others], seed, one_in=10)
+    split = f"{bank.split}; of the others, 1 in 10 of each class are sealed"
+    return Plan(train, bank.heldout, sealed, split)
+
+
+def _split(
+    images: Images, others: Sequence[Images], seed: int, one_in: int
+) -> tuple[Images, Images]:
+    """The images that are kept, and those that are drawn: of each class, one in `one_in`.
+
+    A picture that is among the others isn't drawn.
+    """
+    unseen = _unseen(images, others)
+    copies = np.array(first_copies(pictures(unseen)), dtype=np.int64)
+    _, drawn = split_training(unseen.labels.numpy(), copies, seed, one_in)
+    sealed = unseen.subset(drawn)
+    return _unseen(images, [sealed]), sealed
+
+
+def _unseen(images: Images, others: Sequence[Images]) -> Images:
+    """The images whose pictures aren't among the others."""
+    seen: set[bytes] = set()
+    for other in others:
+        seen.update(pictures(other))
+    return images.subset([i for i, picture in enumerate(pictures(images)) if picture not in seen])
+
+
+def _one_of_each(images: Images) -> Images:
+    """The first image of each picture."""
+    return images.subset(sorted(set(first_copies(pictures(images)))))
+
+
+def _tests_others(bank: Bank) -> bool:
+    """Whether `result.csv` is written for other images than the held-out ones."""
+    return not torch.equal(bank.test.rows, bank.heldout.rows)
 
 
 def _are_from_training(bank: Bank) -> bool:
@@ -78,6 +151,7 @@ def _are_from_training(bank: Bank) -> bool:
     return bool(bank.heldout.rows.min() < bank.train.rows.max())
 
 
-def _classes_in(images: Images) -> int:
-    """How many classes occur among the images."""
-    return len(images.labels.unique())
+def _are_enough(sealed: Images, bank: Bank) -> bool:
+    """Whether these images are two or more, and of as many classes as the held-out images."""
+    classes = len(bank.heldout.labels.unique())
+    return len(sealed) >= FEWEST and len(sealed.labels.unique()) == classes
