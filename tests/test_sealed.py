@@ -1,17 +1,27 @@
 """course_lib/data/sealed.py and project.py: which images are sealed, and that nothing sees them."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from data_sets import class_folders, png, report_files, write_folder
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import linear_model
 
-from course_lib import DataError, begin_project, few_heldout, open_course, trial
+from course_lib import (
+    DataError,
+    begin_project,
+    evaluate,
+    few_heldout,
+    open_course,
+    predict,
+    train,
+    trial,
+)
 from course_lib.data.bank import Images, open_data
 from course_lib.data.sealed import seal
 from course_lib.storage.files import write_sealed
@@ -93,8 +103,112 @@ def test_no_picture_is_sealed_and_open(tmp_path_factory, counts, test, copies, s
         part = getattr(sealed, field.name)
         if isinstance(part, Images) and field.name != "sealed":
             assert len(part) and not hidden & pictures(part)
-    in_all = len(sealed.train) + len(sealed.heldout) + len(sealed.sealed)
-    assert in_all == sum(counts) + copies + test * len(counts)
+    held_out = [sealed.heldout, sealed.sealed]
+    assert all(len(part) == len(pictures(part)) for part in held_out)
+    in_all = pictures(sealed.train).union(*map(pictures, held_out))
+    assert len(in_all) == sum(counts) + (copies > 0) + test * len(counts)
+
+
+NUMBERS = st.lists(st.integers(0, 12), max_size=12)  # of pictures, many of them several times
+
+
+@given(train=NUMBERS, validation=NUMBERS, test=NUMBERS)
+def test_pictures_of_several_parts_are_not_sealed(tmp_path_factory, train, validation, test):
+    """Each class has four training images of its own; any other picture may be anywhere."""
+    contents = {}
+    for category in range(2):
+        for i in range(4):
+            contents[f"train/{category}/own{i}.png"] = png(1000 + 100 * category + i)
+        for part, numbers in {"train": train, "val": validation, "test": test}.items():
+            for i, number in enumerate(numbers):
+                contents[f"{part}/{category}/{i}.png"] = png(100 * category + number)
+    tmp_path = tmp_path_factory.mktemp("overlapping")
+    data = open_data(str(write_folder(tmp_path / "mine", contents)), settings(0), tmp_path)
+    sealed = seal(data, 0)
+    hidden = pictures(sealed.sealed)
+    assert len(sealed.sealed) == len(hidden) >= 2
+    assert len(sealed.heldout) == len(pictures(sealed.heldout))
+    for part in (sealed.train, sealed.validation, sealed.heldout, sealed.test):
+        assert len(part) and not hidden & pictures(part)
+
+
+def test_test_images_that_are_in_validation_are_told_and_stay_open(environment, tmp_path, capsys):
+    contents = TRAIN | class_folders({"ant": 3, "bee": 4}, "val/")
+    contents |= class_folders({"ant": 5, "bee": 6}, "test/")
+    contents["test/ant/copy.png"] = contents["val/ant/0.png"]
+    data = sealed_folder(environment, tmp_path / "mine", contents)
+    assert "1 of 12" in capsys.readouterr().out
+    assert len(data.heldout) == 7 and len(data.sealed) == 11
+
+
+def test_test_images_that_are_all_in_validation_are_split(environment, tmp_path):
+    contents = TRAIN | class_folders({"ant": 4, "bee": 6}, "val/")
+    for name, content in list(contents.items()):
+        if name.startswith("val/"):
+            contents[name.replace("val/", "test/")] = content
+    data = sealed_folder(environment, tmp_path / "mine", contents)
+    assert np.bincount(data.sealed.labels).tolist() == [2, 3]
+    assert np.bincount(data.heldout.labels).tolist() == [2, 3]
+    assert not pictures(data.sealed) & pictures(data.validation)
+
+
+def test_copies_of_sealed_images_are_one_image(environment, tmp_path, capsys):
+    contents = TRAIN | class_folders({"ant": 3, "bee": 3}, "val/")
+    tests = class_folders({"ant": 5, "bee": 6}, "test/")
+    for name, content in tests.items():
+        for i in range(3):
+            contents[name.replace(".png", f"-{i}.png")] = content
+    data = sealed_folder(environment, tmp_path / "mine", contents)
+    assert len(data.sealed) == 11 and "22 copies" in capsys.readouterr().out
+
+
+def train_in(project, images):
+    few = project.data.train.take(8)
+    train(linear_model(), images, project.stage(2), augmented=False, heldout=few)
+
+
+def measure_while_training(project, images):
+    few = project.data.train.take(8)
+    train(linear_model(), few, project.stage(2), augmented=False, heldout=images)
+
+
+USES = {
+    "train": train_in,
+    "train heldout": measure_while_training,
+    "trial": lambda project, images: trial(project, images, epochs=1, model=linear_model()),
+    "trial heldout": lambda project, images: trial(
+        project, project.data.train.take(8), epochs=1, model=linear_model(), heldout=images
+    ),
+    "evaluate": lambda project, images: evaluate(linear_model(), images, project),
+    "predict": lambda project, images: predict(linear_model(), images, project),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_sealed_images_are_neither_trained_on_nor_measured(course, use):
+    """Not even one of many, under another name, with another label, or in another size."""
+    project = begin_project(course, epochs=1)
+    sealed, heldout = project.data.sealed, project.data.heldout
+    with pytest.raises(DataError, match=f"{len(sealed)} of {len(course.data.train)}"):
+        USES[use](project, course.data.train)
+    one = sealed.take(1)
+    disguised = replace(one, names=["mine.png"], labels=(one.labels + 1) % 80)
+    joined = replace(
+        heldout,
+        rows=torch.cat([heldout.rows, disguised.rows]),
+        labels=torch.cat([heldout.labels, disguised.labels]),
+        widths=np.append(heldout.widths, disguised.widths),
+        heights=np.append(heldout.heights, disguised.heights),
+        names=heldout.names + disguised.names,
+    )
+    with pytest.raises(DataError, match="mine.png"):
+        USES[use](project, joined)
+    larger = replace(heldout, pixels=torch.zeros(int(heldout.rows.max()) + 1, 40, 40, 3).byte())
+    with pytest.raises(DataError, match="40 × 40"):
+        USES[use](project, larger)
+    assert not project.stage(2).state
+    USES[use](project, heldout)
+    USES[use](course.experiment("unsealed", epochs=1), course.data.train)
 
 
 def settings(seed):

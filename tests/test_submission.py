@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,10 +79,12 @@ def test_a_claim_is_measured_on_the_sealed_images_and_is_a_row(project):
 
 
 def test_what_a_trial_keeps_for_submit_is_the_accuracy_on_the_sealed_images(project):
-    """Measured as any other images: a trial with these held out says the same."""
+    """Measured as any other images: a trial with these held out, where they're open, agrees."""
     images, sealed = project.data.train.take(24), project.data.sealed
-    history = trial(project, images, epochs=1, model=linear_model(), heldout=sealed)
-    assert right(project, [history])[0].tolist() == history[-1]["heldout_right"]
+    history = trial(project, images, epochs=1, model=linear_model())
+    unsealed = replace(project, data=replace(project.data, sealed=None))
+    same = trial(unsealed, images, epochs=1, model=linear_model(), heldout=sealed)
+    assert right(project, [history])[0].tolist() == same[-1]["heldout_right"]
 
 
 def test_another_opening_is_counted_and_the_first_result_kept(project, capsys):
@@ -211,6 +214,40 @@ def test_trainings_that_cannot_be_compared_are_refused_and_nothing_opened(course
     with pytest.raises(SettingsError):
         submitted(course, mine, control)
     assert not (project.folder / "submissions.json").exists()
+
+
+@pytest.mark.parametrize("effectless", ["heldout", "degrees", "unknown"])
+def test_one_training_is_not_several_seeds(project, effectless):
+    """However often it's trained, and whatever was measured or set without effect."""
+    same = []
+    for i in range(3):
+        options = {
+            "heldout": {"heldout": project.data.heldout.take(10 * i + 1)},
+            "degrees": {"degrees": 10 * i},  # without augmentation
+            "unknown": {"model": linear_model()},
+        }
+        model = options[effectless].get("model")
+        if model is not None:
+            model.numbers = iter([1, 2])  # nobody can tell what's left in it
+        same += trained(project, seeds=(0,), **options[effectless])
+    others = trained(project, lr=0.1)
+    with pytest.raises(DataError):
+        submitted(project, same, others)
+    with pytest.raises(DataError):
+        submitted(project, others, same)
+    with pytest.raises(DataError):
+        submitted(project, same[:1], same[1:2])  # no change
+    with pytest.raises(DataError):
+        submitted(project, same[:1], [*others, same[1]])
+    assert not (project.folder / "submissions.json").exists()
+
+
+def test_trainings_that_were_measured_on_other_images_are_the_same_submission(project, capsys):
+    first = submitted(project)
+    heldout = project.data.heldout
+    mine, control = trained(project, lr=0.1, heldout=heldout), trained(project, heldout=heldout)
+    again = submitted(project, mine, control)
+    assert again == first and "nothing was opened" in capsys.readouterr().out
 
 
 def test_a_longer_training_says_so(project):
