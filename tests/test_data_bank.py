@@ -1,19 +1,22 @@
 """The image bank: the right pixels, decoded once, never half of them, never another data set's."""
 
 import io
+import json
 import math
 import os
 import shutil
+import tempfile
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from data_sets import SETTINGS, WRITERS, answers, png, report_files, stored, write_folder, write_zip
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from tiny import noise_images
@@ -365,10 +368,10 @@ def test_an_unreadable_image_is_named_with_its_row_and_the_bank_stays(opened, mi
 
 
 def test_an_interrupt_while_it_is_built_leaves_nothing(opened, mine, tmp_path, monkeypatch):
-    def interrupted(data, name):
+    def interrupted(data, name, whites):
         if "3.png" in name:
             raise KeyboardInterrupt
-        return Picture(Image.new("RGB", (8, 8)), was_transparent=False, peak=None)
+        return Picture(Image.new("RGB", (8, 8)), was_transparent=False, scale=None)
 
     with monkeypatch.context() as patch:
         patch.setattr(bank_file, "read_picture", interrupted)
@@ -431,6 +434,85 @@ def test_images_that_would_be_nearly_black_are_refused_or_reported(opened, tmp_p
         opened(folder)
         said = capsys.readouterr().out
         assert "1 of 6" in said and "train_data/0.png" in said
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["crane", "crane", "dog"],  # as in ImageNet: a bird and a machine
+        ["dog", "crane (2)", "crane", "crane"],
+        ["crane", "crane", "crane (1)", "crane (1)"],
+        ["class 1", None],
+    ],
+)
+def test_every_class_has_a_name_of_its_own(opened, tmp_path, names):
+    """Classes are counted and looked up by their names."""
+    labels = []
+    for category in range(len(names)):
+        labels += [category] * (3 + 2 * category)
+    contents = {f"train_data/{i}.png": png(i) for i in range(len(labels))}
+    contents["answer.json"] = answers([(f"{i}.png", label) for i, label in enumerate(labels)])
+    named = [{"category": i, "name": name} for i, name in enumerate(names) if name]
+    contents["classes.json"] = json.dumps(named).encode()
+    found = opened(write_folder(tmp_path / "mine", contents))
+    assert list(found.counts.values()) == list(Counter(labels).values())
+    assert found.classes.index(found.largest_class[0]) == len(names) - 1
+    for name, shown in zip(names, found.classes):
+        if name and names.count(name) == 1:
+            assert shown.startswith(name)
+
+
+def deep_tiff(top, dtype, shift=0):
+    """A grey TIFF (16, 16) with values from 0 to `top`, and how they are arranged."""
+    values = np.roll(np.linspace(0, top, 256), shift).astype(dtype).reshape(16, 16)
+    return stored(Image.fromarray(values), "TIFF"), values
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    dtype=st.sampled_from([np.int32, np.float32]),
+    tops=st.lists(st.integers(1, 65535), min_size=8, max_size=8),
+    test_top=st.integers(1, 65535),
+)
+@example(dtype=np.float32, tops=[500, 400] * 4, test_top=60000)
+@example(dtype=np.int32, tops=[1, 200] * 4, test_top=60000)
+def test_all_pictures_of_a_data_set_have_the_same_scale(opened, dtype, tops, test_top):
+    """Twice the value is twice as bright, whatever the brightest value of each picture is."""
+    # All of one class, because nearly black pictures may be the same in 8 bits.
+    contents = {"answer.json": answers([(f"{i}.tif", 0) for i in range(8)])}
+    contents["test_answer.json"] = answers([("8.tif", 0)])
+    expected = {}
+    for i, top in enumerate([*tops, test_top]):
+        name = f"{i}.tif"
+        data, expected[name] = deep_tiff(top, dtype, shift=i)
+        contents[f"{'train' if i < 8 else 'test'}_data/{name}"] = data
+    largest = max([*tops, test_top])
+    white = next(white for white in (1, 255, 65535) if largest <= 2 * white)
+    if largest <= white / 4:
+        return  # refused: all of them would be nearly black
+    with tempfile.TemporaryDirectory() as folder:
+        folder = write_folder(Path(folder) / "mine", contents)
+        found = opened(folder, size=16)
+        for images in (found.train, found.heldout, found.test):
+            for position, name in enumerate(images.names):
+                pixels = images.batch([position])[0, :, :, 0].numpy()
+                scaled = expected[name] * (65535 / 256 / white)
+                assert np.array_equal(pixels, scaled.clip(0, 255).astype(np.uint8)), name
+        # Your own picture, like those of the data set
+        [own] = from_file(folder / "test_data" / "8.tif", 16, found.whites).pixels
+        assert torch.equal(own, found.test.batch([found.test.names.index("8.tif")])[0])
+
+
+def test_the_scale_of_pictures_that_do_not_say_it_is_reported_once(opened, tmp_path, capsys):
+    contents = report_files(train=6)
+    for i, top in enumerate((700, 60000, 30000)):
+        contents[f"train_data/{i}.png"] = deep_tiff(top, np.float32, shift=i)[0]
+    folder = write_folder(tmp_path / "mine", contents)
+    opened(folder)
+    said = capsys.readouterr().out
+    assert "3 of 6" in said and "65,535" in said and "train_data/1.png" in said
+    opened(folder)
+    assert capsys.readouterr().out == ""
 
 
 def test_transparent_images_are_counted_once(opened, tmp_path, capsys):

@@ -7,8 +7,8 @@ import json
 import os
 import shlex
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,6 +151,8 @@ class Bank:
     place: str  # stands for the path of your own data; "" for a data set of the course
     counts: dict[str, int]  # the name of each class → how many labelled images it has in all
     left_out: list[str]  # an error for each image that can't be read, if these may be left out
+    # What white is in pictures that don't say so themselves: for `from_file`.
+    whites: Mapping[str, float] = field(default_factory=dict)
     sealed: Images | None = None  # in no other field; nothing is measured on them until `submit`
 
     @property
@@ -220,12 +222,13 @@ def _read_or_none(file: Path, size: int, mark: str) -> tuple[np.ndarray, Content
         return None
 
 
-def from_file(path: str | Path, side: int) -> Images:
+def from_file(path: str | Path, side: int, whites: Mapping[str, float] | None = None) -> Images:
     """Your own image file as Images of length 1 with label −1.
 
-    Raises DataError if it can't be decoded, or isn't a file.
+    whites: those of the data set that it's like, `Bank.whites`, if it may have 32-bit or
+    floating-point values. Raises DataError if it can't be decoded, or isn't a file.
     """
-    image = upright_rgb(os.path.expanduser(path), str(path))
+    image = upright_rgb(os.path.expanduser(path), str(path), whites)
     pixels = np.array(image.resize((side, side), Image.Resampling.BILINEAR))
     return Images(
         pixels=torch.from_numpy(pixels)[None],
@@ -292,4 +295,5 @@ def _as_bank(pixels: np.ndarray, contents: Contents, located: Located, seed: int
         place="" if located.layout else located.place,
         counts={name: images_of[number] for number, name in enumerate(contents.classes)},
         left_out=contents.left_out,
+        whites=contents.whites,
     )

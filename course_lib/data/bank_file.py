@@ -12,10 +12,11 @@ import hashlib
 import io
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -23,10 +24,12 @@ from tqdm.auto import tqdm
 
 from ..errors import CheckpointError, DataError, DiskError, brief
 from ..storage.files import read_sealed, replacing, write_sealed
+from .deep_pixels import are_scaled_by, common_whites
 from .findings import (
     Facts,
     ImageRow,
     report_transparency,
+    report_whites,
     require_bright_images,
     require_consistent_labels,
 )
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 
 # Raise it if the same image files give other pixels than before, or if Contents changes: banks
 # that are on disk are then decoded again.
-VERSION = 4
+VERSION = 5
 
 BLOCK = 64  # images that are decoded at once, and share a checksum
 
@@ -75,6 +78,7 @@ class Contents:
     digest: str
     checksums: list[int]  # the CRC-32 of the pixels of each BLOCK images
     left_out: list[str]  # an error for each image that can't be read, if these may be left out
+    whites: dict[str, float]  # what white is in pictures that don't say so: see `common_whites`
 
 
 class _Decoded(NamedTuple):
@@ -82,6 +86,15 @@ class _Decoded(NamedTuple):
 
     pixels: bytes
     facts: Facts
+
+
+class _Written(NamedTuple):
+    """What was found out while all pixels of a bank were written."""
+
+    rows: list[ImageRow]  # those that could be read
+    facts: list[Facts]  # one for each of them
+    checksums: list[int]
+    left_out: list[str]
 
 
 def build_bank(
@@ -107,14 +120,11 @@ def build_bank(
     for note in source.notes:
         print(note)
     wanted = _rows(source)
-    rows: list[ImageRow] = []  # those that could be read
-    facts: list[Facts] = []  # one for each of them
-    checksums: list[int] = []
-    left_out: list[str] = []
 
-    def decode(row) -> _Decoded | UnreadableImage:  # the error if the image is to be left out
+    # Returns the error if the image is to be left out.
+    def decode(row, whites) -> _Decoded | UnreadableImage:
         try:
-            return _decode(row, source.read(row.name), side)
+            return _decode(row, source.read(row.name), side, whites)
         except UnreadableImage as error:
             if skip_unreadable:
                 return error
@@ -124,28 +134,20 @@ def build_bank(
         except DataError as error:  # a disk that fails for a moment must not cost an image
             raise DataError(f"{error} {advice}") from error
 
-    progress = tqdm(total=len(wanted), desc="decoding", unit=" images", leave=False)
-    # More threads than cores, since on Drive they mostly wait. Pillow decodes outside the
-    # interpreter's lock.
-    with ThreadPoolExecutor(16) as pool, replacing(path) as file, progress:
-        file.write(_npy_header(len(wanted), side))
-        for first in range(0, len(wanted), BLOCK):  # so that memory stays flat
-            block = wanted[first : first + BLOCK]
-            for row, decoded in zip(block, pool.map(decode, block)):
-                progress.update()
-                if isinstance(decoded, UnreadableImage):
-                    left_out.append(str(decoded))
-                    continue
-                file.write(decoded.pixels)
-                if len(rows) % BLOCK == 0:
-                    checksums.append(0)
-                checksums[-1] = zlib.crc32(decoded.pixels, checksums[-1])
-                rows.append(row)
-                facts.append(decoded.facts)
+    with replacing(path) as file:
+        # What white is in a data set is known only when its last image has been decoded. Most
+        # data sets need no second time: all images are alike, or say themselves what white is.
+        written = _write_pixels(file, wanted, lambda row: decode(row, {}), side)
+        scales = [image.scale for image in written.facts if image.scale is not None]
+        whites = common_whites(scales)
+        if not are_scaled_by(whites, scales):
+            written = _write_pixels(file, wanted, lambda row: decode(row, whites), side)
+        rows, facts, checksums, left_out = written
         _require_training_images(wanted, rows, source.classes, left_out)
         file.seek(0)
         file.write(_npy_header(len(rows), side))  # as long as before: NumPy leaves room for numbers
         copies = first_copies([image.pixel_digest for image in facts])
+        report_whites(rows, facts)
         require_bright_images(rows, facts)
         require_consistent_labels(rows, copies, source.classes, advice)
     parts = Counter(row.part for row in rows)
@@ -164,9 +166,41 @@ def build_bank(
         digest=_digest(rows, facts),
         checksums=checksums,
         left_out=left_out,
+        whites=whites,
     )
     write_sealed(path.with_suffix(".json"), asdict(contents))
     report_transparency(rows, facts)
+
+
+def _write_pixels(
+    file: IO[bytes],
+    wanted: list[ImageRow],
+    decode: Callable[[ImageRow], _Decoded | UnreadableImage],
+    side: int,
+) -> _Written:
+    """Decode all rows and write their pixels, from the beginning of the file."""
+    written = _Written([], [], [], [])
+    progress = tqdm(total=len(wanted), desc="decoding", unit=" images", leave=False)
+    # More threads than cores, since on Drive they mostly wait. Pillow decodes outside the
+    # interpreter's lock.
+    with ThreadPoolExecutor(16) as pool, progress:
+        file.seek(0)
+        file.truncate()
+        file.write(_npy_header(len(wanted), side))
+        for first in range(0, len(wanted), BLOCK):  # so that memory stays flat
+            block = wanted[first : first + BLOCK]
+            for row, decoded in zip(block, pool.map(decode, block)):
+                progress.update()
+                if isinstance(decoded, UnreadableImage):
+                    written.left_out.append(str(decoded))
+                    continue
+                file.write(decoded.pixels)
+                if len(written.rows) % BLOCK == 0:
+                    written.checksums.append(0)
+                written.checksums[-1] = zlib.crc32(decoded.pixels, written.checksums[-1])
+                written.rows.append(row)
+                written.facts.append(decoded.facts)
+    return written
 
 
 def _require_training_images(wanted, rows, classes, left_out):
@@ -201,16 +235,15 @@ def _shown_name(name, source):
     return name
 
 
-def _decode(row, data, side):
+def _decode(row, data, side, whites):
     """The _Decoded image in a row. data: the bytes of its file. Raises DataError."""
-    picture = read_picture(data, row.place)
+    picture = read_picture(data, row.place, whites)
     pixels = picture.image.resize((side, side), Image.Resampling.BILINEAR).tobytes()
     facts = Facts(
         width=picture.image.width,
         height=picture.image.height,
         was_transparent=picture.was_transparent,
-        peak=picture.peak,
-        is_nearly_black=picture.is_nearly_black,
+        scale=picture.scale,
         file_digest=hashlib.sha256(data).hexdigest(),
         pixel_digest=hashlib.sha256(pixels).digest(),
     )

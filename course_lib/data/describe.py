@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..errors import DataError, brief
 from .answers import data_error
 from .archives import Files
+from .deep_pixels import Scale, are_scaled_by, common_whites
 from .images import FORMATS, UnreadableImage, read_picture
 from .layouts import read_source
 
@@ -37,7 +38,7 @@ class Seen(NamedTuple):
     mode: str  # Pillow's, such as "RGB"
     picture: bytes  # a digest of its pixels: the same for the same picture in another format
     was_transparent: bool
-    is_nearly_black: bool  # though stored with more than 8 bits
+    scale: Scale | None  # of a picture of more than 8 bits
 
 
 class Finding(NamedTuple):
@@ -62,15 +63,22 @@ def describe_data(
         path = Path(path).expanduser().resolve()
     with Files(path, home) as files:
         source = read_source(files, layout)
-        seen, failures = _open_all(source)
+        seen, failures = _open_all(source, {})
+        scales = [image.scale for image in seen if image.scale is not None]
+        whites = common_whites(scales)
+        if not are_scaled_by(whites, scales):
+            seen, failures = _open_all(source, whites)
     lines = [f"{brief(path.name)}: {source.layout}"]
     lines += _summary(source, seen)
     lines += _in_words(_findings(source, seen, failures))
     return "\n".join(lines)
 
 
-def _open_all(source: Source) -> tuple[list[Seen], list[DataError]]:
-    """Open every image: those that could be opened, and an error for each of the others."""
+def _open_all(source: Source, whites: Mapping[str, float]) -> tuple[list[Seen], list[DataError]]:
+    """Open every image: those that could be opened, and an error for each of the others.
+
+    whites: as in `read_picture`.
+    """
     seen = []
     failures = []
     rows = [*source.train, *source.validation, *source.test]
@@ -79,7 +87,7 @@ def _open_all(source: Source) -> tuple[list[Seen], list[DataError]]:
     with ThreadPoolExecutor(16) as pool, progress:
         for first in range(0, len(rows), AT_ONCE):
             some = rows[first : first + AT_ONCE]
-            for opened in pool.map(lambda row: _open(row, source), some):
+            for opened in pool.map(lambda row: _open(row, source, whites), some):
                 progress.update()
                 if isinstance(opened, Seen):
                     seen.append(opened)
@@ -88,18 +96,18 @@ def _open_all(source: Source) -> tuple[list[Seen], list[DataError]]:
     return seen, failures
 
 
-def _open(row: Row, source: Source) -> Seen | DataError:
+def _open(row: Row, source: Source, whites: Mapping[str, float]) -> Seen | DataError:
     """What an image is like; the error if it can't be opened."""
     try:
         data = source.read(row.name)
-        picture = read_picture(data, brief(row.name))
+        picture = read_picture(data, brief(row.name), whites)
     except DataError as error:
         return error
     with Image.open(io.BytesIO(data), formats=FORMATS) as stored:
         mode = stored.mode
     size = picture.image.size
     digest = hashlib.sha256(f"{size}".encode() + picture.image.tobytes()).digest()
-    return Seen(row, size, mode, digest, picture.was_transparent, picture.is_nearly_black)
+    return Seen(row, size, mode, digest, picture.was_transparent, picture.scale)
 
 
 def _summary(source: Source, seen: list[Seen]) -> list[str]:
@@ -148,6 +156,7 @@ def _findings(source: Source, seen: list[Seen], failures: list[DataError]) -> li
     """All that was looked for, found or not."""
     unreadable = [str(error) for error in failures if isinstance(error, UnreadableImage)]
     others = [str(error) for error in failures if not isinstance(error, UnreadableImage)]
+    dark = [image for image in seen if image.scale and image.scale.is_nearly_black]
     part_of = _parts(source)
     images_of = defaultdict(list)
     for image in seen:
@@ -189,7 +198,7 @@ def _findings(source: Source, seen: list[Seen], failures: list[DataError]) -> li
         ),
         Finding(
             "pictures of more than 8 bits that are nearly black",
-            [brief(image.row.name) for image in seen if image.is_nearly_black],
+            [brief(image.row.name) for image in dark],
             "Convert all images to 8 bits with the same scale.",
         ),
         Finding(

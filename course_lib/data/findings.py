@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, brief
-from .deep_pixels import NEARLY_BLACK, nearly_black
+from .deep_pixels import UNCLEAR, Scale, nearly_black
 from .split import other_label
 
 # Large published data sets have a few pictures with two labels: the first 80 classes of Tiny
@@ -35,19 +35,42 @@ class Facts(NamedTuple):
     width: int  # of the original, upright
     height: int
     was_transparent: bool
-    peak: float | None  # see Picture
-    is_nearly_black: bool
+    scale: Scale | None  # of a picture of more than 8 bits
     file_digest: str  # hex SHA-256
     pixel_digest: bytes  # SHA-256 of the pixels in the bank
 
 
+def report_whites(rows: list[ImageRow], facts: list[Facts]) -> None:
+    """Print which value was taken for white in pictures that don't say so themselves."""
+    for kind, words in UNCLEAR.items():
+        scales = {}
+        for row, image in zip(rows, facts):
+            if image.scale is not None and image.scale.kind == kind:
+                scales[row] = image.scale
+        if not scales:
+            continue
+        highest = max(scales, key=lambda row: scales[row].brightest)
+        print(
+            f"{len(scales):,} of {len(rows):,} images have {words} values, which could have any "
+            f"scale. White is {scales[highest].white:,g} in all of them, because the largest "
+            f"value, in {highest.place}, is {scales[highest].brightest:,g}."
+        )
+
+
 def require_bright_images(rows: list[ImageRow], facts: list[Facts]) -> None:
     """Raise DataError if all images of more than 8 bits are nearly black; print how many are."""
-    dark = [row for row, image in zip(rows, facts) if image.is_nearly_black]
+    dark = []
+    some_are_bright = False
+    for row, image in zip(rows, facts):
+        if image.scale is None:
+            continue
+        if image.scale.is_nearly_black:
+            dark.append(row)
+        elif image.scale.brightest > 0:
+            some_are_bright = True
     if not dark:
         return
-    bright = [image for image in facts if image.peak is not None and image.peak > NEARLY_BLACK]
-    if not bright:
+    if not some_are_bright:
         raise nearly_black(dark[0].place)
     print(
         f"{len(dark):,} of {len(rows):,} images are stored with more than 8 bits and are nearly "

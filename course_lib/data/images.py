@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from ..errors import DataError
 from .answers import data_error, is_hidden, natural_order
-from .deep_pixels import NEARLY_BLACK, eight_bits, has_deep_colours, nearly_black
+from .deep_pixels import COLOUR, Scale, eight_bits, has_deep_colours, nearly_black
 from .other_formats import other_format
 
 # Other formats, such as PostScript, would start programs.
@@ -105,25 +105,24 @@ class Picture(NamedTuple):
 
     image: Image.Image  # RGB, upright
     was_transparent: bool  # parts of it were, and are on white now
-    # The largest value of a picture of more than 8 bits, as a part of white; None for others.
-    peak: float | None
-
-    @property
-    def is_nearly_black(self) -> bool:
-        """Whether a picture of more than 8 bits isn't black, but nearly so."""
-        return self.peak is not None and 0 < self.peak <= NEARLY_BLACK
+    scale: Scale | None  # of a picture of more than 8 bits; None for others
 
 
-def upright_rgb(file: str | Path | BinaryIO, name: str) -> Image.Image:
+def upright_rgb(
+    file: str | Path | BinaryIO, name: str, whites: Mapping[str, float] | None = None
+) -> Image.Image:
     """A file (or its path) as a PIL image in RGB, upright as its EXIF says, and on white.
 
-    name: what the file is called in messages. Raises DataError, also if a picture of more than 8
-    bits is nearly black.
+    name: what the file is called in messages. whites: those of the data set that the picture is
+    like (`Bank.whites`). Raises DataError, also if a picture of more than 8 bits is nearly black,
+    unless its white is one of these.
     """
     with data_error(f"{name} can't be read", _ADVICE):
         data = _content(Path(file), name) if isinstance(file, (str, Path)) else file.read()
-    picture = read_picture(data, name)
-    if picture.is_nearly_black:
+    whites = whites or {}
+    picture = read_picture(data, name, whites)
+    scale = picture.scale
+    if scale is not None and scale.is_nearly_black and scale.kind not in whites:
         raise nearly_black(name)
     return picture.image
 
@@ -135,17 +134,18 @@ def _content(path, name):
     return path.read_bytes()
 
 
-def read_picture(data: bytes, name: str) -> Picture:
+def read_picture(data: bytes, name: str, whites: Mapping[str, float] | None = None) -> Picture:
     """The Picture in an image file's bytes.
 
     Metadata never costs a picture: if it's damaged, the picture is read without it, and at worst
-    isn't turned. name: what the file is called in messages. Raises UnreadableImage if its pixels
-    are damaged, or if nobody can tell which of its values are black and white; and another
-    DataError if there isn't enough memory.
+    isn't turned. name: what the file is called in messages. whites: from `common_whites`; by
+    default, a picture of more than 8 bits is scaled by what it alone tells. Raises UnreadableImage
+    if its pixels are damaged, or if nobody can tell which of its values are black and white; and
+    another DataError if there isn't enough memory.
     """
     try:
         with data_error(f"{name} can't be read", _ADVICE):
-            return _with_or_without_metadata(data, name)
+            return _with_or_without_metadata(data, name, whites or {})
     except DataError as error:
         if isinstance(error.__cause__, MemoryError):
             raise DataError(
@@ -154,16 +154,16 @@ def read_picture(data: bytes, name: str) -> Picture:
         raise UnreadableImage(str(error)) from error
 
 
-def _with_or_without_metadata(data, name):
+def _with_or_without_metadata(data, name, whites):
     """The Picture in an image file's bytes. Raises DataError, or whatever Pillow raises."""
     try:
-        return _decoded(data, name)
+        return _decoded(data, name, whites)
     except (DataError, MemoryError):
         raise
     except Exception:  # Pillow raises all kinds, and doesn't say whether pixels are damaged
         pass
     try:
-        return _decoded(without_metadata(data), name)
+        return _decoded(without_metadata(data), name, whites)
     except UnidentifiedImageError as error:
         raise _not_an_image(data, name) from error
 
@@ -217,7 +217,7 @@ def _jpeg_without_metadata(data):
     return b"".join([*kept, data[start:]])
 
 
-def _decoded(data, name):
+def _decoded(data, name, whites):
     """The Picture in a file, which is the first one if there are several."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         pixels = image.width * image.height
@@ -227,26 +227,27 @@ def _decoded(data, name):
                 "Make it smaller, or remove it."
             )
         with _one_at_a_time if pixels > LARGE else nullcontext():
-            return _loaded(image, name)
+            return _loaded(image, name, whites)
 
 
-def _loaded(image, name):
+def _loaded(image, name, whites):
     """The Picture in an image that is open, but whose pixels haven't been read yet."""
     is_deep = has_deep_colours(image)
     image.load()
     turn = TURNS.get(_orientation(image))
-    peak = None
+    scale = None
     if image.mode.startswith(("I", "F")):
-        image, peak = eight_bits(image, name)
+        image, scale = eight_bits(image, name, whites)
     elif is_deep:
         # Pillow may have rounded it up, and the largest of 14 bits with it to over a quarter.
-        peak = max(0.0, (float(np.asarray(image.convert("RGB")).max()) - 0.5) / 255)
+        brightest = max(0.0, float(np.asarray(image.convert("RGB")).max()) - 0.5)
+        scale = Scale(COLOUR, brightest, white=255)
         if "transparency" in image.info:  # the colour that is transparent
             image.info["transparency"] = tuple(v >> 8 for v in image.info["transparency"])
     image, was_transparent = _on_white(image)
     if turn is not None:
         image = image.transpose(turn)
-    return Picture(image, was_transparent, peak)
+    return Picture(image, was_transparent, scale)
 
 
 def _orientation(image):

@@ -7,6 +7,7 @@ class is in `class_folders.py`.
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,23 @@ def _report(files):
     named = _named_classes(files)
     count = 1 + max([row.category for row in train + test] + list(named))
     classes = [named.get(category, f"class {category}") for category in range(count)]
+    classes = _distinct(classes)
     skipped = tuple(skipped + skipped_tests)
     return Source(train, test, classes, files.read, REPORT_LAYOUT, skipped=skipped)
+
+
+def _distinct(names):
+    """The names of all classes; equal ones get their class's number: "crane (134)".
+
+    ImageNet has two classes named crane, a bird and a machine.
+    """
+    distinct = list(names)
+    while len(set(distinct)) < len(distinct):  # again if a class is named "crane (134)" itself
+        times = Counter(distinct)
+        for number, name in enumerate(distinct):
+            if times[name] > 1:
+                distinct[number] = f"{name} ({number})"
+    return distinct
 
 
 def _inside(files, folder):
@@ -141,7 +157,7 @@ def _cifar100(files):
         part, index = path.removesuffix(".ppm").split("/")
         return b"P6 32 32 255\n" + parts[part].data[int(index)].tobytes()
 
-    classes = [name.replace("_", " ") for name in parts["train"].classes[:TAKEN]]
+    classes = _distinct(name.replace("_", " ") for name in parts["train"].classes[:TAKEN])
     train = _cifar_rows(parts, "train")
     test = _cifar_rows(parts, "test")
     return Source(train, test, classes, read, "CIFAR-100's files")
@@ -174,7 +190,7 @@ def _tiny_imagenet(files):
             test.append(Row(f"val/images/{name}", category[wnid]))
 
     words = dict(line.split("\t") for line in _lines(files, "words.txt"))
-    classes = [words[wnid] for wnid in wnids]
+    classes = _distinct(words[wnid] for wnid in wnids)
     return Source(train, test, classes, files.read, "Tiny ImageNet's folders")
 
 
