@@ -38,8 +38,9 @@ def live_curve(stage: Stage) -> LiveCurve | EpochLines:
 class LiveCurve:
     """Accuracy and loss of a stage, redrawn in place during training: pass it to `train` as `live`.
 
-    The run that's stored in `results/` for the same data and preset is a wide grey line behind it;
-    what you guessed, and where the stage before ended, are lines across.
+    The run that's stored in `results/` for the same data and preset, perhaps with another seed, is
+    a wide grey line behind it; what you guessed, and where the stage before ended, are lines
+    across.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -128,7 +129,10 @@ class LiveCurve:
 
 
 def _stored_history(stage: Stage) -> History:
-    """The same stage's history in the run that's stored for this data; empty if there's none."""
+    """The same stage's history in the run that's stored for this data; empty if there's none.
+
+    Its seed may be another one: then generated images are others, of the same kinds.
+    """
     results = stored(stage.course)
     if results is None:
         return []

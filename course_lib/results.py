@@ -100,6 +100,7 @@ def record(
         "model": digest,
         "starts_from": state["identity"]["starts from"],
         "origin": state["position"]["origin"],  # the file, if the model was trained elsewhere
+        "measured_with": session(course),
     }
     if note:
         measured["note"] = note
@@ -140,7 +141,9 @@ def _require_as_named(stage: Stage, state: dict[str, Any]) -> str | None:
 def read_results(course: Course) -> dict[str, Any]:
     """What was measured on all stages, put together from their folders.
 
-    A stage that has been retrained since it was measured is left out; a message says so.
+    A stage that has been retrained since it was measured is left out; a message says so. Each
+    stage says in "measured_with" which device, versions and so on measured it; what's the same for
+    all stages is also beside the stages.
     """
     stages: dict[str, Any] = {}
     for number in course.epochs:
@@ -159,10 +162,13 @@ def read_results(course: Course) -> dict[str, Any]:
                 continue
         del measured["course"]  # only to compare; the export names the data and the settings
         stages[str(number)] = measured
+    sessions = [measured.get("measured_with", {}) for measured in stages.values()]
+    return about(course) | _in_common(sessions) | {"stages": stages}
+
+
+def about(course: Course) -> dict[str, Any]:
+    """What a course's results belong to: its data and settings."""
     data = course.data
-    device = course.device.type
-    if device == "cuda":
-        device = torch.cuda.get_device_name()
     return {
         "data": {
             "name": data.name,
@@ -174,6 +180,15 @@ def read_results(course: Course) -> dict[str, Any]:
         "preset": course.preset,
         "seed": course.settings.seed,
         "settings": asdict(course.settings),
+    }
+
+
+def session(course: Course) -> dict[str, Any]:
+    """What computes in this session: device, threads, precision, versions and commit."""
+    device = course.device.type
+    if device == "cuda":
+        device = torch.cuda.get_device_name()
+    return {
         "device": device,
         "threads": torch.get_num_threads(),
         "precision": course.precision.name,
@@ -183,8 +198,17 @@ def read_results(course: Course) -> dict[str, Any]:
             "torchvision": torchvision.__version__,
         },
         "commit": commit(),
-        "stages": stages,
     }
+
+
+def _in_common(sessions: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all sessions say alike; nothing if there are none."""
+    if not sessions:
+        return {}
+    common = dict(sessions[0])
+    for other in sessions[1:]:
+        common = {key: value for key, value in common.items() if other.get(key) == value}
+    return common
 
 
 def read_measured(stage: Stage) -> dict[str, Any] | None:
@@ -207,16 +231,32 @@ def read_measured(stage: Stage) -> dict[str, Any] | None:
     return measured
 
 
-def stored(course: Course, name: str = "results.json") -> dict[str, Any] | None:
-    """The content of the file `name` in `results/` for the same data, preset and size, or None."""
+def stored(
+    course: Course, name: str = "results.json", same_heldout: bool = False
+) -> dict[str, Any] | None:
+    """The content of the file `name` in `results/` for the same data, preset and size, or None.
+
+    Its seed may be another one, and generated data then has other images (see `is_same_data`).
+    same_heldout: only what was measured on the course's own held-out images, so that accuracies
+    can be compared.
+    """
     size = course.settings.size
     for path in sorted((CHECKOUT / "results").glob(f"*/{name}")):
         results = json.loads(path.read_text(encoding="utf-8"))
         same_preset = results["preset"] == course.preset
         same_size = results.get("settings", {}).get("size", size) == size
-        if same_preset and same_size and is_same_data(results["data"], course):
-            return results
+        if not (same_preset and same_size and is_same_data(results["data"], course)):
+            continue
+        if same_heldout and not _has_same_heldout(results["data"], course):
+            continue
+        return results
     return None
+
+
+def _has_same_heldout(stored: dict[str, Any], course: Course) -> bool:
+    """Whether something was measured on a course's very held-out images, as its "data" says."""
+    data = course.data
+    return stored.get("digest") == data.digest and stored["split"] == data.split
 
 
 def is_same_data(stored: dict[str, Any], course: Course) -> bool:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from course_lib import DataError, SettingsError, read_results
+from course_lib import DataError, SettingsError
 from course_lib.errors import brief
 from course_lib.experiment import Course
 from course_lib.homes import CHECKOUT, folder_name
-from course_lib.results import is_same_data
+from course_lib.results import about, is_same_data, session
 from course_lib.settings import PRESETS
 from course_lib.storage.files import write_json
 
@@ -30,17 +30,20 @@ def stored_path(course: Course, name: str) -> Path:
 
 
 def write_stored(course: Course, name: str, content: dict[str, Any]) -> None:
-    """Write `content` to `results/<run>/<name>`, with the data, settings and commit it belongs to.
+    """Write `content` to `results/<run>/<name>`, with the data and settings it belongs to.
 
-    Raises SettingsError if the file was measured with other settings, or on other data.
+    "written_by" lists the sessions that have written the file, with device, versions and commit:
+    what one of them began, another may have finished. Raises SettingsError if the file was measured
+    with other settings, or on other data.
     """
-    about = read_results(course)
+    heading = about(course)
     # What belongs to one seed isn't about all of the content.
-    del about["seed"]
-    del about["stages"]
-    del about["settings"]["seed"]
+    del heading["seed"]
+    del heading["settings"]["seed"]
     if course.data.generated:
-        del about["data"]["digest"]
+        del heading["data"]["digest"]
+    writers = []
+    this_session = session(course)
     path = stored_path(course, name)
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -51,13 +54,19 @@ def write_stored(course: Course, name: str, content: dict[str, Any]) -> None:
             )
         before = stored.get("settings", {})
         for setting, value in before.items():
-            now = json.loads(json.dumps(about["settings"].get(setting)))  # tuples become lists
+            now = json.loads(json.dumps(heading["settings"].get(setting)))  # tuples become lists
             if setting != "seed" and value != now:
                 raise SettingsError(
                     f"{path} was measured with {setting} {value}, not {now}. Nothing was "
                     "overwritten. Move it away first."
                 )
-    write_json(path, about | content)
+        if "written_by" in stored:
+            writers = stored["written_by"]
+        else:  # files of earlier versions name their last writer only
+            writers = [{key: stored[key] for key in this_session if key in stored}]
+    if this_session not in writers:
+        writers.append(this_session)
+    write_json(path, heading | {"written_by": writers} | content)
 
 
 def read_stored(name: str) -> dict[str, Any]:

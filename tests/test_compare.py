@@ -1,6 +1,7 @@
 """experiments/: variants that differ in what they name, and in nothing else. And what is kept
 in `results/`."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -284,6 +285,28 @@ def test_seeds_on_your_own_photographs_are_stored_together_and_never_over_others
         stored.write_stored(course, "seeds.json", {"seeds": 2})
     environment(PRESET="smoke", DATA=mine)
     assert results.stored(open_course(), "seeds.json")["seeds"] == 1
+
+
+def test_a_stored_file_names_all_sessions_that_wrote_it(course, tmp_path, monkeypatch):
+    """A comparison that's interrupted may be finished on another computer."""
+    monkeypatch.setattr(stored, "CHECKOUT", tmp_path)
+    path = stored.stored_path(course, "seeds.json")
+
+    def write(commit):
+        monkeypatch.setattr(results, "commit", lambda: commit)
+        stored.write_stored(course, "seeds.json", {"seeds": commit})
+        return json.loads(path.read_text())
+
+    write("a" * 40)
+    written = write("b" * 40)
+    assert written == write("b" * 40)
+    assert [session["commit"] for session in written["written_by"]] == ["a" * 40, "b" * 40]
+    assert "commit" not in written
+    # A file of an earlier version names the last one that wrote it.
+    del written["written_by"]
+    path.write_text(json.dumps(written | {"commit": "0" * 40}))
+    found = write("c" * 40)["written_by"]
+    assert [session["commit"] for session in found] == ["0" * 40, "c" * 40]
 
 
 def test_a_spread_needs_two_seeds():

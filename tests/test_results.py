@@ -28,15 +28,20 @@ from course_lib import (
     evaluate,
     loops,
     measure,
+    open_course,
     predict,
     read_results,
     record,
+    stored,
     table,
     train,
     trained_model,
     trial,
 )
+from course_lib import results as results_module
+from course_lib.device import Precision
 from course_lib.experiment import Course
+from course_lib.storage.files import read_sealed, write_sealed
 from course_lib.storage.weights import load_weights
 from tools.adopt import adopt_model
 
@@ -90,15 +95,14 @@ def test_it_has_what_it_should(course, recorded):
         "split": "12 of noise",
         "digest": course.data.digest,
     }
-    assert (results["preset"], results["seed"], results["precision"]) == ("smoke", 0, "fp32")
+    assert (results["preset"], results["seed"]) == ("smoke", 0)
     assert results["settings"] == json.loads(json.dumps(asdict(course.settings)))
-    assert results["versions"]["torch"] == torch.__version__
-    assert (
-        results["versions"]["torchvision"] == torchvision.__version__
-        and results["versions"]["python"]
-    )
-    assert results["device"].startswith("cpu")
-    assert results["commit"] is None or re.fullmatch("[0-9a-f]{40}", results["commit"])
+    for measured in (results, *(stage["measured_with"] for stage in results["stages"].values())):
+        assert measured["precision"] == "fp32" and measured["device"].startswith("cpu")
+        assert measured["versions"]["torch"] == torch.__version__
+        assert measured["versions"]["torchvision"] == torchvision.__version__
+        assert measured["versions"]["python"]
+        assert measured["commit"] is None or re.fullmatch("[0-9a-f]{40}", measured["commit"])
     assert list(results["stages"]) == ["1", "2", "3"]
     for number, stage in results["stages"].items():
         assert [entry["epoch"] for entry in stage["epochs"]] == [1, 2][: 2 if number == "1" else 1]
@@ -158,6 +162,66 @@ def test_a_stage_recorded_again_replaces_only_itself(course, recorded):
     assert list(again["stages"]["1"]["final"]) == FINAL[:1]
     for number in ("2", "3"):
         assert again["stages"][number] == recorded["stages"][number]
+
+
+def in_another_session(course, monkeypatch):
+    """The same course on another computer, with other versions and another commit."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr(torchvision, "__version__", "0.99")
+    monkeypatch.setattr(results_module, "commit", lambda: "c" * 40)
+    return replace(course, precision=Precision("bf16", "cpu"))
+
+
+SESSION = ("device", "threads", "precision", "versions", "commit")
+
+
+def test_results_say_what_measured_them_not_what_exports_them(course, monkeypatch):
+    before = train_and_record(course, 1)
+    later = in_another_session(course, monkeypatch)
+    assert read_results(later) == before
+    course.stage(1).measured_path.unlink()
+    assert not set(SESSION) & set(read_results(later))  # nothing was measured
+
+
+def test_each_stage_says_what_measured_it(course, monkeypatch):
+    first = train_and_record(course, 1)["stages"]["1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(results_module, "commit", lambda: "c" * 40)
+        patch.setattr(torchvision, "__version__", "0.99")
+        both = train_and_record(course, 2)
+    assert both["stages"]["1"] == first
+    second = both["stages"]["2"]["measured_with"]
+    assert second["commit"] == "c" * 40 and second["versions"]["torchvision"] == "0.99"
+    # Only what's true of both is said of both.
+    assert both["precision"] == "fp32" and "commit" not in both and "versions" not in both
+
+
+def test_a_stage_measured_by_an_earlier_version_is_read_still(course):
+    train_and_record(course, 1)
+    path = course.stage(1).measured_path
+    measured = read_sealed(path)
+    del measured["measured_with"]
+    write_sealed(path, measured)
+    found = read_results(course)
+    assert list(found["stages"]) == ["1"] and not set(SESSION) & set(found)
+
+
+def test_a_stored_run_is_compared_with_only_on_the_same_held_out_images(
+    environment, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(results_module, "CHECKOUT", tmp_path)
+    environment(PRESET="smoke", SEED=0)
+    course = open_course()
+    path = tmp_path / "results" / "shapes-smoke" / "results.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(read_results(course)))
+    assert stored(course) is not None
+    assert stored(course, same_heldout=True) == stored(course)
+    other_split = replace(course, data=replace(course.data, split="half of them"))
+    environment(PRESET="smoke", SEED=3)
+    for other in (open_course(), other_split):
+        assert stored(other) == stored(course)
+        assert stored(other, same_heldout=True) is None
 
 
 def test_a_stage_3_that_started_from_an_earlier_stage_2_is_left_out(course, recorded, capsys):
