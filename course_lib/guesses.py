@@ -1,14 +1,22 @@
-"""What a reader guesses before something is measured, and how close the guess was."""
+"""What a reader guesses before something is measured, and how close the guess was.
+
+Each guess, and each outcome, is a small file of its own in `guesses/`, named after what's in it: so
+two computers that share a Drive never write different things to one file.
+"""
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import asdict, dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .errors import SettingsError
+from .errors import CheckpointError, DiskError, SettingsError
 from .pictures import BLUE, ORANGE, Picture, styled
-from .storage.files import write_json
+from .storage.checkpoints import newest_first
+from .storage.files import content_digest, entries, read_sealed, write_sealed
+from .storage.run_folder import GUESSES, is_ours
 
 if TYPE_CHECKING:
     from .experiment import Course
@@ -24,48 +32,71 @@ class Guess(NamedTuple):
     outcome: float | None  # None: not measured yet
 
 
+@dataclass(frozen=True)
+class Note:
+    """What a file in `guesses/` holds: a guess, as it was at some time."""
+
+    name: str  # what is guessed
+    percent: float
+    outcome: float | None
+    run: str  # a digest of the run's identity: its data and settings
+    measured_on: dict[str, str]  # number of the stage → its checkpoint when this was measured
+    turn: int  # counts up: of several notes with one name, the last one counts
+
+
 def guess(course: Course, name: str, percent: float = NO_GUESS) -> None:
     """Keep a guess in the run's folder, so that it can be compared with the outcome.
 
     name: what is guessed. "stage 2, training" and "stage 2, held-out" are also drawn into the live
     curve of stage 2. percent: from 0 to 100, or −1 for no guess, which leaves an earlier one alone.
-    Raises SettingsError for other numbers.
+    Raises SettingsError for anything else, DiskError.
     """
+    if not isinstance(name, str):
+        raise SettingsError(f"{name!r} is no name for a guess: use a text, in quotes.")
+    if isinstance(percent, bool) or not isinstance(percent, Real):
+        raise SettingsError(f"{percent!r} is no number: guess a number from 0 to 100.")
     if percent == NO_GUESS:
         return
     if not 0 <= percent <= 100:
         raise SettingsError(f"{percent} is no percentage: guess a number from 0 to 100.")
-    kept = read_guesses(course)
-    if name in kept and kept[name].outcome is not None:
-        print(f"You already know the answer, so your first guess stays: {kept[name].percent:g}%.")
+    before = read_guesses(course).get(name)
+    if before is not None and before.outcome is not None:
+        print(f"You already know the answer, so your first guess stays: {before.percent:g}%.")
         return
-    kept[name] = Guess(percent, None)
-    _write(course, kept)
+    if before is None or before.percent != percent:
+        _keep(course, name, float(percent))
 
 
 def answer(course: Course, name: str, share: float) -> None:
     """Print how close a guess was, and keep the outcome. Without a guess, do nothing.
 
-    share: what was measured, in [0, 1].
+    share: what was measured, in [0, 1]. The outcome counts until a stage that was trained by then
+    is trained further or started over. Raises DiskError.
     """
-    kept = read_guesses(course)
-    if name not in kept:
+    before = read_guesses(course).get(name)
+    if before is None:
         return
-    percent = kept[name].percent
-    outcome = 100 * share
+    percent = before.percent
+    outcome = 100 * float(share)
     distance = abs(percent - outcome)
     print(f"{name}: you guessed {percent:g}%, and it's {outcome:.1f}%: {distance:.1f} points off.")
-    kept[name] = Guess(percent, outcome)
-    _write(course, kept)
+    if before.outcome != outcome:
+        _keep(course, name, percent, outcome)
 
 
 def read_guesses(course: Course) -> dict[str, Guess]:
-    """All guesses of a run, by name, in the order in which they were made."""
-    path = course.folder / "guesses.json"
-    if not path.exists():
-        return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Guess(**fields) for name, fields in stored.items()}
+    """All guesses about a run, by name, in the order in which they were made.
+
+    Those about other data aren't among them. What can't be read is left out, with a message.
+    """
+    trained = _trained(course)
+    run = content_digest(course.identity)
+    found = {}
+    for note in _notes(course):
+        if note.run == run:
+            still_there = note.measured_on.items() <= trained.items()
+            found[note.name] = Guess(note.percent, note.outcome if still_there else None)
+    return found
 
 
 def guesses_of(stage: Stage) -> dict[str, float]:
@@ -110,6 +141,68 @@ def plot_guesses(answered: Mapping[str, Guess]) -> Picture:
     return figure
 
 
-def _write(course: Course, kept: dict[str, Guess]) -> None:
-    fields = {name: one._asdict() for name, one in kept.items()}
-    write_json(course.folder / "guesses.json", fields)
+def _keep(course: Course, name: str, percent: float, outcome: float | None = None) -> None:
+    """Write a note: the newest one about `name`."""
+    measured_on = {} if outcome is None else _trained(course)
+    turn = 1 + max((note.turn for note in _notes(course)), default=0)
+    run = content_digest(course.identity)
+    note = asdict(Note(name, percent, outcome, run, measured_on, turn))
+    write_sealed(course.folder / GUESSES / f"{content_digest(note)[:16]}.json", note)
+
+
+def _notes(course: Course) -> list[Note]:
+    """All notes in a run's folder, the last one last; what can't be read is reported."""
+    notes = []
+    try:
+        paths = entries(course.folder / GUESSES)
+    except DiskError as error:
+        print(f"{error} Your guesses are left out.")
+        return []
+    for path in paths:
+        if not is_ours(GUESSES / path.name):
+            continue
+        try:
+            note = _note(read_sealed(path))
+        except FileNotFoundError:  # the run has just been started over
+            continue
+        except (CheckpointError, DiskError) as error:
+            print(f"{error} This guess is left out.")
+            continue
+        if note is None:
+            print(f"{path} doesn't hold a guess, and is left out. Delete or rename it.")
+            continue
+        notes.append(note)
+    return sorted(notes, key=lambda note: note.turn)  # equal turns stay sorted by file name
+
+
+def _note(content: Any) -> Note | None:
+    """What a file in `guesses/` holds; None if that's something else."""
+    try:
+        note = Note(**content)
+    except TypeError:
+        return None
+    if not isinstance(note.name, str) or not isinstance(note.run, str):
+        return None
+    if not isinstance(note.turn, int) or not isinstance(note.measured_on, dict):
+        return None
+    for percent in (note.percent, note.outcome):
+        if percent is not None and not _is_finite(percent):
+            return None
+    if note.percent is None:
+        return None
+    return note
+
+
+def _is_finite(value: object) -> bool:
+    """Whether something is a number, and neither infinite nor NaN."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _trained(course: Course) -> dict[str, str]:
+    """The number of each stage that has been trained → the name of its furthest checkpoint."""
+    trained = {}
+    for number in course.epochs:
+        checkpoints = newest_first(course.stage(number).folder)
+        if checkpoints:
+            trained[str(number)] = checkpoints[0].name
+    return trained

@@ -47,6 +47,7 @@ class LiveCurve:
         self.stage = stage
         self.stored = _stored_history(stage)
         self.before = _accuracy_before(stage)
+        self.guesses = guesses_of(stage)  # once: a disk that fails later must not end the training
         self.handle = None  # to what the notebook shows, once it shows something
         self.drawn_at = 0.0  # by the monotonic clock, in seconds
         self.cost = 0.0  # seconds that drawing took
@@ -98,7 +99,7 @@ class LiveCurve:
             # No further than this run, or it would give the outcome away.
             stored=self.stored[: len(history)],
             before=self.before,
-            guesses=guesses_of(self.stage),
+            guesses=self.guesses,
         )
         figure.data[EPOCH_DATA] = {
             "stage": self.stage.number,

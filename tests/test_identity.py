@@ -379,7 +379,7 @@ OURS = [
     *("run.json", "results.json", "result.csv", ".drive.json", ".results.json.12.tmp"),
     *(f"stage-1/{CHECKPOINT}", "stage-2/model.pth", "stage-2/measured.json"),
     *(f"stage-2/.{CHECKPOINT}.12.tmp", "stage-2/.model.pth.34.tmp", "..drive.json.1.tmp"),
-    "trials/0123456789abcdef.json",
+    *("trials/0123456789abcdef.json", "guesses/0123456789abcdef.json"),
 ]
 YOURS = [
     *("thesis.docx", "model.pth", CHECKPOINT, "figures/loss.png", ".git/HEAD", ".env", "....1.tmp"),
@@ -387,6 +387,7 @@ YOURS = [
     *(f"stage-1/best/{CHECKPOINT}", f"best/{CHECKPOINT}", "stage-plan/model.pth", "stage-2x/a.txt"),
     *("notebooks/03_five_batches.ipynb", "notebooks/10_my_analysis.ipynb", "stage-12/model.pth"),
     *("trials/mine.json", "trials/0123456789abcdef.txt", "notebooks/mine.ipynb"),
+    *("guesses/mine.json", "guesses.json"),
     *("notebooks/03_five_batches-Copy1.ipynb", "notebooks/03_five_batches.py", "trials/run.json"),
     *("results.json.12.tmp", ".thesis.docx.12.tmp", "stage-1/result.csv", "mine/run.json"),
 ]

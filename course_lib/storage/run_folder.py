@@ -3,6 +3,7 @@
     run.json, results.json, result.csv, submissions.json, board.csv, .drive.json
     stage-2/    checkpoints, model.pth, measured.json
     trials/     0123456789abcdef.json
+    guesses/    0123456789abcdef.json
 
 Executed notebooks and figures count as yours: they are only replaced by new ones. While a file is
 being written, it has a temporary name, which counts as its own.
@@ -25,10 +26,11 @@ RESULT = Path("result.csv")
 SUBMISSIONS = Path("submissions.json")  # how often the sealed images were opened, and for what
 BOARD = Path("board.csv")  # the same for people
 TRIALS = Path("trials")
+GUESSES = Path("guesses")
 OF_A_STAGE = ("model.pth", "measured.json")  # beside its checkpoints
 
 _STAGE = re.compile("stage-[1-9]")
-_TRIAL = re.compile(r"[0-9a-f]{16}\.json")
+_NAMED_BY_CONTENT = re.compile(r"[0-9a-f]{16}\.json")
 
 
 def is_stage(folder: Path) -> bool:
@@ -50,7 +52,7 @@ def carries_checksum(path: Path) -> bool:
     """Whether a path, relative to the run's folder, is a file of ours that carries a checksum."""
     if is_stage(path.parent):
         return path.name in OF_A_STAGE
-    return path in (RUN, SUBMISSIONS) or _is_trial(path)
+    return path in (RUN, SUBMISSIONS) or _is_named_by_content(path)
 
 
 def is_ours(path: Path) -> bool:
@@ -58,7 +60,7 @@ def is_ours(path: Path) -> bool:
     path = path.parent / final_name(path.name)
     if path in (RUN, RECORD, RESULTS, RESULT, SUBMISSIONS, BOARD):
         return True
-    return belongs_to_a_stage(path) or _is_trial(path)
+    return belongs_to_a_stage(path) or _is_named_by_content(path)
 
 
 def is_a_run(folder: Path) -> bool:
@@ -99,7 +101,7 @@ def delete_ours(
     """
     folders = [within]
     if within == Path():  # it comes last, since its run.json says whose folder it is
-        folders = [*stages_in(run), TRIALS, within]
+        folders = [*stages_in(run), TRIALS, GUESSES, within]
     try:
         for folder in folders:
             is_linked = folder != Path() and (run / folder).is_symlink()
@@ -131,5 +133,6 @@ def _is_run_json(path: Path) -> bool:
     return path.name == RUN.name
 
 
-def _is_trial(path: Path) -> bool:
-    return path.parent == TRIALS and _TRIAL.fullmatch(path.name) is not None
+def _is_named_by_content(path: Path) -> bool:
+    """Whether a path is that of a trial or a guess, whose names are digests."""
+    return path.parent in (TRIALS, GUESSES) and _NAMED_BY_CONTENT.fullmatch(path.name) is not None
