@@ -24,7 +24,13 @@ from .errors import DataError, SettingsError
 from .finished import use_finished
 from .homes import find_homes, folder_name
 from .model import MyModel, get_model, res_block
-from .run_record import choose_folder, claim_folder, require_same_run
+from .run_record import (
+    choose_folder,
+    claim_folder,
+    new_record,
+    require_own_name,
+    require_same_run,
+)
 from .settings import PRESETS, STAGES, Settings, require_epochs
 from .stage import Stage
 from .storage.drive import Drive, drive_copy
@@ -48,6 +54,7 @@ class Course:
     source: str  # the name or path that the data was opened with
     skip_unreadable: bool  # whether images that can't be read are left out
     drive: Drive | None = None  # the copy of this run's folder on Google Drive
+    experiments: tuple[str, ...] = ()  # the names of the experiments that led here, if any did
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -87,8 +94,9 @@ class Course:
         """Your own experiment: a separate run, as in `course.experiment("lr-0.1", lr=0.1)`.
 
         name: letters, digits, spaces and "._+-"; it becomes part of the folder's name. start_over:
-        first delete what such an experiment has saved, here and on Drive. changes: fields of
-        Settings, and `epochs` for all stages. Raises SettingsError.
+        first delete what the experiment of this name has saved, here and on Drive. changes: fields
+        of Settings, and `epochs` for all stages. Raises SettingsError, and CheckpointError if the
+        folder is another run's.
         """
         if not isinstance(name, str) or not re.fullmatch(r"[\w.+-][\w.+ -]{0,99}", name):
             advice = 'use up to 100 letters, digits, spaces and "._+-": a folder is named after it'
@@ -101,8 +109,15 @@ class Course:
         if "precision" in changes:
             precision = choose_precision(self.device, settings.precision)
         folder = self.folder.with_name(f"{self.folder.name}-{name}")
-        course = replace(self, settings=settings, epochs=epochs, precision=precision, folder=folder)
-        redrawn = any(name in changes for name in ("size", "seed", "images_per_class"))
+        course = replace(
+            self,
+            settings=settings,
+            epochs=epochs,
+            precision=precision,
+            folder=folder,
+            experiments=(*self.experiments, name),
+        )
+        redrawn = any(field in changes for field in ("size", "seed", "images_per_class"))
         if redrawn:  # the generated data depends on these, and decoding on the size
             with rank_0_first():
                 data = open_data(self.source, settings, self.home, self.skip_unreadable)
@@ -267,12 +282,14 @@ def open_course(
 
 
 def _delete_run(course: Course) -> None:
-    """Delete what a run has saved in the course's folder, even if its data was other data."""
+    """Delete what a run of this name has saved, even if its data or settings were others."""
+    require_own_name(course, course.drive.remote if course.drive else None)
     if course.drive:
         course.drive.delete_any_run()
     else:
         delete_ours(course.folder)
     course.forget_unfinished_trials()
+    new_record(course)  # files of yours may have kept the old one here
 
 
 def _begin(course: Course, runs_on_drive: Path | None, start_over: bool = False) -> Course:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, SettingsError, brief
 from .homes import folder_name
+from .settings import Settings
 from .storage.checkpoints import load, newest_good
 from .storage.drive import records_on_drive
 from .storage.files import write_sealed
 from .storage.identity import read_record, require_ours, require_same
-from .storage.run_folder import RUN
+from .storage.run_folder import RUN, stages_in
 
 if TYPE_CHECKING:
     from .data.bank import Bank
@@ -45,15 +46,99 @@ def claim_folder(course: Course, on_drive: dict[str, Any] | None = None) -> dict
         write_sealed(course.folder / RUN, on_drive)
         return on_drive
     if record is None or not begun:
-        record = {
-            "identity": course.identity,
-            "precision": course.precision.name,
-            "data": {"place": course.data.place, "classes": course.data.counts},
-        }
-        write_sealed(course.folder / RUN, record)
-        return record
+        return new_record(course)
     require_same_run(course, record, course.folder)
     return record
+
+
+def new_record(course: Course) -> dict[str, Any]:
+    """Write the `run.json` of a run that begins, and return it.
+
+    It takes the place of any other: whoever has deleted a run owns its folder.
+    """
+    record = {
+        "identity": course.identity,
+        "precision": course.precision.name,
+        "data": {"place": course.data.place, "classes": course.data.counts},
+        "experiments": list(course.experiments),
+    }
+    write_sealed(course.folder / RUN, record)
+    return record
+
+
+def require_own_name(course: Course, remote: Path | None) -> None:
+    """Raise CheckpointError unless the course's folder may be started over.
+
+    Runs of other settings, or of data that has changed, may be; but not an experiment of another
+    name, or a run that's none: "seed1" may be an experiment, or a run with COURSE_SEED=1. If
+    `run.json` is damaged, all depends on what was trained there. remote: the copy on Drive.
+    """
+    for folder in (course.folder, remote):
+        if folder is None:
+            continue
+        try:
+            record = read_record(folder) if folder == course.folder else _record_on_drive(folder)
+        except CheckpointError:
+            if not _trained_here(course, course.folder):
+                raise CheckpointError(_unknown_owner(course.folder)) from None
+            continue
+        if record is None:
+            continue
+        found = _experiments(course, record)
+        if found != list(course.experiments):
+            raise CheckpointError(
+                f"{folder} isn't deleted: it's that of {_called(found)}, and this is "
+                f"{_called(list(course.experiments))}. Use another name."
+            )
+
+
+def _experiments(course: Course, record: dict[str, Any]) -> list[str]:
+    """The names of the experiments that a `run.json` belongs to; none if it's a run by itself.
+
+    Earlier versions didn't write them: then it's a run by itself if its folder is called like one.
+    """
+    found = record.get("experiments")
+    if isinstance(found, list):
+        return found
+    settings = record["identity"].get("settings")
+    try:
+        names = _folder_names(course, Settings(**settings))
+    except (TypeError, SettingsError):  # of another version
+        return list(course.experiments)
+    if course.folder.name in names:
+        return []
+    return list(course.experiments)
+
+
+def _called(experiments: list[str]) -> str:
+    """A run in words, by the names of its experiments."""
+    if not experiments:
+        return "a run that's no experiment"
+    return f"the experiment {' of '.join(brief(name) for name in reversed(experiments))}"
+
+
+def _trained_here(course: Course, folder: Path) -> bool:
+    """Whether something is trained in a folder, and all of it is this run's."""
+    identities = []
+    for stage in stages_in(folder):
+        path = newest_good(folder / stage)
+        if path is not None:
+            identities.append(load(path).get("identity"))
+    ours = _as_read(course.identity)
+    for identity in identities:
+        if not isinstance(identity, dict):
+            return False
+        found = _as_read({name: identity.get(name) for name in ours})
+        if found != ours:
+            return False
+    return len(identities) > 0
+
+
+def _unknown_owner(folder: Path) -> str:
+    return (
+        f"{folder / RUN} (or its copy on Drive) is damaged, and nothing shows that the run is this "
+        "one, so nothing was deleted. Rename the folder, or delete it to give up what's in it."
+    )
 
 
 def _require_own_checkpoints(course: Course) -> None:
@@ -142,45 +227,58 @@ def choose_folder(course: Course, runs_on_drive: Path | None, start_over: bool) 
 
     It's that of a run of the same data, wherever that lay; else of data that lay in the same place
     and has changed since; else one that's free. Its name has a number if the names before it belong
-    to other data. start_over: a damaged `run.json` may be deleted.
+    to other data. A folder with a damaged `run.json` is nobody's, unless this run was trained there
+    and start_over says that it may be deleted. Raises CheckpointError if there's such a folder, and
+    none whose `run.json` says that it's this data's.
     """
-    folders = []
-    for number in range(1, MOST_OF_A_NAME + 1):
-        name = course.data.name if number == 1 else f"{course.data.name}-{number}"
-        folders.append(course.home / folder_name(name, course.preset, course.settings))
+    folders = [course.home / name for name in _folder_names(course, course.settings)]
     require_ours(folders[0])
-    found = _records(folders, runs_on_drive, start_over)
-    for fits in (_is_same_data, _lay_there):
-        for folder in folders:
-            if any(fits(record, course.data) for record in found[folder]):
-                return folder
+    found: dict[Path, list[dict[str, Any]]] = {}
+    damaged: dict[Path, CheckpointError] = {}
     for folder in folders:
-        if not found[folder]:
+        try:
+            found[folder] = _records(folder, runs_on_drive)
+        except CheckpointError as error:
+            damaged[folder] = error
+    for fits in (_is_same_data, _lay_there):
+        for folder, records in found.items():
+            if any(fits(record, course.data) for record in records):
+                return folder
+    for folder, error in damaged.items():
+        if not start_over:
+            raise error
+        if _trained_here(course, folder):
+            return folder
+        raise CheckpointError(_unknown_owner(folder)) from error
+    for folder, records in found.items():
+        if not records:
             return folder
     raise SettingsError(
         f"There are {MOST_OF_A_NAME} runs of other data called {course.data.name}. Rename the data."
     )
 
 
-def _records(
-    folders: list[Path], runs_on_drive: Path | None, start_over: bool
-) -> dict[Path, list[dict[str, Any]]]:
-    """The `run.json` of each folder that has one, here or on Drive."""
-    found: dict[Path, list[dict[str, Any]]] = {folder: [] for folder in folders}
-    try:
-        for folder in folders:
-            record = read_record(folder)
-            if record is not None:
-                found[folder].append(record)
-        if runs_on_drive:
-            copies = records_on_drive([runs_on_drive / folder.name for folder in folders])
-            for folder, record in zip(folders, copies):
-                if record is not None:
-                    found[folder].append(record)
-    except CheckpointError:  # damaged
-        if not start_over:
-            raise
-    return found
+def _folder_names(course: Course, settings: Settings) -> list[str]:
+    """What the folder of a run with these settings, which is no experiment, may be called."""
+    names = []
+    for number in range(1, MOST_OF_A_NAME + 1):
+        data = course.data.name if number == 1 else f"{course.data.name}-{number}"
+        names.append(folder_name(data, course.preset, settings))
+    return names
+
+
+def _records(folder: Path, runs_on_drive: Path | None) -> list[dict[str, Any]]:
+    """The `run.json` of a folder, here and on Drive, where it has one."""
+    records = [read_record(folder)]
+    if runs_on_drive:
+        records.append(_record_on_drive(runs_on_drive / folder.name))
+    return [record for record in records if record is not None]
+
+
+def _record_on_drive(folder: Path) -> dict[str, Any] | None:
+    """The `run.json` of a folder on Drive, or None if it has none."""
+    (record,) = records_on_drive([folder])
+    return record
 
 
 def _is_same_data(record: dict[str, Any], data: Bank) -> bool:

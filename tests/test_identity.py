@@ -30,7 +30,7 @@ from course_lib import (
 from course_lib.device import Precision
 from course_lib.experiment import PRESETS, Settings
 from course_lib.storage.checkpoints import newest_first
-from course_lib.storage.files import write_sealed, write_text
+from course_lib.storage.files import read_sealed, write_sealed, write_text
 from course_lib.storage.identity import differing
 
 CHECKPOINT = "checkpoint-00001-0000000-0123456789abcdef.pt"
@@ -363,6 +363,38 @@ def test_a_run_json_that_cannot_be_read_is_named_and_nothing_is_lost(course, tex
     assert open_course().stage(2).state == "finished" and (course.folder / "run.json").exists()
 
 
+@pytest.mark.parametrize("text", [b"", b'{"identity": {"da', b"null", None])
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_damaged_run_json_of_other_data_gives_its_folder_to_nobody(
+    opened, tmp_path, text, trained
+):
+    courses = []
+    for place, count in (("x", 60), ("y", 66)):
+        data = write_folder(tmp_path / place / "pets", report_files(count))
+        courses.append(opened(data))
+    first, second = courses
+    assert first.folder != second.folder
+    if trained:
+        run(first)
+    write_text(first.folder / "results.json", "{}")
+    path = first.folder / "run.json"
+    if text is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(text)
+    run(second)
+    before = content(first.folder)
+    assert opened(tmp_path / "y" / "pets").folder == second.folder
+    again = open_course(str(tmp_path / "y" / "pets"), start_over=True)
+    assert again.folder == second.folder and again.stage(2).state is None
+    third = write_folder(tmp_path / "z" / "pets", report_files(72))
+    for start_over in (False, True):
+        with pytest.raises(CheckpointError, match=first.folder.name):
+            open_course(str(third), start_over=start_over)
+    assert content(first.folder) == before
+
+
 def test_a_course_that_starts_over_leaves_an_empty_run(course):
     run(course)
     write_text(course.folder / "results.json", "{}")
@@ -469,6 +501,92 @@ def test_an_experiment_is_a_run_of_its_own(course):
     with pytest.raises(CheckpointError, match=r"lr .*0\.1 .*0\.2"):
         course.experiment("lr-0.1", lr=0.2)
     assert course.experiment("lr-0.1", lr=0.1, epochs=3).stage(2).state  # the epochs don't matter
+
+
+NAMES = {"seed1": {"SEED": 1}, "64px": {"SIZE": 64}, "bf16": {"PRECISION": "bf16"}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("version", ["this", "an earlier one"])
+def test_an_experiment_that_is_called_like_another_run_does_not_delete_it(
+    environment, name, version
+):
+    environment(PRESET="smoke")
+    course = open_course()
+    environment(**NAMES[name])
+    other = open_course()
+    run(other)
+    if version != "this":
+        of_an_earlier_version(other.folder)
+    before = content(other.folder)
+    with pytest.raises(CheckpointError, match=name):
+        course.experiment(name, start_over=True, lr=0.1)
+    assert content(other.folder) == before
+    assert open_course(start_over=True).stage(2).state is None
+
+
+def test_a_run_that_is_called_like_an_experiment_does_not_delete_it(environment):
+    environment(PRESET="smoke")
+    theirs = open_course().experiment("seed1", lr=0.1)
+    run(theirs)
+    before = content(theirs.folder)
+    environment(SEED=1)
+    with pytest.raises(CheckpointError, match="seed1"):
+        open_course(start_over=True)
+    assert content(theirs.folder) == before
+
+
+def test_of_two_experiments_with_one_folder_neither_deletes_the_other(course):
+    inner = course.experiment("a").experiment("b", lr=0.1)
+    run(inner)
+    before = content(inner.folder)
+    with pytest.raises(CheckpointError, match="a-b"):
+        course.experiment("a-b", start_over=True, lr=0.2)
+    assert content(inner.folder) == before
+    assert course.experiment("a").experiment("b", start_over=True).stage(2).state is None
+
+
+@pytest.mark.parametrize("version", ["this", "an earlier one"])
+@pytest.mark.parametrize("yours", [[], ["curve.png"], ["stage-2/notes.txt", "guesses/mine.txt"]])
+def test_starting_over_begins_anew_with_other_settings_whatever_of_yours_stays(
+    course, version, yours
+):
+    before = course.experiment("milder", crop=0.35)
+    run(before)
+    for name in yours:
+        write_text(before.folder / name, "mine")
+    if version != "this":
+        of_an_earlier_version(before.folder)
+    again = course.experiment("milder", start_over=True, crop=0.3)
+    assert again.folder == before.folder and again.stage(2).state is None
+    run(again)
+    assert course.experiment("milder", crop=0.3).stage(2).finished
+    for name in yours:
+        assert (before.folder / name).read_text() == "mine"
+
+
+def test_a_preset_that_has_changed_can_be_started_over_beside_a_figure_of_yours(
+    course, monkeypatch
+):
+    run(course)
+    write_text(course.folder / "curves.png", "a figure")
+    settings, epochs = PRESETS["smoke"]
+    changed = replace(settings, momentum=0.8)
+    for module in (experiment, homes):
+        monkeypatch.setitem(module.PRESETS, "smoke", type(PRESETS["smoke"])(changed, epochs))
+    with pytest.raises(CheckpointError, match="momentum"):
+        open_course()
+    again = open_course(start_over=True)
+    assert again.folder == course.folder and again.settings.momentum == 0.8
+    assert (course.folder / "curves.png").exists()
+    assert open_course().settings.momentum == 0.8
+
+
+def of_an_earlier_version(folder):
+    """Write a run.json as it was before experiments had their names in it."""
+    record = read_sealed(folder / "run.json")
+    del record["experiments"]
+    write_sealed(folder / "run.json", record)
 
 
 def test_an_experiments_size_and_seed_are_those_of_its_data(course, opened, tmp_path):
