@@ -279,6 +279,112 @@ def test_walls_hide_folders_and_the_network(tmp_path, listener):
     assert all((folder / "solution.py").exists() for folder in folders)
 
 
+@pytest.fixture
+def no_marker(monkeypatch):
+    """A function: what it's given happens whenever an answer is marked; nothing is run."""
+
+    class NoMarker:
+        walled = True
+        mark = staticmethod(lambda *question: (False, "✗"))
+
+        def __init__(self, *arguments):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+    def when_marking(action):
+        NoMarker.mark = staticmethod(lambda *question: action())
+
+    monkeypatch.setattr(grade, "Marker", NoMarker)
+    return when_marking
+
+
+def graded(folder, monkeypatch):
+    """The rows of the table after `make grade DIR=folder`."""
+    monkeypatch.setattr(sys, "argv", ["grade", str(folder)])
+    grade.main()
+    [table] = folder.glob("marks*.csv")
+    with table.open(encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+ANSWER = "# %%\n" + RIGHT
+
+
+@pytest.mark.parametrize(
+    "name, sentence",
+    [
+        (os.fsdecode("숙제.py".encode("cp949")), "✗"),
+        ("answer.py", "✗ Your code raises ValueError: \ud800"),
+        ("answer.py", "✗ \x00 \r\n \U0010ffff"),
+    ],
+)
+def test_no_name_and_no_message_costs_the_others_their_marks(
+    tmp_path, monkeypatch, no_marker, name, sentence
+):
+    no_marker(lambda: (False, sentence))
+    for file in (name, "another.py"):
+        (tmp_path / file).write_text(ANSWER, encoding="utf-8")
+    rows = graded(tmp_path, monkeypatch)
+    assert len({row["file"] for row in rows}) == 2 and "another.py" in {row["file"] for row in rows}
+
+
+def test_what_ends_marking_costs_no_marks_that_were_given_before(tmp_path, monkeypatch, no_marker):
+    marked_so_far = []
+
+    def action():
+        if marked_so_far:
+            raise RuntimeError
+        marked_so_far.append(1)
+        return True, "✓"
+
+    no_marker(action)
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text(ANSWER)
+    with pytest.raises(RuntimeError):
+        graded(tmp_path, monkeypatch)
+    assert "a.py,colour_share" in (tmp_path / "marks.csv").read_text(encoding="utf-8")
+
+
+def test_a_table_that_cannot_be_written_is_a_sentence_before_anything_is_marked(
+    tmp_path, monkeypatch, no_marker
+):
+    marked = []
+    no_marker(lambda: marked.append(1))
+    (tmp_path / "a.py").write_text(ANSWER)
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(SystemExit, match=r"marks\.csv"):
+            graded(tmp_path, monkeypatch)
+    assert not marked
+
+
+def test_what_is_not_marked_is_named(tmp_path, monkeypatch, no_marker, capsys):
+    for name in ("HW.IPYNB", "OLD.Py", "kim.zip", "lee.ipynb.txt", ".choi.ipynb", "photo.png"):
+        (tmp_path / name).write_text(ANSWER)
+    (tmp_path / "park.ipynb").symlink_to(tmp_path / "HW.IPYNB")
+    (tmp_path / "gone.ipynb").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    os.mkfifo(tmp_path / "pipe.py")
+    rows = graded(tmp_path, monkeypatch)
+    marked = {row["file"] for row in rows}
+    assert marked == {"HW.IPYNB", "OLD.Py"}
+    said = capsys.readouterr().out
+    for path in tmp_path.iterdir():
+        if path.name not in marked and path.name != "marks.csv":
+            assert f"Not marked: '{path.name}'" in said
+    assert "Not marked: 'marks.csv'" not in said
+
+
 def test_marks_that_you_changed_are_kept(tmp_path):
     for expected in ("marks.csv", "marks-2.csv", "marks-3.csv"):
         path = grade.new_file(tmp_path)

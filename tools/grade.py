@@ -32,7 +32,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_lib.board import harmless
-from course_lib.errors import brief
+from course_lib.errors import CourseError, brief
 from course_lib.storage.files import write_text
 
 from . import notebooks
@@ -56,6 +56,7 @@ POINTS = {  # by the name of the check; the table in notebooks/README.md says th
     "accumulation": 2,
 }
 SECONDS = 60.0  # that an answer and its check may take; the slowest check needs about 5
+TABLE = re.compile(r"marks(-[0-9]+)?\.csv")
 LARGEST = 50 * 2**20  # bytes of a notebook
 
 # What a right answer has no use for, but one that deceives its check.
@@ -116,15 +117,49 @@ def exercises() -> list[Exercise]:
     return found
 
 
-def submissions(folder: Path) -> list[Path]:
-    """The notebooks and `.py` files in a folder, however deep; not its hidden ones, no links."""
+def look_through(folder: Path) -> tuple[list[Path], dict[Path, str]]:
+    """The submissions in a folder, however deep; and what else is in it, with why it's left out.
+
+    Submissions are notebooks and `.py` files, but no hidden ones and no links.
+    """
     found = []
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix in (".ipynb", ".py") and path.is_file() and not path.is_symlink():
-            if not hidden:
+    left_out = {}
+
+    def unreadable(error: OSError) -> None:
+        left_out[Path(error.filename)] = "it can't be read"
+
+    for base, folders, names in os.walk(folder, onerror=unreadable):
+        visible = []
+        for name in folders:
+            path = Path(base, name)
+            if name.startswith("."):
+                left_out[path] = "it's hidden"
+            elif path.is_symlink():
+                left_out[path] = "it's a link"
+            else:
+                visible.append(name)
+        folders[:] = visible  # in place: `os.walk` looks only into what is left in its list
+        for name in names:
+            path = Path(base, name)
+            reason = why_no_submission(path)
+            if not reason:
                 found.append(path)
-    return found
+            elif path.parent != folder or not TABLE.fullmatch(name):
+                left_out[path] = reason
+    return sorted(found), left_out
+
+
+def why_no_submission(path: Path) -> str:
+    """Why a file isn't marked, or "" if it is."""
+    if path.name.startswith("."):
+        return "it's hidden"
+    if path.is_symlink():
+        return "it's a link"
+    if not path.is_file():
+        return "it isn't a file"
+    if path.suffix.lower() not in (".ipynb", ".py"):
+        return "it's neither an .ipynb nor a .py; unpack it if there's one in it"
+    return ""
 
 
 def code_cells(path: Path) -> list[NotebookNode]:
@@ -132,7 +167,7 @@ def code_cells(path: Path) -> list[NotebookNode]:
     if path.stat().st_size > LARGEST:
         raise ValueError("it's larger than 50 MB; it may be small without its outputs")
     text = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".py":
+    if path.suffix.lower() == ".py":
         if not re.search(r"^# %%", text, re.MULTILINE):
             raise ValueError("no line begins with # %%, so it isn't in percent format")
         notebook = jupytext.reads(text, "py:percent")
@@ -200,31 +235,39 @@ def to_read(exercise: Exercise, code: str) -> str:
 
 
 def as_csv(marks: list[Mark]) -> str:
-    """The table as text, with a mark at its beginning by which Excel knows that it's UTF-8."""
+    """The table as text, with a mark at its beginning by which Excel knows that it's UTF-8.
+
+    What UTF-8 can't express, such as some file names, is escaped.
+    """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(Mark._fields)
     for row in marks:
         writer.writerow([harmless(value) for value in row])
-    return "\ufeff" + file.getvalue()
+    text = file.getvalue().encode("utf-8", "backslashreplace").decode()
+    return "\ufeff" + text
 
 
 def new_file(folder: Path) -> Path:
     """marks.csv, or marks-2.csv, …: never one that exists, in which you may have changed marks."""
     path = folder / "marks.csv"
     number = 1
-    while path.exists():
+    while os.path.lexists(path):
         number += 1
         path = folder / f"marks-{number}.csv"
     return path
 
 
-def grade(folder: Path) -> list[Mark]:
-    """Mark every submission in a folder, print the points of each, and return all rows."""
-    files = submissions(folder)
+def grade(folder: Path, table: Path) -> list[Mark]:
+    """Mark every submission in a folder, print the points of each, and return all rows.
+
+    table: a new file for them; it's written again after each submission. Raises DiskError.
+    """
+    files, left_out = look_through(folder)
     course = exercises()
     hidden = [notebooks.FOLDER, notebooks.FOLDER.parent / "build", folder]
     marks = []
+    write_text(table, as_csv(marks))  # if this can't be done, better now than in the end
     with tempfile.TemporaryDirectory() as place, Marker(Path(place).resolve(), hidden) as marker:
         if not marker.walled:
             print("No walls here (`unshare` can't be used): an audit hook alone keeps answers in.")
@@ -235,6 +278,9 @@ def grade(folder: Path) -> list[Mark]:
             of = sum(row.of for row in rows)
             print(f"{brief(name)}: {points} of {of} points", flush=True)
             marks += rows
+            write_text(table, as_csv(marks))
+    for path, reason in sorted(left_out.items()):
+        print(f"Not marked: {brief(str(path.relative_to(folder)))}, because {reason}.")
     return marks
 
 
@@ -248,9 +294,13 @@ def main() -> None:
             "Marking needs Linux or macOS. On Windows, use the container (notebooks/README.md)."
         )
     print("This runs code that students wrote. notebooks/README.md says how to use a container.")
-    marks = grade(folder)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that aren't UTF-8
     table = new_file(folder)
-    write_text(table, as_csv(marks))
+    try:
+        marks = grade(folder, table)
+    except CourseError as error:
+        sys.exit(str(error))
     for row in marks:
         if row.read:
             print(f"Read {brief(row.file)}, {row.exercise or 'the file'}: {row.read}")
