@@ -296,7 +296,9 @@ from course_lib import plot_images
 from course_lib.data.bank import from_file
 from course_lib.plots import likeliest_classes
 
-own = from_file(photograph, course.settings.size) if photograph else images.subset([0])
+own = images.subset([0])
+if photograph:
+    own = from_file(photograph, course.settings.size, course.data.whites)
 likeliest = likeliest_classes(predict(model, own, course), 5)
 keep(plot_images(own.batch([0]), ["what the network sees"]), course.folder / "own.png")
 
