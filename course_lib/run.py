@@ -27,6 +27,7 @@ from .distributed import (
 )
 from .errors import CheckpointError, DivergedError, Stopped
 from .fingerprints import answers, made_on, stage_identity, training_code_digest
+from .kept_model import keep_other_model
 from .overflow import OverflowGuard
 from .progress import EpochLines, ProgressBar
 from .resume import (
@@ -206,6 +207,8 @@ class Run:
         """Save a last checkpoint and `model.pth`; returns the history, one dict per epoch."""
         self._save()
         self.course.claim()
+        if rank() == 0:
+            keep_other_model(self.stage)
         checkpoints.write_model(self.stage.model_path, self.model)
         broadcast_buffers(self.model)  # all processes end with rank 0's BatchNorm
         if self.position.history:  # a model from elsewhere may have come without one

@@ -50,6 +50,8 @@ from course_lib.augment import training_batches
 from course_lib.device import Precision
 from course_lib.experiment import Course
 from course_lib.storage import checkpoints
+from course_lib.storage.files import write_sealed
+from course_lib.storage.identity import weights_digest
 
 HERE = Path(__file__).parent
 
@@ -754,3 +756,43 @@ def test_a_curve_that_cannot_be_drawn_costs_nothing_that_was_trained(short):
     with pytest.raises(Crash):
         train(conv_model(), noise_images(), stage, augmented=False, live=Broken(stage))
     assert stage.state == "finished" and stage.model_path.exists()
+
+
+# A model.pth of yours
+
+
+@pytest.mark.parametrize("content", ["weights", b"", b"my thesis"])
+def test_a_model_pth_of_yours_is_kept_under_another_name(short, content, capsys, tmp_path):
+    stage = short.stage(2)
+    stage.folder.mkdir(parents=True)
+    if content == "weights":
+        torch.save(conv_model(seed=7).state_dict(), stage.model_path)
+    else:
+        stage.model_path.write_bytes(content)
+    mine = stage.model_path.read_bytes()
+    (stage.folder / "model-1.pth").write_text("another")
+    expected = fit(stage)
+    assert same_weights(weights_in(stage.model_path), expected[0])
+    assert (stage.folder / "model-2.pth").read_bytes() == mine
+    assert (stage.folder / "model-1.pth").read_text() == "another"
+    assert "model-2.pth" in capsys.readouterr().out
+    stage.start_over()
+    assert (stage.folder / "model-2.pth").read_bytes() == mine
+
+
+def test_a_stages_own_model_pth_is_replaced(short):
+    """Again, after more epochs, and after more of them than checkpoints are kept for."""
+    stage = short.stage(2)
+    fit(stage)
+    fit(stage)
+    further = replace(short, epochs=short.epochs | {2: EPOCHS + 1}).stage(2)
+    model, _ = fit(further)
+    write_sealed(stage.measured_path, {"model": weights_digest(model.state_dict())})
+    middle = replace(short, epochs=short.epochs | {2: EPOCHS + 2}).stage(2)
+    stopped(middle, 2)
+    for path in checkpoints.newest_first(stage.folder)[1:]:
+        path.unlink()
+    last = replace(short, epochs=short.epochs | {2: EPOCHS + 2}).stage(2)
+    model, _ = fit(last)
+    assert same_weights(weights_in(stage.model_path), model)
+    assert not list(stage.folder.glob("model-*.pth"))
