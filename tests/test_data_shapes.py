@@ -8,6 +8,7 @@ import pytest
 from data_sets import SETTINGS
 from PIL import Image
 
+from course_lib import DiskError
 from course_lib.data import shapes
 from course_lib.data.answers import read_answer
 from course_lib.data.bank import open_data
@@ -84,12 +85,22 @@ def test_it_is_made_once_and_what_was_not_finished_is_not_there(tmp_path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", save)
-        with pytest.raises((KeyboardInterrupt, OSError)):
+        with pytest.raises((KeyboardInterrupt, DiskError)):
             shapes.generate(tmp_path, 8, 1, 1)
     assert list(tmp_path.iterdir()) == []
     before = files_below(shapes.generate(tmp_path, 8, 1, 1))
     monkeypatch.setattr(shapes, "draw", None)
     assert len(before) == 163 and files_below(shapes.generate(tmp_path, 8, 1, 1)) == before
+
+
+@pytest.mark.parametrize("where", ["home", "home/data"])
+def test_a_file_in_the_place_of_a_folder_is_a_sentence_and_stays(tmp_path, where):
+    path = tmp_path / where
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    with pytest.raises(DiskError, match="data"):
+        open_data("shapes", SETTINGS, tmp_path / "home")
+    assert path.read_text() == "mine"
 
 
 def test_it_opens_as_a_bank_with_the_same_digest_everywhere(tmp_path):

@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
+from ..errors import DiskError
+
 MOTIFS = ("stripes", "checks", "dots", "nets")
 # 18 degrees of hue apart
 COLOURS = (
@@ -100,11 +102,23 @@ def generate(
 
     size: side of the pictures in pixels. Picture i of a part has class i mod 80 and depends on
     (seed, part, i) alone: a larger set begins with a smaller one's. BMP files have the same bytes
-    on every machine.
+    on every machine. Raises DiskError if it can't be written.
     """
     folder = Path(home) / f"shapes-{train_per_class}+{test_per_class}-{size}px-seed{seed}"
     if folder.is_dir():
         return folder
+    try:
+        _write(folder, size, train_per_class, test_per_class, seed)
+    except OSError as error:
+        advice = "Free some space, or set COURSE_HOME to another folder."
+        raise DiskError(
+            f"{folder} can't be written ({error.strerror or error}). {advice}"
+        ) from error
+    return folder
+
+
+def _write(folder, size, train_per_class, test_per_class, seed):
+    """Write the data set to a folder, completely or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".shapes-", dir=folder.parent) as unfinished:
         new = Path(unfinished) / folder.name
@@ -115,7 +129,6 @@ def generate(
         (new / "classes.json").write_text(json.dumps(classes))
         if not folder.is_dir():  # another notebook may have been faster
             new.rename(folder)
-    return folder
 
 
 def _write_part(folder, images, answer, size, per_class, key):
