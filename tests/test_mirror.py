@@ -1,5 +1,6 @@
 """What travels between the local disk and Drive, at random: nothing is lost, the furthest wins."""
 
+import errno
 import io
 import os
 import tempfile
@@ -241,6 +242,47 @@ def test_one_file_that_cannot_be_copied_does_not_hold_up_the_others(folder):
         between(folder).copy_all()
     for name in ("run.json", "b.txt", "z.txt"):
         assert (folder / DRIVE / name).exists()
+
+
+@pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("kind", ["open", "read"])
+@pytest.mark.parametrize("name", ["notes.gdoc", "stage-2/notes.gdoc", "mine/deep/a.gsheet"])
+def test_a_file_of_yours_that_cannot_be_read_on_drive_stays_there(
+    folder, name, kind, error, capsys
+):
+    """Colab refuses to read Google's own documents."""
+    put(folder / DRIVE / name, b"a document")
+    put(folder / DRIVE / "z.txt", b"restored all the same")
+    save(folder / DRIVE / STAGE, 3)
+
+    def fail(done, path):
+        if done == kind and Path(path) == folder / DRIVE / name:
+            raise OSError(error, os.strerror(error), str(path))
+
+    ours = between(folder)
+    with watched(folder / DRIVE, fail):
+        for _ in range(2):
+            ours.restore()
+            assert ours.copy_all()  # Drive has everything
+    assert capsys.readouterr().out.count(Path(name).name) == 1
+    assert furthest(folder / HERE / STAGE) == "checkpoint 3 0"
+    assert (folder / HERE / "z.txt").exists() and not (folder / HERE / name).exists()
+    assert (folder / DRIVE / name).read_bytes() == b"a document"
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "submissions.json", "trials/0123456789abcdef.json", "stage-2/model.pth"]
+)
+def test_a_file_of_the_courses_that_cannot_be_read_on_drive_is_an_error(folder, name):
+    save(folder / DRIVE / STAGE, 3)
+    put(folder / DRIVE / name, b"x")
+
+    def fail(kind, path):
+        if kind == "open" and Path(path) == folder / DRIVE / name:
+            raise PermissionError(13, "Permission denied", str(path))
+
+    with watched(folder / DRIVE, fail), pytest.raises(PermissionError, match=Path(name).name):
+        between(folder).restore()
 
 
 def test_what_is_on_drive_is_read_when_it_is_said_to_be_there(folder):

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from ..errors import CheckpointError, brief
 from .checkpoints import digest_of
 from .files import Look, content_of, look_at, obstacle, read_sealed, write_bytes, write_sealed
-from .run_folder import RECORD, RESULTS, carries_checksum
+from .run_folder import RECORD, RESULTS, carries_checksum, is_ours
 from .versions import Side, newer_side
 
 # Why something isn't copied, after its name
@@ -62,12 +62,20 @@ class FilePairs:
         """Bring a file of Drive's here if it's missing here, or follows from ours.
 
         further: the side whose stage has got further; the other's version belongs to the past.
+        Raises OSError if a file of the course's can't be read; one of yours is only reported.
         """
         self._before_each()
         if self._is_obstructed(path):
             return
         ours = content_of(self.local / path)
-        theirs = (self.remote / path).read_bytes()
+        try:
+            theirs = (self.remote / path).read_bytes()
+        except OSError as error:  # Colab, for example, refuses to read Google's own documents
+            if is_ours(path):
+                raise
+            why = error.strerror or error
+            self._report(path, f"can't be read on Drive ({why}), so it stays there.")
+            return
         side = self._newer_side(path, ours, theirs, further)
         if side is Side.UNKNOWN:
             return

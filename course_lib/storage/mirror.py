@@ -46,7 +46,8 @@ class Mirror:
     def restore(self) -> None:
         """Bring here what only Drive has, or what is newer there.
 
-        Raises DiskError, OSError or CheckpointError: nothing on Drive is passed over.
+        Raises DiskError, OSError or CheckpointError: nothing of the course's on Drive is passed
+        over. A file of yours that can't be read there is reported.
         """
         self.look_again()
         with self._files.record():
