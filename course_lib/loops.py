@@ -32,7 +32,7 @@ from .model import eval_mode
 from .run import Run
 from .run_record import require_same_course
 from .settings import STAGES, Settings
-from .storage.checkpoints import load, newest_good
+from .storage.checkpoints import good_ones, load, newest_good
 from .storage.files import replacing
 from .storage.identity import weights_digest
 from .storage.weights import load_weights
@@ -165,8 +165,7 @@ def _weights_in_use(course: Course, number: int) -> dict[str, torch.Tensor] | No
         identity = load(checkpoint)["identity"]
         require_same_course(course, identity, str(checkpoint))
         wanted = identity["starts from"]
-        finished = newest_good(stage.folder)
-        if finished is not None:
+        for finished in good_ones(stage.folder):  # others may have been trained since
             state = load(finished)
             if weights_digest(state["model"]) == wanted:
                 require_same_course(course, state["identity"], str(finished))

@@ -93,6 +93,7 @@ class Run:
         # Sums over the epoch in progress: the images' losses, and the number of right answers.
         self.sums = torch.zeros(2, device=self.course.device)
         self.interrupted = False
+        self.training = checkpoints.new_training()  # unless it continues one
         self.saved: tuple[int, int] | None = None  # (epoch, seen) of the last checkpoint
         self.saved_at = time.perf_counter()
         self.identity = stage_identity(stage, model, optimizer, images, augmented, heldout)
@@ -206,7 +207,7 @@ class Run:
     def finish(self) -> list[dict[str, Any]]:
         """Save a last checkpoint and `model.pth`; returns the history, one dict per epoch."""
         self._save()
-        self.course.claim()
+        self._claim()
         if rank() == 0:
             keep_other_model(self.stage)
         checkpoints.write_model(self.stage.model_path, self.model)
@@ -267,7 +268,7 @@ class Run:
         if rank() > 0 or self.saved == (epoch, seen):
             return
         self._require_finite()
-        self.course.claim()  # another run may have been begun in this folder meanwhile
+        self._claim()
         state = {
             "identity": self.identity,
             "made_on": made_on(self.course),
@@ -278,9 +279,14 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
-        checkpoints.save(self.stage.folder, state, epoch, seen)
+        checkpoints.save(self.stage.folder, state, epoch, seen, self.training)
         self.saved = (epoch, seen)
         self.saved_at = time.perf_counter()
+
+    def _claim(self) -> None:
+        """Raise CheckpointError if another run or training was begun in the folder meanwhile."""
+        self.course.claim()
+        checkpoints.require_only(self.training, self.stage.folder)
 
     def _resume(self) -> None:
         """Continue from the newest good checkpoint, if there is one."""
@@ -293,6 +299,8 @@ class Run:
         if path is None:
             report_trained_model(self.model, self.stage)
             return
+        self.training = checkpoints.training_of(path)
+        checkpoints.require_only(self.training, self.stage.folder)
         state = checkpoints.load(path)
         try:
             self._continue_from(state, str(path))

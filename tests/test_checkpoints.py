@@ -331,3 +331,26 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, error):
     assert content(path.parent) == {"results.json": b"first\n"}
     files.write_text(path, "zweite ✓\r\n")
     assert path.read_bytes() == "zweite ✓\r\n".encode()
+
+
+def test_a_save_deletes_no_good_checkpoint_of_another_training_and_never_its_own(two):
+    """Whichever is further: two of an earlier version are there."""
+    for epoch in (1, 2, 3):
+        path = checkpoints.save(two, state(epoch), epoch, images=0, training="aaaaaaaa")
+        assert path.exists()
+    left = [checkpoints.training_of(path) for path in checkpoints.newest_first(two)]
+    assert sorted(left) == ["", "", "aaaaaaaa", "aaaaaaaa"]
+    for epoch in (9, 10, 8):  # the last one isn't as far
+        assert checkpoints.save(two, state(epoch), epoch, images=0).exists()
+    with pytest.raises(CheckpointError, match="00010"):
+        checkpoints.require_only("aaaaaaaa", two)
+
+
+def test_every_training_has_an_id_of_its_own_whatever_the_seed(tmp_path):
+    ids = set()
+    for _ in range(20):
+        torch.manual_seed(0)
+        before = torch.get_rng_state()
+        ids.add(checkpoints.new_training())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert len(ids) == 20

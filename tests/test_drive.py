@@ -1,6 +1,7 @@
 """A Drive that fails, tears, is slow or full, or holds another run: training continues, and
 nobody's work is lost."""
 
+import copy
 import errno
 import itertools
 import json
@@ -30,7 +31,16 @@ from tiny import (
     same_weights,
 )
 
-from course_lib import CheckpointError, DiskError, Stopped, experiment, homes, open_course, train
+from course_lib import (
+    CheckpointError,
+    DiskError,
+    Stopped,
+    experiment,
+    homes,
+    open_course,
+    train,
+    trained_model,
+)
 from course_lib.storage import checkpoints, drive, files
 from course_lib.storage.files import read_sealed, write_sealed, write_text
 
@@ -307,6 +317,7 @@ def test_drive_turned_on_later_gets_what_is_there(computer):
 @pytest.mark.parametrize("age", [-1e6, 1e6])
 def test_the_further_side_wins_however_the_clocks_were_set(computer, course, age):
     stopped(course)
+    behind = computer("b")
     here = computer(drive=False)
     run(here)
     write_text(here.stage(2).folder / "measured.json", '"new"')
@@ -323,11 +334,10 @@ def test_the_further_side_wins_however_the_clocks_were_set(computer, course, age
     drive.drive_copy.cache_clear()
     assert (computer().stage(2).folder / "measured.json").read_text() == '"newest"'
     # The other way round: Drive is further than the disk of b.
-    behind = computer("b", drive=False)
-    stopped(behind, step=2)
     write_text(behind.stage(2).folder / "measured.json", '"old"')
     for path in content(behind.folder):
         os.utime(path, (path.stat().st_mtime + age,) * 2)
+    drive.drive_copy.cache_clear()
     behind = computer("b")
     assert behind.stage(2).state == "finished"
     assert (behind.stage(2).folder / "measured.json").read_text() == '"new"'
@@ -838,6 +848,56 @@ def test_a_stage_that_starts_over_is_forgotten_on_drive_too(computer, course):
     assert course.stage(2).state is None and not content(remote_stage(course))
     assert computer("b").stage(2).state is None and computer("b").stage(1).state == "finished"
     assert same_weights(run(course), uninterrupted(computer))
+
+
+@pytest.mark.parametrize("whole_run", [False, True])
+@pytest.mark.parametrize("epochs", [1, EPOCHS])
+def test_what_starts_over_is_not_copied_back_by_another_notebook(
+    computer, course, whole_run, epochs, capsys
+):
+    """Another computer still has the stage, and looks at Drive before the new one is trained."""
+    run(course)
+    old, new = course, computer("b")
+    deleted = newest(remote_stage(new)).name
+    if whole_run:
+        new.start_over()
+    else:
+        new.stage(2).start_over()
+    capsys.readouterr()
+    assert not old.drive.wait() and "stage-2" in capsys.readouterr().out
+    assert not checkpoints.newest_first(remote_stage(new))
+    run(replace(new, epochs=dict.fromkeys((1, 2, 3), epochs)))
+    assert new.drive.wait() and not old.drive.wait()
+    there = newest(remote_stage(new)).name
+    assert there == newest(new.stage(2).folder).name != deleted
+    assert newest(old.stage(2).folder).name == deleted
+    assert newest(computer("c").stage(2).folder).name == there
+
+
+@pytest.mark.parametrize("epochs", [1, EPOCHS, 2 * EPOCHS])
+def test_two_computers_that_train_one_stage_overwrite_nothing_of_each_other(
+    computer, epochs, capsys
+):
+    """Both were opened before either trained; however far the second one trains, it's told."""
+    first, second = computer("a"), computer("b")
+    run(first)
+    run(replace(second, epochs=dict.fromkeys((1, 2, 3), epochs)), conv_model(seed=7))
+    assert "stage-2" in capsys.readouterr().out
+    before = content(first.stage(2).folder, second.stage(2).folder, remote_stage(first))
+    drive.drive_copy.cache_clear()
+    for name, complete in (("a", True), ("b", False)):
+        assert computer(name).drive.wait() == complete
+    for path, data in before.items():
+        assert path.read_bytes() == data
+
+
+def test_a_later_stage_continues_from_the_weights_it_began_with(course, monkeypatch):
+    """Though the stage before was trained further since; the checkpoint before is still there."""
+    monkeypatch.setattr(experiment.Course, "new_model", lambda course: conv_model())
+    begun = run(course)
+    run(course, copy.deepcopy(begun), number=3)
+    run(replace(course, epochs=dict.fromkeys((1, 2, 3), EPOCHS + 1)))
+    assert same_weights(trained_model(course, 2), begun)
 
 
 def test_your_own_files_stay_on_both_sides_when_a_run_starts_over(computer, course):

@@ -16,7 +16,7 @@ from course_lib import DiskError
 from course_lib.storage import checkpoints
 from course_lib.storage.files import write_json, write_sealed
 from course_lib.storage.mirror import Mirror
-from course_lib.storage.run_folder import RECORD
+from course_lib.storage.run_folder import DELETED, RECORD
 from course_lib.storage.versions import Side, newer_side
 
 STAGE = "stage-2"
@@ -41,13 +41,14 @@ def put(path, data):
     path.write_bytes(data)
 
 
-def save(stage, epoch, branch=0):
-    """A checkpoint at a position, and the `model.pth` that belongs to it."""
-    data = f"checkpoint {epoch} {branch}".encode()
-    digest = checkpoints.digest_of(data)
-    put(stage / f"checkpoint-{epoch:05d}-0000000-{digest}.pt", data)
-    put(stage / "model.pth", model_file(f"{epoch} {branch}"))
-    checkpoints.delete_older(stage)
+def save(stage, epoch, branch=0, training=""):
+    """A checkpoint at a position of a training, and the `model.pth` that belongs to it."""
+    data = f"checkpoint {epoch} {branch}{training}".encode()
+    parts = [f"checkpoint-{epoch:05d}-0000000", training, checkpoints.digest_of(data)]
+    path = stage / ("-".join(filter(None, parts)) + ".pt")
+    put(path, data)
+    put(stage / "model.pth", model_file(f"{epoch} {branch}{training}"))
+    checkpoints.delete_older(path)
 
 
 def model_file(text):
@@ -64,8 +65,8 @@ def furthest(stage):
     return path and path.read_text()
 
 
-def order_of(text):
-    return (0, "") if text is None else (int(text.split()[1]), checkpoints.digest_of(text.encode()))
+def epoch_of(text):
+    return 0 if text is None else int(text.split()[1])
 
 
 # Files that aren't a stage's
@@ -453,21 +454,24 @@ def test_the_furthest_good_checkpoint_wins_and_none_is_lost(steps):
             stage = folder / place / STAGE
             theirs = folder / DRIVE / STAGE
             if step == "train":
-                epoch = order_of(furthest(stage))[0] + more[0]  # training continues from there
+                epoch = epoch_of(furthest(stage)) + more[0]  # training continues from there
                 save(stage, epoch, more[1])
             elif step == "damage":
                 files = sorted(stage.glob("*"))
                 if files:
                     damage(files[more[0] % len(files)], more[1])
             else:
-                before = [furthest(stage), furthest(theirs)]
-                best = max(before, key=order_of)
+                here, there = furthest(stage), furthest(theirs)
                 if step == "open":
                     between(folder, place).restore()
-                    assert furthest(stage) == best and furthest(theirs) == before[1]
+                    is_behind = epoch_of(here) < epoch_of(there)  # a tie isn't
+                    assert furthest(stage) == (there if is_behind else here)
+                    assert furthest(theirs) == there
                 else:
                     between(folder, place).copy_all()
-                    assert furthest(theirs) == best and furthest(stage) == before[0]
+                    is_behind = epoch_of(there) < epoch_of(here)
+                    assert furthest(theirs) == (here if is_behind else there)
+                    assert furthest(stage) == here
 
 
 @given(steps=st.lists(steps_of_training, max_size=25))
@@ -478,11 +482,13 @@ def test_model_pth_belongs_to_the_furthest_checkpoint_everywhere(steps):
         for step, place, *more in steps:
             stage = folder / place / STAGE
             if step == "train":
-                save(stage, order_of(furthest(stage))[0] + more[0], more[1])
+                save(stage, epoch_of(furthest(stage)) + more[0], more[1])
             elif step == "open":
                 between(folder, place).restore()
             else:
-                assert between(folder, place).copy_all()
+                complete = between(folder, place).copy_all()
+                here, there = furthest(stage), furthest(folder / DRIVE / STAGE)
+                assert complete == (here == there or epoch_of(here) < epoch_of(there))
             for place in (HERE, OTHER, DRIVE):
                 stage = folder / place / STAGE
                 if furthest(stage):
@@ -491,18 +497,80 @@ def test_model_pth_belongs_to_the_furthest_checkpoint_everywhere(steps):
                     assert len(checkpoints.newest_first(stage)) <= 4
 
 
-@pytest.mark.parametrize("branches", [(0, 1), (1, 0)])
-def test_of_two_at_the_same_position_both_sides_take_the_same(folder, branches):
-    for place, branch in zip((HERE, DRIVE), branches):
-        save(folder / place / STAGE, 3, branch)
-    ours = between(folder)
-    ours.restore()
-    assert ours.copy_all()
-    best = max((f"checkpoint 3 {branch}" for branch in branches), key=order_of)
+A, B, NONE = "aaaaaaaa", "bbbbbbbb", ""  # ids of trainings; earlier versions drew none
+
+
+def stages(folder):
+    """What both folders of the stage contain: {path: bytes}."""
+    found = {}
     for place in (HERE, DRIVE):
-        assert furthest(folder / place / STAGE) == best
-        model = (folder / place / STAGE / "model.pth").read_bytes()
-        assert model == model_file(best.removeprefix("checkpoint "))
+        for path in (folder / place / STAGE).iterdir():
+            found[path] = path.read_bytes()
+    return found
+
+
+def assert_neither_is_touched(folder, capsys):
+    """Opening and waiting change nothing in the stage; it's reported once, and the rest copied."""
+    before = stages(folder)
+    put(folder / HERE / "notes.md", b"copied all the same")
+    ours = between(folder)
+    for _ in range(2):
+        ours.restore()
+        assert not ours.copy_all()
+    assert stages(folder) == before
+    assert capsys.readouterr().out.count(STAGE) == 1
+    assert (folder / DRIVE / "notes.md").exists()
+
+
+@pytest.mark.parametrize("branches", [(0, 1), (1, 0)])
+def test_of_two_at_the_same_position_neither_is_overwritten(folder, branches, capsys):
+    for place, branch in zip((HERE, DRIVE), branches):
+        save(folder / place / STAGE, 3, branch, A)
+    assert_neither_is_touched(folder, capsys)
+
+
+@pytest.mark.parametrize("epochs", [(3, 7), (7, 3), (3, 3)])
+@pytest.mark.parametrize("trainings", [(A, B), (A, NONE), (NONE, A)])
+def test_of_two_trainings_neither_is_overwritten_however_far_it_is(
+    folder, trainings, epochs, capsys
+):
+    for place, training, epoch in zip((HERE, DRIVE), trainings, epochs):
+        save(folder / place / STAGE, epoch - 1, training=training)
+        save(folder / place / STAGE, epoch, training=training)
+    assert_neither_is_touched(folder, capsys)
+
+
+@pytest.mark.parametrize("place", [HERE, DRIVE])
+@pytest.mark.parametrize("epoch", [1, 9])
+@pytest.mark.parametrize("theirs", [B, NONE])
+def test_checkpoints_of_another_training_push_none_off(folder, place, epoch, theirs, capsys):
+    """Somebody copies them into the stage's folder, on either side."""
+    save(folder / HERE / STAGE, 3, training=A)
+    save(folder / HERE / STAGE, 4, training=A)
+    assert between(folder).copy_all()
+    for further in range(3):
+        save(folder / place / STAGE, epoch + further, training=theirs)
+    assert_neither_is_touched(folder, capsys)
+    left = [
+        checkpoints.training_of(path) for path in checkpoints.newest_first(folder / place / STAGE)
+    ]
+    assert sorted(left) == sorted([A, A, theirs, theirs])
+
+
+def test_what_was_started_over_is_not_copied_back_unless_drive_has_it_again(folder, capsys):
+    save(folder / HERE / STAGE, 3, training=A)
+    write_sealed(folder / DRIVE / DELETED, [A, NONE])
+    ours = between(folder)
+    for _ in range(2):
+        ours.restore()
+        assert not ours.copy_all()
+    assert capsys.readouterr().out.count(STAGE) == 1
+    assert furthest(folder / DRIVE / STAGE) is None
+    save(folder / DRIVE / STAGE, 3, training=A)  # by hand, from a backup
+    save(folder / HERE / STAGE, 4, training=A)
+    assert between(folder).copy_all() and furthest(folder / DRIVE / STAGE).startswith(
+        "checkpoint 4"
+    )
 
 
 @pytest.mark.parametrize("ahead, behind", [(HERE, DRIVE), (DRIVE, HERE)])

@@ -1,8 +1,10 @@
 """Checkpoints: written completely, verified by the digest in their names; the last two are kept.
 
-`checkpoint-00012-0013792-<digest>.pt` is the state after 12 whole epochs and 13,792 images of the
-next. The digest is that of the file's bytes, so a damaged file gives itself away, here and on
-Google Drive. A file with any other name, a copy for instance, isn't a checkpoint.
+`checkpoint-00012-0013792-<training>-<digest>.pt` is the state after 12 whole epochs and 13,792
+images of the next. The training is an id, drawn when a stage begins from scratch: only checkpoints
+of the same training can be further than one another. Earlier versions of the course drew none. The
+digest is that of the file's bytes, so a damaged file gives itself away, here and on Google Drive. A
+file with any other name, a copy for instance, isn't a checkpoint.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from torch import nn
 from ..errors import CheckpointError, DiskError
 from .files import remove, sweep_leftovers, write_bytes
 
-NAME = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})-([0-9a-f]{16})\.pt")
+NAME = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})-(?:([0-9a-f]{8})-)?([0-9a-f]{16})\.pt")
 KEPT = 2  # how many are kept: if the newest one is damaged, there's the one before
 EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs at most
 MOST_VALUES = 1_000_000  # in a checkpoint; a large model's has some thousand
@@ -28,35 +31,64 @@ MOST_VALUES = 1_000_000  # in a checkpoint; a large model's has some thousand
 _reported: set[tuple[Path, str]] = set()  # damaged files: path, digest of what's in them
 
 
-def save(folder: str | Path, state: dict[str, Any], epoch: int, images: int) -> Path:
+def new_training() -> str:
+    """An id for a training that begins. It only tells trainings apart: nothing depends on it."""
+    return secrets.token_hex(4)
+
+
+def save(
+    folder: str | Path, state: dict[str, Any], epoch: int, images: int, training: str = ""
+) -> Path:
     """Write `state` (tensors, plain Python) as the checkpoint at this position; delete older ones.
 
-    epoch: whole epochs trained. images: images trained in the next one. Returns the path. Raises
-    DiskError.
+    epoch: whole epochs trained. images: images trained in the next one. training: its id; "" if it
+    was begun by an earlier version. Returns the path. Raises DiskError.
     """
     data = _serialized(state)
-    path = Path(folder) / f"checkpoint-{epoch:05d}-{images:07d}-{digest_of(data)}.pt"
+    parts = [f"checkpoint-{epoch:05d}-{images:07d}", training, digest_of(data)]
+    path = Path(folder) / ("-".join(part for part in parts if part) + ".pt")
     write_bytes(path, data)
-    delete_older(path.parent)
+    delete_older(path)
     return path
 
 
-def delete_older(folder: Path) -> None:
-    """Keep only the furthest good checkpoints in `folder`, KEPT of them."""
-    paths = newest_first(folder)
-    kept = [path for path in paths if is_good(path)][:KEPT]
-    for path in paths:
-        if path not in kept:
+def delete_older(newest: Path) -> None:
+    """Delete what a checkpoint makes superfluous: damaged ones, and older ones of its training.
+
+    The furthest good ones of its training stay, KEPT of them, and `newest` in any case.
+    """
+    kept = 0
+    for path in newest_first(newest.parent):
+        if not is_good(path):
             remove(path)
-    sweep_leftovers(folder, NAME)  # each checkpoint has another name: nothing else would
+        elif training_of(path) == training_of(newest):
+            kept += 1
+            if kept > KEPT and path != newest:
+                remove(path)
+    sweep_leftovers(newest.parent, NAME)  # each checkpoint has another name: nothing else would
+
+
+def require_only(training: str, folder: str | Path) -> None:
+    """Raise CheckpointError if there's a good checkpoint of another training in `folder`."""
+    for path in newest_first(folder):
+        if training_of(path) != training and is_good(path):
+            raise CheckpointError(
+                f"{path} belongs to another training of this stage, perhaps in another notebook. "
+                "Nothing was overwritten. To keep this one, move that file, and all whose names "
+                "have the same id, to another folder."
+            )
 
 
 def newest_good(folder: str | Path) -> Path | None:
     """The path of the furthest undamaged checkpoint in `folder`, or None."""
+    return next(good_ones(folder), None)
+
+
+def good_ones(folder: str | Path) -> Iterator[Path]:
+    """The paths of the undamaged checkpoints in `folder`, the furthest first."""
     for path in newest_first(folder):
         if is_good(path):
-            return path
-    return None
+            yield path
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -103,8 +135,14 @@ def has_checkpoint_name(path: Path) -> bool:
 
 def position(path: Path) -> tuple[int, int]:
     """(whole epochs, images of the next one) of a checkpoint, from its name."""
-    epoch, images, _ = _parts(path)
+    epoch, images, _, _ = _parts(path)
     return int(epoch), int(images)
+
+
+def training_of(path: Path) -> str:
+    """The id of a checkpoint's training, from its name; "" if an earlier version began it."""
+    _, _, training, _ = _parts(path)
+    return training
 
 
 def order(path: Path) -> tuple[tuple[int, int], str]:
@@ -123,7 +161,7 @@ def is_good(path: Path) -> bool:
         return False
     except OSError as error:
         raise DiskError(f"{path} can't be read ({error.strerror or error}).") from error
-    _, _, expected = _parts(path)
+    _, _, _, expected = _parts(path)
     if found == expected:
         return True
     if (path, found) not in _reported:
@@ -145,13 +183,13 @@ def write_model(path: str | Path, model: nn.Module) -> None:
     write_bytes(Path(path), _serialized(weights))
 
 
-def _parts(path: Path) -> tuple[str, str, str]:
-    """The epochs, images and digest in a checkpoint's name."""
+def _parts(path: Path) -> tuple[str, str, str, str]:
+    """The epochs, images, training ("" if there's none) and digest in a checkpoint's name."""
     matched = NAME.fullmatch(path.name)
     if matched is None:
         raise ValueError(f"{path.name} isn't the name of a checkpoint")
-    epoch, images, digest = matched.groups()
-    return epoch, images, digest
+    epoch, images, training, digest = matched.groups(default="")
+    return epoch, images, training, digest
 
 
 def _serialized(state: dict[str, Any]) -> bytes:

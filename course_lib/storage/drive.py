@@ -20,7 +20,14 @@ from .files import write_sealed
 from .identity import read_record, read_run, require_ours
 from .mirror import Mirror
 from .mounts import require_mounted
-from .run_folder import RUN, delete_ours, has_checkpoints
+from .run_folder import (
+    DELETED,
+    RUN,
+    delete_ours,
+    has_checkpoints,
+    trainings_deleted,
+    trainings_in,
+)
 from .worker import NoAnswer, Worker
 
 EVERY_SECONDS = 10  # how often to look for changes, and to retry
@@ -161,9 +168,13 @@ class Drive:
         self._delete(folder.relative_to(self.local))
 
     def _delete(self, within: Path) -> None:
+        deleted = trainings_deleted(self.remote) | trainings_in(self.remote, within)
+        deleted |= trainings_in(self.local, within)
         # A link on Drive leads to what somebody shares with you; here, to another disk of yours.
         delete_ours(self.remote, within, through_links=False, before_each=self._worker.moved)
         self._worker.moved()
+        if deleted:  # or another tab or computer would copy them again
+            write_sealed(self.remote / DELETED, sorted(deleted))
         delete_ours(self.local, within)  # or it would be copied again
         self._mirror.look_again()
 

@@ -30,6 +30,18 @@ LINKED = (
     "is a link to another folder, so nothing is copied to it or from it. To have it copied, put a "
     "folder in its place."
 )
+MIXED = (
+    "contains checkpoints of several trainings, so nothing in it is copied. Move those that you "
+    "don't need to another folder: all whose names have the same id."
+)
+DIVERGED = (
+    "was trained separately here and on Drive, so neither was overwritten. Decide which one to "
+    "continue, and rename the folder of the other, here or on Drive: that keeps it, too."
+)
+STARTED_OVER = (
+    "was started over in another notebook, so what was trained here before isn't copied. Rename "
+    "its folder: that keeps it. Then open the run again, which brings what's on Drive."
+)
 OTHER_KIND = (
     "isn't the same kind of thing here and on Drive, so neither was overwritten. To keep both, "
     "rename one of them."
@@ -74,7 +86,7 @@ class FilePairs:
             if is_ours(path):
                 raise
             why = error.strerror or error
-            self._report(path, f"can't be read on Drive ({why}), so it stays there.")
+            self.report(path, f"can't be read on Drive ({why}), so it stays there.")
             return
         side = self._newer_side(path, ours, theirs, further)
         if side is Side.UNKNOWN:
@@ -119,7 +131,7 @@ class FilePairs:
         for side in (self.local, self.remote):
             found = obstacle(side, folder)
             if found is not None:
-                self._report(found, LINKED if (side / found).is_symlink() else OTHER_KIND)
+                self.report(found, LINKED if (side / found).is_symlink() else OTHER_KIND)
                 return True
         return False
 
@@ -164,7 +176,7 @@ class FilePairs:
             last_same = digest_of(ours)
         side = newer_side(ours, theirs, last_same, carries_checksum(path))
         if side is Side.UNKNOWN:
-            self._report(path, CHANGED)
+            self.report(path, CHANGED)
         return side
 
     def _is_obstructed(self, path: Path) -> bool:
@@ -173,11 +185,11 @@ class FilePairs:
             return True
         for side in (self.local, self.remote):
             if os.path.lexists(side / path) and not (side / path).is_file():
-                self._report(path, OTHER_KIND)
+                self.report(path, OTHER_KIND)
                 return True
         return False
 
-    def _report(self, path: Path, why: str) -> None:
+    def report(self, path: Path, why: str) -> None:
         """Say, once, why a path isn't copied."""
         if path != RESULTS:  # it's put together from the stages: nothing is lost with an older one
             self.complete = False

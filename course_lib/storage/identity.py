@@ -12,7 +12,7 @@ import torch
 
 from ..errors import CheckpointError, brief
 from .files import entries, final_name, read_sealed
-from .run_folder import RECORD, RUN, is_a_run, is_ours
+from .run_folder import DELETED, RECORD, RUN, is_a_run, is_ours
 
 
 def weights_digest(weights: dict[str, torch.Tensor]) -> str:
@@ -114,4 +114,5 @@ def _is_record(content: Any) -> bool:
 def _is_left_over(path: Path) -> bool:
     """Whether a path in a folder is what is left where a run was deleted, or not yet begun."""
     is_temporary = final_name(path.name) != path.name
-    return path.name == RECORD.name or (is_temporary and is_ours(Path(path.name)))
+    is_record = path.name in (RECORD.name, DELETED.name)
+    return is_record or (is_temporary and is_ours(Path(path.name)))

@@ -1,6 +1,7 @@
 """A run's two folders, on the local disk and on Google Drive: what travels, and which way.
 
-- A stage's checkpoints travel if they're undamaged, to the side that isn't as far.
+- A stage's checkpoints travel if they're undamaged, to the side that isn't as far in the same
+  training. Of two trainings, neither is overwritten; one that was started over stays where it is.
 - `model.pth` and `measured.json` belong to the furthest checkpoint and travel with it.
 - Any other file travels only where nothing is lost by it: see `file_pairs.py`.
 
@@ -15,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CourseError, DiskError
-from .checkpoints import KEPT, delete_older, is_good, newest_first, order
-from .file_pairs import FilePairs
+from .checkpoints import KEPT, delete_older, is_good, newest_first, position, training_of
+from .file_pairs import DIVERGED, MIXED, STARTED_OVER, FilePairs
 from .files import Look, content_of, files_in, look_at, write_bytes
 from .run_folder import (
     OF_A_STAGE,
@@ -24,6 +25,7 @@ from .run_folder import (
     belongs_to_a_stage,
     is_checkpoint_of_a_stage,
     stages_in,
+    trainings_deleted,
 )
 from .versions import Side
 
@@ -120,7 +122,7 @@ class Mirror:
 
     def _restore_stage(self, stage: Path) -> None:
         further = self._further_side(stage)
-        if further is Side.HERE:
+        if further in (Side.HERE, Side.UNKNOWN):
             return
         for name in OF_A_STAGE:
             if (self.remote / stage / name).exists():
@@ -134,7 +136,7 @@ class Mirror:
 
     def _copy_stage(self, stage: Path) -> int:
         further = self._further_side(stage)
-        if further is Side.DRIVE:
+        if further in (Side.DRIVE, Side.UNKNOWN):
             return 0
         copied = 0
         for name in OF_A_STAGE:
@@ -143,8 +145,9 @@ class Mirror:
         for path in self._good_ones(self.local / stage):
             if self._is_wanted(path, there):
                 copied += self._copy_checkpoint(path, there)
-        if len(newest_first(there)) > KEPT:  # also if a kernel died before it deleted them
-            delete_older(there)
+        good = self._good_ones(there)
+        if good and len(newest_first(there)) > KEPT:  # a kernel died before it deleted them
+            delete_older(good[0])
         return copied
 
     def _copy_checkpoint(self, path: Path, there: Path) -> int:
@@ -153,13 +156,23 @@ class Mirror:
         if data is None:  # newer ones were saved meanwhile, and are copied next time
             return 0
         write_bytes(there / path.name, data)
-        delete_older(there)  # at once: Drive may have little space
+        delete_older(there / path.name)  # at once: Drive may have little space
         return 1
 
     def _further_side(self, stage: Path) -> Side:
-        """The side that has the furthest undamaged checkpoint of a stage."""
+        """The side that has got further in a stage, by its undamaged checkpoints.
+
+        UNKNOWN, and reported, if neither follows from the other.
+        """
         ours = self._good_ones(self.local / stage)
         theirs = self._good_ones(self.remote / stage)
+        trained_here = {training_of(path) for path in ours}
+        trained_there = {training_of(path) for path in theirs}
+        only_here = trained_here - trained_there
+        if only_here & trainings_deleted(self.remote):
+            return self._unknown(stage, STARTED_OVER)
+        if len(trained_here) > 1 or len(trained_there) > 1:
+            return self._unknown(stage, MIXED)
         if not ours and not theirs:
             return Side.NEITHER
         if not theirs:
@@ -168,14 +181,20 @@ class Mirror:
             return Side.DRIVE
         if ours[0].name == theirs[0].name:
             return Side.NEITHER
-        return Side.HERE if order(ours[0]) > order(theirs[0]) else Side.DRIVE
+        if trained_here != trained_there or position(ours[0]) == position(theirs[0]):
+            return self._unknown(stage, DIVERGED)
+        return Side.HERE if position(ours[0]) > position(theirs[0]) else Side.DRIVE
+
+    def _unknown(self, stage: Path, why: str) -> Side:
+        self._files.report(stage, why)
+        return Side.UNKNOWN
 
     def _is_wanted(self, path: Path, folder: Path) -> bool:
         """Whether a checkpoint is missing in another folder that would keep it."""
         kept = self._good_ones(folder)[:KEPT]
         if path.name in [other.name for other in kept]:
             return False
-        return len(kept) < KEPT or order(path) > order(kept[-1])
+        return len(kept) < KEPT or position(path) > position(kept[-1])
 
     def _good_ones(self, folder: Path) -> list[Path]:
         """The undamaged checkpoints in a folder, the furthest first."""

@@ -1,6 +1,6 @@
 """A run's folder: which files in it the course has written. All others are yours.
 
-    run.json, results.json, result.csv, submissions.json, board.csv, .drive.json
+    run.json, results.json, result.csv, submissions.json, board.csv, .drive.json, .deleted.json
     stage-2/    checkpoints, model.pth, measured.json
     trials/     0123456789abcdef.json
     guesses/    0123456789abcdef.json
@@ -15,12 +15,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import DiskError
-from .checkpoints import has_checkpoint_name, is_checkpoint
-from .files import entries, final_name, remove, remove_if_empty
+from ..errors import CheckpointError, DiskError
+from .checkpoints import has_checkpoint_name, is_checkpoint, newest_first, training_of
+from .files import entries, final_name, read_sealed, remove, remove_if_empty
 
 RUN = Path("run.json")  # says whose folder it is
 RECORD = Path(".drive.json")  # what is the same on Drive
+DELETED = Path(".deleted.json")  # on Drive: the ids of trainings that were started over
 RESULTS = Path("results.json")  # put together from the stages
 RESULT = Path("result.csv")
 SUBMISSIONS = Path("submissions.json")  # how often the sealed images were opened, and for what
@@ -58,7 +59,7 @@ def carries_checksum(path: Path) -> bool:
 def is_ours(path: Path) -> bool:
     """Whether the course writes a file with such a path, relative to the run's folder."""
     path = path.parent / final_name(path.name)
-    if path in (RUN, RECORD, RESULTS, RESULT, SUBMISSIONS, BOARD):
+    if path in (RUN, RECORD, DELETED, RESULTS, RESULT, SUBMISSIONS, BOARD):
         return True
     return belongs_to_a_stage(path) or _is_named_by_content(path)
 
@@ -84,6 +85,26 @@ def stages_in(run: Path) -> list[Path]:
         if is_stage(name) and (path.is_dir() or path.is_symlink()):
             found.append(name)
     return found
+
+
+def trainings_in(run: Path, within: Path = Path()) -> set[str]:
+    """The ids of the trainings that have a checkpoint in a run's folder, or in that of a stage.
+
+    within: as for `delete_ours`.
+    """
+    found = set()
+    for stage in stages_in(run):
+        if within in (Path(), stage):
+            found |= {training_of(path) for path in newest_first(run / stage)}
+    return found
+
+
+def trainings_deleted(run: Path) -> set[str]:
+    """The ids in DELETED; none if it's missing or damaged: then a deleted training may return."""
+    try:
+        return set(read_sealed(run / DELETED))
+    except (FileNotFoundError, CheckpointError):
+        return set()
 
 
 def delete_ours(
