@@ -20,7 +20,7 @@ from .data.sealed import seal
 from .device import Precision, best_device, choose_precision, computes_in
 from .distributed import init_process_group, rank, rank_0_first, require_agreement
 from .environment import refuse_misspelt_variables, whole_number
-from .errors import DataError, SettingsError
+from .errors import DataError, DiskError, SettingsError
 from .finished import use_finished
 from .homes import find_homes, folder_name
 from .model import MyModel, get_model, res_block
@@ -109,6 +109,8 @@ class Course:
         if "precision" in changes:
             precision = choose_precision(self.device, settings.precision)
         folder = self.folder.with_name(f"{self.folder.name}-{name}")
+        if len(os.fsencode(folder.name)) > 255:  # bytes: no file system allows more
+            raise SettingsError(f"The experiment's name is too long for a folder: {name!r}.")
         course = replace(
             self,
             settings=settings,
@@ -182,9 +184,15 @@ class Course:
         elif copies and "google.colab" in sys.modules:
             from google.colab import drive  # pyright: ignore[reportMissingImports]
 
+            try:
+                drive.flush_and_unmount()
+            except Exception as error:  # of several kinds, none of them documented
+                raise DiskError(
+                    f"Google Drive can't be unmounted ({error}), so it may not have everything "
+                    "yet. Before you close the runtime, run this again."
+                ) from error
             for copy in copies:
                 copy.leave()
-            drive.flush_and_unmount()
             print(
                 "Everything is on Drive, and Drive is unmounted. To mount it again, restart the "
                 "runtime."

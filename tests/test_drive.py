@@ -1034,6 +1034,26 @@ def test_in_colab_drive_is_mounted_if_asked_for_and_unmounted_once_it_has_everyt
     assert not (tmp_path / "drive" / "MyDrive" / "runs" / "banks").exists()
 
 
+def test_a_drive_that_cannot_be_unmounted_is_a_sentence_and_tried_again(
+    computer, colab, monkeypatch
+):
+    course = open_course(drive=True)
+    tries = []
+
+    def fail():
+        tries.append("failed")
+        raise ValueError("flush_and_unmount failed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules["google.colab"].drive, "flush_and_unmount", fail)
+        for _ in range(2):
+            with pytest.raises(DiskError, match="failed"):
+                course.leave_drive()
+    assert len(tries) == 2 and course.drive in drive.Drive.opened
+    course.leave_drive()
+    assert colab[-1] == "unmounted" and course.drive not in drive.Drive.opened
+
+
 def test_a_home_on_drive_is_not_mounted_again(computer, colab, tmp_path):
     course = computer("content")
     assert open_course(drive=True).drive is course.drive and colab == []

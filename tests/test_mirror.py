@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from faults import watched
+from faults import Died, watched
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +39,11 @@ def between(folder, computer=HERE):
 def put(path, data):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+
+
+def files_below(folder):
+    """All files, the hidden record excepted."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != RECORD.name]
 
 
 def save(stage, epoch, branch=0, training=""):
@@ -312,7 +317,7 @@ def test_a_drive_that_keeps_nothing_is_an_error_and_no_endless_loop(folder):
         between(folder).copy_all()
 
 
-def test_links_pipes_and_hidden_files_stay_where_they_are(folder):
+def test_links_pipes_and_hidden_files_stay_where_they_are(folder, capsys):
     put(folder / "precious" / "diary.txt", b"x")
     put(folder / HERE / ".hidden", b"x")
     (folder / HERE / "link").symlink_to(folder / "precious")
@@ -321,8 +326,51 @@ def test_links_pipes_and_hidden_files_stay_where_they_are(folder):
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / HERE / "pipe")
     put(folder / HERE / "notes.md", b"x")
-    assert between(folder).copy_all()
+    (folder / HERE / "mine").mkdir()
+    (folder / HERE / "mine" / "deep").symlink_to(folder / "precious")
+    ours = between(folder)
+    for _ in range(2):
+        assert not ours.copy_all()  # what is in the linked folders isn't on Drive
     assert [path.name for path in (folder / DRIVE).rglob("*")] == ["notes.md"]
+    printed = capsys.readouterr().out
+    for name in ("'link'", "'loop'", "'mine/deep'"):
+        assert printed.count(name) == 1
+
+
+@pytest.mark.parametrize("killed", ["restore", "copy"])
+def test_killed_after_any_file_a_later_change_on_one_side_is_still_copied(folder, killed):
+    """The files before it were the same on both sides, and that isn't forgotten."""
+    put(folder / HERE / "a.md", b"version 1")
+    assert between(folder).copy_all()
+    source = HERE if killed == "copy" else DRIVE
+    put(folder / source / "a.md", b"version 2")
+    put(folder / source / "b.md", b"x")
+
+    def die(kind, path):
+        if kind == "open" and Path(path).name == "b.md":
+            raise Died
+
+    with watched(folder / source, die), pytest.raises(Died):
+        if killed == "copy":
+            between(folder).copy()
+        else:
+            between(folder).restore()
+    for place in (HERE, DRIVE):
+        assert (folder / place / "a.md").read_bytes() == b"version 2"
+    put(folder / HERE / "a.md", b"the third")
+    assert between(folder).copy_all()
+    assert (folder / DRIVE / "a.md").read_bytes() == b"the third"
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".md", "가" * 84 + ".md", "é" * 120, "a" * 228])
+@pytest.mark.parametrize("side", [HERE, DRIVE])
+def test_a_name_as_long_as_file_systems_allow_is_copied(folder, name, side):
+    put(folder / side / name, b"x")
+    ours = between(folder)
+    ours.restore()
+    assert ours.copy_all()
+    for place in (HERE, DRIVE):
+        assert [path.name for path in files_below(folder / place)] == [name]
 
 
 @pytest.mark.parametrize("side, other", [(HERE, DRIVE), (DRIVE, HERE)])
@@ -366,7 +414,7 @@ def test_nothing_is_written_into_a_folder_that_is_a_link(folder, side, other, ca
     put(folder / side / "mine" / "more" / "a.txt", b"ours")
     ours = between(folder)
     ours.restore()
-    assert ours.copy_all() == (side == DRIVE)
+    assert not ours.copy_all()  # either ours isn't there, or what our link leads to
     assert capsys.readouterr().out.count("mine") == 1
     assert [path.name for path in (folder / "friend").iterdir()] == ["diary.txt"]
     assert (folder / "friend" / "diary.txt").read_bytes() == b"theirs"
@@ -393,7 +441,7 @@ def test_a_stage_whose_folder_is_a_link_is_left_alone(folder, linked, trained, c
     ours = between(folder)
     for _ in range(2):
         ours.restore()
-        assert not ours.copy_all()
+        assert ours.copy_all() == (linked == DRIVE and HERE not in trained)
     assert capsys.readouterr().out.count(STAGE) == 1
     assert {path: path.read_bytes() for path in friend.iterdir()} == before
     assert furthest(folder / DRIVE / "stage-1") == "checkpoint 3 0"

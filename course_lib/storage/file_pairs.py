@@ -8,8 +8,7 @@ the place of something of another kind, say a folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,7 +92,7 @@ class FilePairs:
             return
         if side is Side.DRIVE:
             write_bytes(self.local / path, theirs)
-        self._last_same[path.as_posix()] = digest_of(theirs)  # ours is that, or follows from it
+        self._remember(path, theirs)  # ours is that, or follows from it
 
     def copy(self, path: Path, further: Side = Side.NEITHER) -> int:
         """Copy a file of ours to Drive if it's missing there, or follows from Drive's.
@@ -115,10 +114,10 @@ class FilePairs:
         side = self._newer_side(path, ours, theirs, further)
         if side is Side.NEITHER:
             self._equal[path] = looks
-            self._last_same[path.as_posix()] = digest_of(ours)
+            self._remember(path, ours)
         if side is Side.HERE:
             write_bytes(self.remote / path, ours)
-            self._last_same[path.as_posix()] = digest_of(ours)
+            self._remember(path, ours)
             return 1
         return 0
 
@@ -135,17 +134,17 @@ class FilePairs:
                 return True
         return False
 
-    @contextmanager
-    def record(self) -> Iterator[None]:
-        """Read what both sides had when they were last the same; write it again if it changes."""
+    def read_record(self) -> None:
+        """Read what both sides had when they were last the same."""
         self._last_same = self._read_record()
-        before = dict(self._last_same)
-        try:
-            yield
-        finally:
-            if self._last_same != before:
-                record = {"drive": str(self.remote), "files": self._last_same}
-                write_sealed(self.local / RECORD, record)
+
+    def _remember(self, path: Path, data: bytes) -> None:
+        """Record what both sides have now; at once, since the kernel may be killed any time."""
+        digest = digest_of(data)
+        if self._last_same.get(path.as_posix()) != digest:
+            self._last_same[path.as_posix()] = digest
+            record = {"drive": str(self.remote), "files": self._last_same}
+            write_sealed(self.local / RECORD, record)
 
     def _read_record(self) -> dict[str, str]:
         """What RECORD holds; nothing if it's missing, damaged or about another Drive.
@@ -184,8 +183,10 @@ class FilePairs:
         if self.is_blocked(path.parent):
             return True
         for side in (self.local, self.remote):
-            if os.path.lexists(side / path) and not (side / path).is_file():
-                self.report(path, OTHER_KIND)
+            place = side / path
+            if os.path.lexists(place) and not place.is_file():
+                is_linked_folder = place.is_symlink() and place.is_dir()
+                self.report(path, LINKED if is_linked_folder else OTHER_KIND)
                 return True
         return False
 

@@ -21,6 +21,7 @@ writes_files = True  # False in all processes but the first, if there are severa
 
 # A temporary file nobody has written to for this long was left by a killed process.
 STALE_SECONDS = 600
+LONGEST = 200  # bytes of a file's name in a temporary one; file systems allow 255 in all
 
 
 class Look(NamedTuple):
@@ -48,11 +49,12 @@ def replacing(
         return
     path = Path(path)
     # At random: other computers may write the same file, and their processes have equal numbers.
-    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}.tmp")
+    name = _short(path.name)
+    temporary = path.with_name(f".{name}.{secrets.randbits(64)}.tmp")
     try:
         require_mounted(path)
         _make_folders(path.parent)
-        sweep_leftovers(path.parent, re.compile(re.escape(path.name)))
+        sweep_leftovers(path.parent, re.compile(re.escape(name)))
         with open(temporary, mode.replace("w", "x"), **options) as file:  # x: never through a link
             yield file
             file.flush()
@@ -66,6 +68,11 @@ def replacing(
     finally:
         if temporary.exists():
             temporary.unlink()
+
+
+def _short(name: str) -> str:
+    """The beginning of a file's name, so that a longer one made of it is allowed, too."""
+    return os.fsencode(name)[:LONGEST].decode(errors="ignore")
 
 
 def _make_folders(folder: Path) -> None:
@@ -179,13 +186,17 @@ def remove(path: str | Path) -> None:
 def files_in(folder: Path) -> list[Path]:
     """The regular files in a folder and below, as paths relative to it; none if it's missing.
 
-    Without hidden files, which may be half-written, and hidden folders, such as .git. Raises
-    OSError if a folder can't be read.
+    A link to a folder is listed, too, but nothing in that folder. Without hidden files, which may
+    be half-written, and hidden folders, such as .git. Raises OSError if a folder can't be read.
     """
     found = []
     for base, folders, names in os.walk(folder, onerror=_unless_missing):
         visible = [name for name in folders if not name.startswith(".")]
         folders[:] = visible  # in place: `os.walk` looks only into what is left in its list
+        for name in visible:
+            path = Path(base, name)
+            if path.is_symlink():  # `os.walk` doesn't follow it
+                found.append(path.relative_to(folder))
         for name in names:
             path = Path(base, name)
             if not name.startswith(".") and path.is_file():

@@ -24,7 +24,6 @@ from .run_folder import (
     RUN,
     belongs_to_a_stage,
     is_checkpoint_of_a_stage,
-    stages_in,
     trainings_deleted,
 )
 from .versions import Side
@@ -52,15 +51,15 @@ class Mirror:
         over. A file of yours that can't be read there is reported.
         """
         self.look_again()
-        with self._files.record():
-            theirs = files_in(self.remote)
-            if RUN in theirs:
-                self._files.restore(RUN, self._side_that_has_begun(theirs))
-            for path in theirs:
-                if path != RUN and not belongs_to_a_stage(path):
-                    self._files.restore(path)
-            for stage in self._stages(theirs):
-                self._restore_stage(stage)
+        self._files.read_record()
+        theirs = files_in(self.remote)
+        if RUN in theirs:
+            self._files.restore(RUN, self._side_that_has_begun(theirs))
+        for path in theirs:
+            if path != RUN and not belongs_to_a_stage(path):
+                self._files.restore(path)
+        for stage in self._stages(theirs):
+            self._restore_stage(stage)
 
     def copy_all(self) -> bool:
         """Copy to Drive until a look at every file there finds nothing more to copy.
@@ -81,17 +80,17 @@ class Mirror:
         self._files.complete = True
         copied = 0
         errors: list[Exception] = []
-        with self._files.record():
-            ours = files_in(self.local)
-            if RUN in ours:  # first: a folder without it may be anybody's
-                copied += self._files.copy(RUN)
-            for path in ours:
-                if path != RUN and not belongs_to_a_stage(path):
-                    with _postponed(errors):
-                        copied += self._files.copy(path)
-            for stage in self._stages(ours):
+        self._files.read_record()
+        ours = files_in(self.local)
+        if RUN in ours:  # first: a folder without it may be anybody's
+            copied += self._files.copy(RUN)
+        for path in ours:
+            if path != RUN and not belongs_to_a_stage(path):
                 with _postponed(errors):
-                    copied += self._copy_stage(stage)
+                    copied += self._files.copy(path)
+        for stage in self._stages(ours):
+            with _postponed(errors):
+                copied += self._copy_stage(stage)
         if errors:
             raise errors[0]
         return copied
@@ -114,10 +113,6 @@ class Mirror:
     def _stages(self, files: list[Path]) -> list[Path]:
         """The folders of the stages among a side's files; reports, and omits, those with a link."""
         found = {path.parent for path in files if belongs_to_a_stage(path)}
-        for side in (self.local, self.remote):
-            for stage in stages_in(side):
-                if (side / stage).is_symlink():  # no file in it is among `files`
-                    found.add(stage)
         return [stage for stage in sorted(found) if not self._files.is_blocked(stage)]
 
     def _restore_stage(self, stage: Path) -> None:
