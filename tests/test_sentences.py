@@ -10,6 +10,7 @@ import json
 import math
 import re
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -60,6 +61,46 @@ def five_batches_are_memorised():
     accuracies = final("1", "train_plain")
     assert len(accuracies) == 5 and min(accuracies) > 95
     return ["5", str(len(accuracies)), percent(min(accuracies)), "160"]
+
+
+def late_losses(name):
+    """The loss of a run of `make sweeps` with each seed, averaged over the last three epochs."""
+    runs = read(SHAPES / "sweeps.json")["five_batches"][name]
+    assert len(runs) == 5
+    return [mean(entry["loss"] for entry in run[-3:]) for run in runs]
+
+
+def a_large_rate_hardly_learns():
+    large = late_losses("lr 0.1")
+    others = late_losses("lr 0.01") + late_losses("lr 0.001")
+    epochs = len(read(SHAPES / "sweeps.json")["five_batches"]["lr 0.1"][0])
+    assert min(large) > 3 * max(others)
+    return ["5", str(epochs), f"{min(large):.2f}", "0.01", f"{max(others):.2f}"]
+
+
+def larger_batches_memorise_more_per_step():
+    large = late_losses("batches of 64")
+    small = late_losses("batches of 16")
+    assert max(large) < min(late_losses("batches of 32")) and max(large) < min(small)
+    return ["5", f"{max(large):.2f}", "64", f"{min(small):.2f}", "16"]
+
+
+def fewer_layers_memorise_as_fast():
+    lower = []
+    for cut_off, whole in zip(late_losses("conv1–conv3"), late_losses("lr 0.01"), strict=True):
+        lower.append(cut_off < whole)
+    assert sum(lower) > len(lower) / 2
+    return ["20", str(sum(lower)), str(len(lower))]
+
+
+def shortcuts_tame_gradients():
+    networks = read(SHAPES / "sweeps.json")["gradients"]
+    ratios = {}
+    for name, kinds in networks.items():
+        first, *_, last = kinds["1×1, conv1"]
+        ratios[name] = first / last
+    assert ratios["without"] > 5 * ratios["with the short-cut"]
+    return ["1", "1", f"{ratios['without']:.0f}", f"{ratios['with the short-cut']:.0f}"]
 
 
 def training_images_are_memorised():
@@ -205,6 +246,10 @@ FINDINGS = {
     function.__name__: function
     for function in (
         five_batches_are_memorised,
+        a_large_rate_hardly_learns,
+        larger_batches_memorise_more_per_step,
+        fewer_layers_memorise_as_fast,
+        shortcuts_tame_gradients,
         training_images_are_memorised,
         photographs_are_memorised_too,
         training_longer_made_it_worse,

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 from sphinx.cmd.build import build_main
 from test_jupyterlab import CHROMIUM, FLAGS
-from test_notebooks import NOT_RUN_YET, is_folded
+from test_notebooks import is_folded
 
 import course_lib
 from course_lib import checks
@@ -54,7 +54,7 @@ def test_the_notebooks_show_their_stored_figures(site):
         page = site / "notebooks" / f"{source.stem}.html"
         text = page.read_text(encoding="utf-8")
         figures = re.findall(r'src="(\.\./_images/[^"]+\.(?:png|jpe?g))"', text)
-        assert figures or source.stem in NOT_RUN_YET
+        assert figures
         for figure in figures:
             assert (page.parent / unquote(figure)).stat().st_size > 1000
 
