@@ -17,6 +17,8 @@ from PIL import Image
 import course_lib
 from course_lib import DataError, open_course, predict
 from course_lib.data.bank import open_data
+from course_lib.errors import brief
+from course_lib.storage.files import write_sealed
 
 PETS = {"cat": 20, "dog": 10}
 
@@ -526,6 +528,31 @@ def test_runs_in_the_datas_folder_are_no_data(tmp_path, where):
         write_folder(home, {"own-smoke/confusion.png": png(), "figure.png": png()})
     open_data(str(folder), SETTINGS, home)
     assert {path: path.stat().st_mtime_ns for path in (home / "banks").iterdir()} == made
+
+
+@pytest.mark.parametrize("where", ["runs", "cat/runs", "pets/more/runs"])
+def test_runs_of_an_earlier_home_are_no_data_and_are_named(tmp_path, capsys, where):
+    folder = write_folder(tmp_path / "own", class_folders(PETS))
+    home = write_folder(folder / where, {"own-smoke/a.png": png(), "data/b/c.png": png()})
+    write_sealed(home / "own-smoke" / "run.json", {"identity": {}, "precision": "fp32"})
+    for _ in range(2):
+        assert open_data(str(folder), SETTINGS, tmp_path / "home").counts == PETS
+    assert capsys.readouterr().out.count(brief(str(home))) == 1
+
+
+@pytest.mark.parametrize("content", [{}, [], {"identity": {}}])
+def test_a_run_json_of_yours_makes_no_folder_the_courses(tmp_path, content):
+    files = class_folders(PETS)
+    files["cat/more/run.json"] = json.dumps(content).encode()
+    folder = write_folder(tmp_path / "own", files)
+    assert open_data(str(folder), SETTINGS, tmp_path / "home").counts == PETS
+
+
+def test_a_class_in_the_folder_for_runs_does_not_vanish_without_a_word(tmp_path, capsys):
+    folder = write_folder(tmp_path / "own", class_folders(PETS | {"eel": 10}))
+    bank = open_data(str(folder), SETTINGS, folder / "cat")
+    assert bank.counts == {"dog": 10, "eel": 10}
+    assert brief(str(folder / "cat")) in capsys.readouterr().out
 
 
 def test_runs_beside_the_enclosing_folder_do_not_hide_it(tmp_path):

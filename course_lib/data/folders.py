@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, brief
+from ..errors import CourseError, DataError, brief
+from ..storage.identity import read_record
 from ..storage.mounts import drive_root
 from .answers import data_error, is_hidden
 from .entries import (
@@ -33,8 +34,8 @@ def data_folder(folder: Path, home: Path | None = None) -> tuple[Path, list[str]
     """The folder that holds the data set, and the names in it that belong to the data set.
 
     It's this folder or one in it. With an `answer.json`, only REPORT_NAMES belong; otherwise,
-    everything does but `home`, the course's own folder, and a folder with only notes beside it is
-    looked into. Raises DataError.
+    everything does but `home`, the course's own folder, and older ones like it. A folder with only
+    notes beside it is looked into. Raises DataError.
     """
     top = visible(folder, home)
     if REPORT_NAMES[0] in top:
@@ -86,7 +87,7 @@ def _class_level(folder, home):
     with _reading(folder), os.scandir(folder) as found:
         names = sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False))
     for name in names:
-        if folder / name == home:
+        if _is_for_runs(folder / name, home):
             continue
         if is_hidden(name):
             if _has_images(folder / name):
@@ -149,12 +150,51 @@ def _status(path):
 
 
 def visible(folder: Path, home: Path | None = None) -> list[str]:
-    """The sorted names in a folder, without what `is_hidden`, and without `home`."""
-    with _reading(folder):
-        names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
-    if home is not None and home.parent == folder:
-        names = [name for name in names if name != home.name]
-    return names
+    """The sorted names in a folder, without what `is_hidden`, and without folders for runs.
+
+    These are `home`, and those that were the course's home before. A message names them if you may
+    have thought that their images belong to the data.
+    """
+    names = []
+    with _reading(folder), os.scandir(folder) as found:
+        for entry in found:
+            if is_hidden(entry.name):
+                continue
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if not (is_folder and _is_for_runs(folder / entry.name, home)):
+                names.append(entry.name)
+    return sorted(names)
+
+
+def _is_for_runs(folder, home):
+    """Whether a folder is the course's home, or was it once."""
+    if folder == home:
+        if _has_images(folder):
+            _report_left_out(folder, "is the folder for your runs (COURSE_HOME)")
+        return True
+    if not _holds_a_run(folder):
+        return False
+    _report_left_out(folder, "holds runs of this course")
+    return True
+
+
+def _holds_a_run(folder):
+    """Whether there's a run's folder in a folder."""
+    try:
+        with os.scandir(folder) as found:
+            inside = [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
+        return any(read_record(Path(path)) is not None for path in inside)
+    except (OSError, CourseError):  # whoever reads the data in it will say what's wrong
+        return False
+
+
+@cache
+def _report_left_out(folder, reason):
+    """Say, once, why a folder's images don't belong to the data."""
+    print(
+        f"{brief(str(folder))} {reason}, so no image in it is part of the data. If some are, move "
+        "them to a folder of their own."
+    )
 
 
 def _reading(path):
