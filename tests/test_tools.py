@@ -243,3 +243,27 @@ def test_check_names_the_pairs_that_differ_and_writes_nothing(folder):
         assert source.stem in str(stopped.value)
     assert same.stem not in str(stopped.value)
     assert {path: path.read_bytes() for path in same.parent.iterdir()} == before
+
+
+DAMAGED_NOTEBOOKS = [b"", b"{", b"\xff", b"[]", b"null", b'{"cells": 5}', b"[" * 200_000, "cut"]
+
+
+@pytest.mark.parametrize("damage", DAMAGED_NOTEBOOKS, ids=lambda damage: str(damage)[:15])
+def test_a_damaged_notebook_is_named_and_written_anew(tmp_path, monkeypatch, capsys, damage):
+    from tools import notebooks, pair
+
+    (tmp_path / "04_torn.py").write_text("# %%\nprint(1)\n")
+    monkeypatch.setattr(notebooks, "FOLDER", tmp_path)
+    pair.main([])
+    stored = tmp_path / "04_torn.ipynb"
+    whole = stored.read_bytes()
+    if damage == "cut":
+        damage = whole[: len(whole) // 2]
+    stored.write_bytes(damage)
+    with pytest.raises(SystemExit, match="04_torn"):
+        pair.main(["--check"])
+    assert stored.read_bytes() == damage
+    pair.main([])
+    assert "04_torn.ipynb" in capsys.readouterr().out
+    assert stored.read_bytes() == whole
+    pair.main(["--check"])

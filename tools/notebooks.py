@@ -126,12 +126,27 @@ def lasting_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return lasting
 
 
+def read_notebook(path: Path) -> NotebookNode | None:
+    """The notebook in an `.ipynb`; None if it's damaged, as a full disk leaves it.
+
+    Raises OSError if it can't be read.
+    """
+    data = path.read_bytes()
+    try:
+        return nbformat.reads(data.decode(), 4)
+    except Exception:  # of many kinds: JSON, nbformat and its validator have their own
+        return None
+
+
 def files_agree(source: Path) -> bool:
     """The two files of a pair have the same cells and tags."""
     path = source.with_suffix(".ipynb")
     if not path.exists():
         return False
-    return as_source(nbformat.read(path, 4)) == source.read_text(encoding="utf-8")
+    notebook = read_notebook(path)
+    if notebook is None:
+        return False
+    return as_source(notebook) == source.read_text(encoding="utf-8")
 
 
 def has_tag(cell: NotebookNode, tag: str) -> bool:

@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import nbformat
 from nbformat import NotebookNode
 
 from course_lib import open_course
@@ -17,6 +16,7 @@ from .notebooks import (
     as_source,
     files_agree,
     from_source,
+    read_notebook,
     set_ids,
     sources,
     write_text,
@@ -27,11 +27,15 @@ def pair(source: Path, executed: Path) -> None:
     """Write both files of a pair as JupyterLab would: saving an unedited notebook changes nothing.
 
     source: the `.py`. executed: a notebook whose outputs are taken for all cells that are the same;
-    it needn't exist.
+    it needn't exist; if it's damaged, a message says that there are no outputs to take.
     """
     notebook = from_source(source)
     if executed.exists():
-        take_outputs(notebook, nbformat.read(executed, 4))
+        before = read_notebook(executed)
+        if before is None:
+            print(f"{executed} is damaged, so {source.stem} is without outputs now.")
+        else:
+            take_outputs(notebook, before)
     write_text(source, as_source(notebook))
     write_text(source.with_suffix(".ipynb"), as_notebook(notebook))
 
