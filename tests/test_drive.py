@@ -488,14 +488,18 @@ def test_a_checkpoint_that_was_replaced_while_it_was_copied_is_still_on_drive(
         if kind in ("truncate", "unlink", "replace"):
             seen.append(checkpoints.newest_good(remote_stage(course)))
 
+    def save(images):
+        folder = course.stage(2).folder
+        training = checkpoints.training_of(newest(folder))
+        saved.append(checkpoints.save(folder, {"n": images}, 3, images, training))
+
     def overtake(kind, path):
         if kind == "replace" and "checkpoint" in os.fspath(path) and len(saved) < 2:
             for images in (8 * len(saved) + 40, 8 * len(saved) + 48):
-                saved.append(
-                    checkpoints.save(course.stage(2).folder, {"n": images}, epoch=3, images=images)
-                )
+                save(images)
 
-    saved = [checkpoints.save(course.stage(2).folder, {"n": 1}, epoch=3, images=8)]
+    saved = []
+    save(8)
     with watched(course.drive.remote, overtake, look):
         course.drive.wait()
     assert len(saved) == 3 and seen and all(seen)

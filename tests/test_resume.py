@@ -384,12 +384,29 @@ def test_a_block_of_ones_own_with_as_many_parameters_is_another_model(short):
         fit(short.stage(2), torch.nn.Sequential(Plain(*conv_model())))
 
 
+@pytest.mark.parametrize("epochs", [1, EPOCHS, 2 * EPOCHS])
+def test_of_two_notebooks_that_train_one_stage_only_the_first_to_save_does(short, epochs):
+    """The other one is told, and overwrites nothing, however far it gets."""
+    first = replace(short, epochs=short.epochs | {2: epochs})
+    before = {}
+
+    def first_trains():
+        fit(first.stage(2), conv_model(seed=7))
+        for path in first.stage(2).folder.iterdir():
+            before[path] = path.read_bytes()
+
+    with pytest.raises(CheckpointError, match="stage-2"):
+        fit(short.stage(2), at_step(conv_model(), 2, first_trains))
+    assert {path: path.read_bytes() for path in first.stage(2).folder.iterdir()} == before
+
+
 def test_stage_3_refuses_once_stage_2_was_trained_further(short, conv_models):
     trained_model(short, 3)
     with no_training():
         trained_model(short, 3)
-    further = replace(short, epochs=short.epochs | {2: EPOCHS + 1})
-    train(conv_model(), further.data.train, further.stage(2), augmented=False)
+    for more in (1, 2):  # until the checkpoint that stage 3 began with isn't kept any more
+        further = replace(short, epochs=short.epochs | {2: EPOCHS + more})
+        train(conv_model(), further.data.train, further.stage(2), augmented=False)
     before = {path.name: path.read_bytes() for path in short.stage(3).folder.iterdir()}
     with pytest.raises(CheckpointError, match="stage-3.*starts from"):
         trained_model(further, 3)
@@ -537,7 +554,9 @@ def test_a_checkpoint_whose_content_is_not_a_stages_names_itself(short, how):
     fit(short.stage(2))
     state = newest(short.stage(2))
     BROKEN[how](state)
-    path = checkpoints.save(short.stage(2).folder, state, 9, 0)
+    folder = short.stage(2).folder
+    training = checkpoints.training_of(checkpoints.newest_good(folder))
+    path = checkpoints.save(folder, state, 9, 0, training)
     with pytest.raises(CheckpointError, match=path.name):
         fit(short.stage(2))
 
@@ -738,7 +757,7 @@ def test_a_checkpoint_is_saved_every_two_minutes_and_rather_between_two_epochs(
     clock, saved = [0.0], []
     monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     real = checkpoints.save
-    monkeypatch.setattr(checkpoints, "save", lambda *args: saved.append(args[2:]) or real(*args))
+    monkeypatch.setattr(checkpoints, "save", lambda *args: saved.append(args[2:4]) or real(*args))
     model = conv_model()
     model.register_forward_pre_hook(lambda *_: clock.__setitem__(0, clock[0] + seconds))
     fit(short.stage(2), model, heldout=0)
