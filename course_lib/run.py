@@ -286,7 +286,8 @@ class Run:
     def _claim(self) -> None:
         """Raise CheckpointError if another run or training was begun in the folder meanwhile."""
         self.course.claim()
-        checkpoints.require_only(self.training, self.stage.folder)
+        if rank() == 0:  # the others don't write, and have drawn other ids
+            checkpoints.require_only(self.training, self.stage.folder)
 
     def _resume(self) -> None:
         """Continue from the newest good checkpoint, if there is one."""
