@@ -8,7 +8,8 @@ from pathlib import Path
 
 from .errors import DiskError
 from .settings import PRESETS, Settings
-from .storage.mounts import drive_root, mount, require_mounted
+from .storage.drive import is_on_drive
+from .storage.mounts import drive_root, mount
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -22,8 +23,7 @@ def find_homes(wanted: str, drive: bool) -> tuple[Path, Path | None]:
     runs_on_drive = None
     if wanted:
         path = Path(os.path.abspath(os.path.expanduser(wanted)))
-        if drive_root(path):
-            require_mounted(path)
+        if is_on_drive(path):
             runs_on_drive = path
         else:
             local = path

@@ -251,6 +251,29 @@ def test_nothing_is_deleted_behind_your_back_once_drive_answers_again(course, st
     assert {path.name for path in content(course.drive.remote)} == {path.name for path in before}
 
 
+@pytest.mark.parametrize("name", ["isdir", "realpath"])
+def test_opening_ends_in_a_sentence_if_not_even_the_home_answers(computer, monkeypatch, name):
+    """Before any file is opened, COURSE_HOME is looked at."""
+    answer, in_thread = threading.Event(), threading.get_ident()
+    real = getattr(os.path, name)
+    waited = []
+
+    def hang(path, *more, **options):
+        if "MyDrive" in os.fspath(path) and not answer.is_set():
+            waited.append(threading.get_ident())
+            answer.wait(timeout=5)
+        return real(path, *more, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(drive, "PATIENCE", 0.2)
+        patched.setattr(os.path, name, hang)
+        with pytest.raises(DiskError):
+            computer("b")
+        answer.set()
+    assert waited and in_thread not in waited  # so ■ and the limit work
+    assert computer("b").drive
+
+
 @pytest.mark.parametrize("kinds", [{"open"}, {"read"}])
 def test_opening_ends_in_a_sentence_if_drive_does_not_answer(computer, course, stuck, kinds):
     """And nothing is brought later: the run may have been opened without Drive meanwhile."""
