@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import DiskError
 from .settings import PRESETS, Settings
-from .storage.drive import is_on_drive
+from .storage.drive import ask_if_mounted
 from .storage.mounts import drive_root, mount
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -23,7 +23,8 @@ def find_homes(wanted: str, drive: bool) -> tuple[Path, Path | None]:
     runs_on_drive = None
     if wanted:
         path = Path(os.path.abspath(os.path.expanduser(wanted)))
-        if is_on_drive(path):
+        if drive_root(path):
+            ask_if_mounted(path)
             runs_on_drive = path
         else:
             local = path

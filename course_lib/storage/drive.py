@@ -19,7 +19,7 @@ from ..errors import DiskError
 from .files import write_sealed
 from .identity import read_record, read_run, require_ours
 from .mirror import Mirror
-from .mounts import drive_root, require_mounted
+from .mounts import require_mounted
 from .run_folder import (
     DELETED,
     RUN,
@@ -214,17 +214,9 @@ def records_on_drive(folders: list[Path]) -> list[dict[str, Any] | None]:
     return answer_of(_looker(), read)
 
 
-def is_on_drive(path: Path) -> bool:
-    """Whether a path lies on a Google Drive, and that one is mounted.
-
-    Raises DiskError if it isn't mounted, fails or doesn't answer.
-    """
-
-    def look():
-        require_mounted(path)
-        return drive_root(path) is not None
-
-    return answer_of(_looker(), look)
+def ask_if_mounted(folder: Path) -> None:
+    """Raise DiskError if a folder's Drive isn't mounted, fails or doesn't answer."""
+    answer_of(_looker(), lambda: require_mounted(folder))
 
 
 @cache
