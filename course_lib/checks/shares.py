@@ -152,7 +152,7 @@ def accuracy_mistakes(example: Example) -> Iterator[Mistake]:
     yield Mistake(sum(example.right), "That's the number of right answers: divide by all images.")
     yield Mistake(
         top_5_accuracy(example),
-        "Your answer is right if the class is among the five likeliest. Only the first counts.",
+        "You count an answer as right if the class is among the best five: only the first counts.",
     )
 
 

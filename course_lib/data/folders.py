@@ -131,13 +131,15 @@ def walk(
 ) -> Iterator[tuple[str, os.stat_result]]:
     """Yield (path relative to `folder`, its status) of each file; a link counts as a file.
 
-    home: a folder to leave out.
+    Folders for runs are left out: `home`, and those that were it before.
     """
     waiting = [name for name in reversed(visible(folder, home)) if name in belongs]
     while waiting:
         name = waiting.pop()
         status = _status(f"{folder}/{name}")
         if S_ISDIR(status.st_mode):
+            if _is_for_runs(folder / name, home):
+                continue
             inside = [f"{name}/{child}" for child in visible(folder / name, home)]
             waiting.extend(reversed(inside))
         else:
@@ -150,24 +152,17 @@ def _status(path):
 
 
 def visible(folder: Path, home: Path | None = None) -> list[str]:
-    """The sorted names in a folder, without what `is_hidden`, and without folders for runs.
-
-    These are `home`, and those that were the course's home before. A message names them if you may
-    have thought that their images belong to the data.
-    """
-    names = []
-    with _reading(folder), os.scandir(folder) as found:
-        for entry in found:
-            if is_hidden(entry.name):
-                continue
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if not (is_folder and _is_for_runs(folder / entry.name, home)):
-                names.append(entry.name)
-    return sorted(names)
+    """The sorted names in a folder, without what `is_hidden`, and without the folder `home`."""
+    with _reading(folder):
+        names = os.listdir(folder)
+    return sorted(name for name in names if not is_hidden(name) and folder / name != home)
 
 
 def _is_for_runs(folder, home):
-    """Whether a folder is the course's home, or was it once."""
+    """Whether a folder is the course's home, or was it once.
+
+    A message names it if you may have thought that its images belong to the data.
+    """
     if folder == home:
         if _has_images(folder):
             _report_left_out(folder, "is the folder for your runs (COURSE_HOME)")
