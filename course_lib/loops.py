@@ -70,10 +70,7 @@ def train(
     """
     course = stage.course
     settings = course.settings
-    _require_trainable(model, images, settings)
-    require_open(images, course.data)
-    if heldout is not None:
-        require_open(heldout, course.data)
+    _require_trainable(model, images, heldout, course)
     images = images.resident(course.device)  # all on the GPU, if they fit
     place(model, course.device)
     optimizer = new_optimizer(model, settings)
@@ -285,13 +282,18 @@ def _logits(
     return everything
 
 
-def _require_trainable(model: nn.Module, images: Images, settings: Settings) -> None:
-    """Raise DataError or SettingsError if these images can't be trained on in these batches."""
+def _require_trainable(
+    model: nn.Module, images: Images, heldout: Images | None, course: Course
+) -> None:
+    """Raise DataError or SettingsError if these images can't be trained on, or not measured."""
     _require_labels(images)
+    require_open(images, course.data)
+    if heldout is not None:
+        require_open(heldout, course.data)
     if len(images) == 1:
         raise DataError("There is one image; training needs at least two.")
     has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
-    if settings.batch_size == 1 and has_batch_norm:
+    if course.settings.batch_size == 1 and has_batch_norm:
         raise SettingsError("batch_size is 1: batch norm needs batches of two images or more.")
 
 

@@ -114,9 +114,12 @@ def runtime(environment, tmp_path, monkeypatch):
         # The clone's library ran, on the local disk:
         assert (content / "course" / "runs" / "shapes-smoke").is_dir()
         notebook = nbformat.read(content / "executed.ipynb", 4)
-        return "".join(
-            output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
-        )
+        shown = []
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):
+                shown.append(output.get("text", ""))
+                shown.append(output.get("data", {}).get("text/markdown", ""))  # tables
+        return "".join(shown)
 
     run.google = google / "runs" / "shapes-smoke"
     return run

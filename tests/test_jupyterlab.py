@@ -177,8 +177,12 @@ class Notebook:
         self.panel.locator(button).first.click()
 
     def finished(self):
-        """Wait until the last cell has run, and check that no cell has complained."""
-        expect(self.prompt(self.cells.last)).to_have_text(re.compile(r"^\[\d+\]:$"))
+        """Wait until the last cell with a prompt has run, and check that none has complained.
+
+        A folded cell has no prompt.
+        """
+        prompts = self.prompt(self.cells)
+        expect(prompts.last).to_have_text(re.compile(r"^\[\d+\]:$"))
         assert self.panel.locator(COMPLAINTS).count() == 0
 
     def choose(self, label, option):
