@@ -76,8 +76,8 @@ def test_what_tells_classes_apart_is_kept(names, captions):
     [
         "a rather long name of class {}",
         "{}, the class of a rather long name",
-        "a rather long name of class {}, which goes on for as long again",
-        "folder/a rather long name of class {}, which goes on/for as long again",
+        "a rather long name of class {}, which is twice as long as it should be",
+        "folder/a rather long name of class {}, which is twice/as long as it should be",
         "x" * 30 + "{}" + "y" * 30,
         "고양이강아지토끼곰고양이강아지토끼곰{}고양이강아지토끼곰",
     ],

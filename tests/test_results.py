@@ -192,7 +192,7 @@ def test_each_stage_says_what_measured_it(course, monkeypatch):
     assert both["stages"]["1"] == first
     second = both["stages"]["2"]["measured_with"]
     assert second["commit"] == "c" * 40 and second["versions"]["torchvision"] == "0.99"
-    # Only what's true of both is said of both.
+    # The top level holds only what both stages have in common.
     assert both["precision"] == "fp32" and "commit" not in both and "versions" not in both
 
 

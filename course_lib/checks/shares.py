@@ -152,7 +152,7 @@ def accuracy_mistakes(example: Example) -> Iterator[Mistake]:
     yield Mistake(sum(example.right), "That's the number of right answers: divide by all images.")
     yield Mistake(
         top_5_accuracy(example),
-        "You count an answer as right if the class is among the best five: only the first counts.",
+        "You accept any of the model's best five classes. Only its first choice counts.",
     )
 
 
@@ -180,8 +180,8 @@ def refuse_counting_ties(my_accuracy: MeasureAccuracy, random: torch.Generator) 
         answer = as_tensor(my_accuracy(model, [(images, torch.arange(CLASSES))]))
         refuse(
             answer > 0.5,
-            "Every answer counts as right for you if all classes are almost equally likely: "
-            "compare argmax with the label.",
+            "When all classes are almost equally likely, you accept any answer: compare argmax "
+            "with the label.",
         )
 
 
