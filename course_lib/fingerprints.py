@@ -37,6 +37,7 @@ TRAINING_CODE = (
     "loops.py",
     "model.py",
     "overflow.py",
+    "position.py",
     "run.py",
     "data/draws.py",
 )

@@ -11,7 +11,7 @@ from .fingerprints import answers, decoder, made_on, same_answers
 from .storage.identity import require_same, weights_digest
 
 if TYPE_CHECKING:
-    from .run import Position
+    from .position import Position
     from .stage import Stage
 
 

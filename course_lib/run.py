@@ -5,12 +5,11 @@ The training loop itself is in `loops.train`, which uses the verbs of `Run`.
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +28,7 @@ from .errors import CheckpointError, DivergedError, Stopped
 from .fingerprints import answers, made_on, stage_identity, training_code_digest
 from .kept_model import keep_other_model
 from .overflow import OverflowGuard
+from .position import Position
 from .progress import EpochLines, ProgressBar
 from .resume import (
     report_finished,
@@ -44,20 +44,6 @@ if TYPE_CHECKING:
     from .data.bank import Images
     from .loops import Measured
     from .stage import Stage
-
-
-@dataclass
-class Position:
-    """How far a stage has got: what a checkpoint keeps besides weights and momentum."""
-
-    epoch: int = 0  # whole epochs trained
-    seen: int = 0  # images trained in the epoch in progress
-    skipped: int = 0  # steps skipped in it, because fp16 overflowed
-    not_counted: int = 0  # images of these steps: their losses aren't known
-    seconds: float = 0.0  # spent on it
-    threads: int = 0  # CPU threads that compute it
-    history: list[dict[str, Any]] = field(default_factory=list)  # one dict per finished epoch
-    origin: str | None = None  # the file, if the model was trained elsewhere
 
 
 class Run:
@@ -159,7 +145,7 @@ class Run:
                 self.position.skipped += 1
                 self.position.not_counted += batch.total
             self.bar.update(batch.total)
-            if self.position.seen > self.position.not_counted:
+            if self.position.counted > 0:
                 self.live.show(self.position.history, running=self._entry)
             self._stop_if_interrupted()
             self._save_if_older_than(checkpoints.EVERY_SECONDS)
@@ -196,11 +182,7 @@ class Run:
                 f"{position.not_counted:,} images aren't counted."
             )
         self.sums.zero_()
-        position.epoch += 1
-        position.seen = 0
-        position.skipped = 0
-        position.not_counted = 0
-        position.seconds = 0.0
+        position.begin_next_epoch()
         # Saving here is better than in the middle of the next epoch, so half the time is enough.
         self._save_if_older_than(checkpoints.EVERY_SECONDS / 2)
 
@@ -236,23 +218,7 @@ class Run:
         torch.set_num_threads(self.position.threads)
 
     def _entry(self, heldout: Measured | None = None) -> dict[str, Any]:
-        """An entry of the history for the epoch in progress. Its number is a fraction at first."""
-        position = self.position
-        counted = position.seen - position.not_counted
-        losses, right = self.sums.tolist()
-        loss = losses / counted if counted > 0 else math.nan  # all steps of a short epoch skipped
-        accuracy = right / counted if counted > 0 else math.nan
-        done = position.seen / self.images_per_epoch if position.seen < self.images_per_epoch else 1
-        return {
-            "epoch": position.epoch + done,
-            "loss": loss,
-            "train_accuracy": accuracy,
-            "heldout_loss": heldout.loss if heldout else None,
-            "heldout_accuracy": heldout.accuracy if heldout else None,
-            "seconds": round(position.seconds, 3),
-            "images_per_second": round(position.seen / position.seconds, 1),
-            "threads": position.threads,
-        }
+        return self.position.entry(self.images_per_epoch, self.sums, heldout)
 
     def _save_if_older_than(self, seconds: float) -> None:
         if time.perf_counter() - self.saved_at > seconds:

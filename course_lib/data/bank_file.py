@@ -142,8 +142,9 @@ def build_bank(
         whites = common_whites(scales)
         if not are_scaled_by(whites, scales):
             written = _write_pixels(file, wanted, lambda row: decode(row, whites), side)
-        rows, facts, checksums, left_out = written
-        _require_training_images(wanted, rows, source.classes, left_out)
+        rows = written.rows
+        facts = written.facts
+        _require_training_images(wanted, rows, source.classes, written.left_out)
         file.seek(0)
         file.write(_npy_header(len(rows), side))  # as long as before: NumPy leaves room for numbers
         copies = first_copies([image.pixel_digest for image in facts])
@@ -164,8 +165,8 @@ def build_bank(
         heights=[image.height for image in facts],
         copies=copies,
         digest=_digest(rows, facts),
-        checksums=checksums,
-        left_out=left_out,
+        checksums=written.checksums,
+        left_out=written.left_out,
         whites=whites,
     )
     write_sealed(path.with_suffix(".json"), asdict(contents))

@@ -15,7 +15,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -29,6 +29,15 @@ EVERY_SECONDS = 120  # how often a checkpoint is saved: what a disconnect costs 
 MOST_VALUES = 1_000_000  # in a checkpoint; a large model's has some thousand
 
 _reported: set[tuple[Path, str]] = set()  # damaged files: path, digest of what's in them
+
+
+class Name(NamedTuple):
+    """What a checkpoint's name says."""
+
+    epoch: int  # whole epochs trained
+    images: int  # trained in the next one
+    training: str  # its id; "" if an earlier version of the course began it
+    digest: str  # of the file's bytes
 
 
 def new_training() -> str:
@@ -135,14 +144,13 @@ def has_checkpoint_name(path: Path) -> bool:
 
 def position(path: Path) -> tuple[int, int]:
     """(whole epochs, images of the next one) of a checkpoint, from its name."""
-    epoch, images, _, _ = _parts(path)
-    return int(epoch), int(images)
+    name = _parts(path)
+    return name.epoch, name.images
 
 
 def training_of(path: Path) -> str:
     """The id of a checkpoint's training, from its name; "" if an earlier version began it."""
-    _, _, training, _ = _parts(path)
-    return training
+    return _parts(path).training
 
 
 def order(path: Path) -> tuple[tuple[int, int], str]:
@@ -161,8 +169,7 @@ def is_good(path: Path) -> bool:
         return False
     except OSError as error:
         raise DiskError(f"{path} can't be read ({error.strerror or error}).") from error
-    _, _, _, expected = _parts(path)
-    if found == expected:
+    if found == _parts(path).digest:
         return True
     if (path, found) not in _reported:
         _reported.add((path, found))
@@ -183,13 +190,13 @@ def write_model(path: str | Path, model: nn.Module) -> None:
     write_bytes(Path(path), _serialized(weights))
 
 
-def _parts(path: Path) -> tuple[str, str, str, str]:
-    """The epochs, images, training ("" if there's none) and digest in a checkpoint's name."""
+def _parts(path: Path) -> Name:
+    """What a checkpoint's name says."""
     matched = NAME.fullmatch(path.name)
     if matched is None:
         raise ValueError(f"{path.name} isn't the name of a checkpoint")
     epoch, images, training, digest = matched.groups(default="")
-    return epoch, images, training, digest
+    return Name(int(epoch), int(images), training, digest)
 
 
 def _serialized(state: dict[str, Any]) -> bytes:
