@@ -272,10 +272,12 @@ def is_same_data(stored: dict[str, Any], course: Course) -> bool:
     return (stored["name"], stored["train"], stored["heldout"]) == counts
 
 
-def table(results: dict[str, Any]) -> MarkdownTable:
-    """The report's numbers beside this run's."""
+def table(results: dict[str, Any], last_stage: int = 3) -> MarkdownTable:
+    """The report's numbers beside this run's, up to a stage: a later one may still be guessed."""
     rows = [["stage", "report", "this run", "measured on"]]
     for number, stage in sorted(results["stages"].items()):
+        if int(number) > last_stage:
+            continue
         note = f" ({stage['note']})" if "note" in stage else ""
         for name, accuracy in stage["final"].items():
             rows.append(

@@ -133,7 +133,7 @@ from IPython.display import display
 from course_lib import answer, measure, record, table
 
 final = measure(model, course)
-display(table(record(stage, model, history, final)))
+display(table(record(stage, model, history, final), last_stage=2))
 if history:  # a model from elsewhere comes without
     first, last = history[0], history[-1]
     then, now = (f"{entry['train_accuracy']:.1%}" for entry in (first, last))
@@ -175,9 +175,9 @@ from course_lib import evaluate, markdown_table
 four = {name: measured.accuracy for name, measured in final.items()}
 four["heldout_augmented"] = evaluate(model, course.data.heldout, course, augmented=True).accuracy
 rows = [["", "as they are", "augmented"]]
-for images in ("train", "heldout"):
-    plain, augmented = four[f"{images}_plain"], four[f"{images}_augmented"]
-    rows.append([f"{images} images", f"{plain:.1%}", f"{augmented:.1%}"])
+for images, name in {"training images": "train", "held-out images": "heldout"}.items():
+    plain, augmented = four[f"{name}_plain"], four[f"{name}_augmented"]
+    rows.append([images, f"{plain:.1%}", f"{augmented:.1%}"])
 display(markdown_table(rows))
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]

@@ -337,6 +337,7 @@ def test_the_table_says_what_was_measured_on_what_beside_the_reports_numbers():
         len({len(line) for line in table({"stages": stages}).splitlines()}) == 1
     )  # aligned as plain text
     assert table({"stages": {}}).count("\n") == 1
+    assert "| 3" not in table({"stages": stages}, last_stage=2)
 
 
 # --- Trials
