@@ -1,6 +1,7 @@
 """What can be clicked in a notebook: explorers of images, augmentation and predictions.
 
-Each is one call, and works with ipywidgets 7.7 (as in Colab) and 8.
+Each is one call, and works with ipywidgets 7.7 (as in Colab) and 8. Where no Python runs, as on
+GitHub, the first picture stands in its place.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 IMAGES_PER_PAGE = 12
 CONTROL: dict[str, Any] = {"layout": {"width": "30em"}, "style": {"description_width": "8em"}}
 ANY_CLASS = -1  # the choice of a menu
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class Page(NamedTuple):
@@ -37,7 +39,26 @@ class Page(NamedTuple):
     total: int  # images on all pages
 
 
-def browse_classes(images: Images) -> ipywidgets.VBox:
+class Explorer(ipywidgets.VBox):
+    """Controls above a picture. first: the figure of its first picture."""
+
+    def __init__(self, children: list[ipywidgets.DOMWidget], first: Picture | None):
+        super().__init__(children)
+        self.first = first
+
+    def _ipython_display_(self) -> None:
+        """Show the widget, and store its first picture for readers of the notebook."""
+        from IPython.display import display
+
+        data = {}
+        metadata = {}
+        if self.first is not None:
+            data, metadata = self.first._repr_mimebundle_()
+        data[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        display(data, metadata=metadata, raw=True)
+
+
+def browse_classes(images: Images) -> Explorer:
     """Browse Images, such as `course.data.train`, class by class.
 
     Returns a widget for the last line of a cell.
@@ -59,7 +80,7 @@ def browse_classes(images: Images) -> ipywidgets.VBox:
     return _pages([menu], draw)
 
 
-def browse_predictions(images: Images, probabilities: torch.Tensor) -> ipywidgets.VBox:
+def browse_predictions(images: Images, probabilities: torch.Tensor) -> Explorer:
     """Browse predictions with their three likeliest classes, by outcome, class and confidence.
 
     probabilities: float (n, K), in the images' order, as `predict` returns them. Returns a widget
@@ -99,7 +120,7 @@ def browse_predictions(images: Images, probabilities: torch.Tensor) -> ipywidget
     return _pages([outcome, menu, sure], draw)
 
 
-def browse_augmentation(images: Images, course: Course) -> ipywidgets.VBox:
+def browse_augmentation(images: Images, course: Course) -> Explorer:
     """Draw augmentations of one image, with sliders for the crop, the rotation and the flips.
 
     Returns a widget for the last line of a cell.
@@ -116,7 +137,7 @@ def browse_augmentation(images: Images, course: Course) -> ipywidgets.VBox:
     random = np.random.default_rng(0)
     uniforms = random.random((draws, DRAWS))
 
-    def show(change: Any = None) -> None:
+    def show(change: Any = None) -> Picture:
         copies = images.subset([number.value] * draws)
         pixels = copies.batch(range(draws))
         decided = draw_augmentations(
@@ -129,7 +150,9 @@ def browse_augmentation(images: Images, course: Course) -> ipywidgets.VBox:
         )
         drawn = augment_batch(send(pixels, course.device), decided.to(course.device), size)
         original = plain_batch(pixels[:1], size)
-        _show_in(picture, plot_images(torch.cat([original.cpu(), drawn.cpu()]), captions))
+        figure = plot_images(torch.cat([original.cpu(), drawn.cpu()]), captions)
+        _show_in(picture, figure)
+        return figure
 
     def draw_again(button: Any) -> None:
         uniforms[:] = random.random(uniforms.shape)
@@ -138,8 +161,7 @@ def browse_augmentation(images: Images, course: Course) -> ipywidgets.VBox:
     for widget in (number, area, angle, flips):
         widget.observe(show, "value")
     again.on_click(draw_again)
-    show()
-    return ipywidgets.VBox([number, area, angle, ipywidgets.HBox([flips, again]), picture])
+    return Explorer([number, area, angle, ipywidgets.HBox([flips, again]), picture], show())
 
 
 def _slider(description: str, value: int, low: int, high: int) -> ipywidgets.IntSlider:
@@ -155,7 +177,7 @@ def _on_page(positions: torch.Tensor, page: int) -> torch.Tensor:
     return positions[first : first + IMAGES_PER_PAGE]
 
 
-def _pages(filters: list[ipywidgets.DOMWidget], draw: Callable[[int], Page]) -> ipywidgets.VBox:
+def _pages(filters: list[ipywidgets.DOMWidget], draw: Callable[[int], Page]) -> Explorer:
     """A widget of filters, a slider for the page, a caption and a picture.
 
     draw: returns a Page, counted from 0, of the images that the filters' values choose.
@@ -164,11 +186,12 @@ def _pages(filters: list[ipywidgets.DOMWidget], draw: Callable[[int], Page]) -> 
     caption = ipywidgets.HTML()
     picture = ipywidgets.HTML()
 
-    def show(change: Any = None) -> None:
+    def show(change: Any = None) -> Picture | None:
         page = draw(number.value - 1)
         number.max = max(1, math.ceil(page.total / IMAGES_PER_PAGE))
         caption.value = f"{page.total:,} images; page {number.value} of {number.max}"
         _show_in(picture, page.figure)
+        return page.figure
 
     def show_first_page(change: Any) -> None:
         if number.value == 1:
@@ -179,8 +202,7 @@ def _pages(filters: list[ipywidgets.DOMWidget], draw: Callable[[int], Page]) -> 
     for widget in filters:
         widget.observe(show_first_page, "value")
     number.observe(show, "value")
-    show()
-    return ipywidgets.VBox([*filters, number, caption, picture])
+    return Explorer([*filters, number, caption, picture], show())
 
 
 def _show_in(widget: ipywidgets.HTML, figure: Picture | None) -> None:

@@ -22,7 +22,7 @@ from .stage import Stage
 from .storage.checkpoints import load, newest_good
 from .storage.files import content_digest, read_sealed, write_json, write_sealed
 from .storage.identity import weights_digest
-from .tables import MarkdownTable, markdown_table
+from .tables import Markdown, markdown_table
 
 REPORT = {  # report 3: all its figures are on training images
     ("1", "train_plain"): "overfits",
@@ -272,7 +272,7 @@ def is_same_data(stored: dict[str, Any], course: Course) -> bool:
     return (stored["name"], stored["train"], stored["heldout"]) == counts
 
 
-def table(results: dict[str, Any], last_stage: int = 3) -> MarkdownTable:
+def table(results: dict[str, Any], last_stage: int = 3) -> Markdown:
     """The report's numbers beside this run's, up to a stage: a later one may still be guessed."""
     rows = [["stage", "report", "this run", "measured on"]]
     for number, stage in sorted(results["stages"].items()):

@@ -93,10 +93,10 @@ def as_it_looks_in_a_notebook(app, page, content):
         if title:
             prompts = {"code_prompt_show": title[1], "code_prompt_hide": title[1]}
             cell["metadata"]["mystnb"] = prompts
-        if WIDGET.search(source) and not cell["outputs"]:
+        if WIDGET.search(source):
             data = {"text/markdown": IN_PLACE_OF_A_WIDGET}
             output = {"output_type": "display_data", "data": data, "metadata": {}}
-            cell["outputs"] = [output]
+            cell["outputs"].append(output)
     content[0] = json.dumps(notebook)
 
 

@@ -3,16 +3,19 @@
 import base64
 import html
 import io
+import json
 import re
 from dataclasses import replace
 from typing import NamedTuple
 
+import nbformat
 import pytest
 import torch
 from PIL import Image
 from tiny import noise_images
 
 from course_lib import browse_augmentation, browse_classes, browse_predictions, explore
+from tools.notebooks import as_notebook
 
 # --- Classes
 
@@ -231,3 +234,30 @@ def test_switched_off_nothing_changes_the_image_and_each_slider_does_its_part(au
 def empty_pixels(pictures):
     """How many pixels of each picture are empty, such as the corners after a rotation."""
     return (pictures == 0).all(1).flatten(1).sum(1)
+
+
+def test_a_stored_notebook_shows_the_first_picture_in_the_place_of_the_widget(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, metadata, raw: shown.append((data, metadata))
+    )
+    explorer = browse_classes(noise_images(4))
+    explorer._ipython_display_()
+    [(data, metadata)] = shown
+    cell = nbformat.v4.new_code_cell("browse_classes(images)")
+    cell.outputs = [nbformat.v4.new_output("display_data", data, metadata=metadata)]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    live = notebook.cells[0].outputs[0].data
+    assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+    [stored] = json.loads(as_notebook(notebook))["cells"][0]["outputs"]
+    image = base64.b64decode("".join(stored["data"].pop("image/jpeg")))
+    assert Image.open(io.BytesIO(image)).width > 100
+    assert list(stored["data"]) == ["text/plain"]
+
+
+def test_a_progress_bar_leaves_nothing_in_a_stored_notebook():
+    cell = nbformat.v4.new_code_cell("train(…)")
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "bar"}
+    cell.outputs = [nbformat.v4.new_output("display_data", view)]
+    stored = json.loads(as_notebook(nbformat.v4.new_notebook(cells=[cell])))
+    assert stored["cells"][0]["outputs"] == []

@@ -32,8 +32,8 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
 }
 
-# Outputs that mean something only in the session that made them: scripts, and widgets such as
-# progress bars, which without their state would be an "Invalid Notebook" on GitHub and in Colab.
+# What means something only in the session that made it: scripts, and widgets such as progress bars,
+# which without their state would be an "Invalid Notebook" on GitHub and in Colab.
 SESSION_ONLY = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
 EPOCH_DATA = "application/vnd.course.epoch+json"  # `course_lib.explore` shows it beside a curve
 
@@ -110,14 +110,21 @@ def as_notebook(notebook: NotebookNode) -> str:
 
 
 def lasting_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Outputs without warnings and what is SESSION_ONLY; text that stood around it is joined."""
+    """Outputs without warnings and what is SESSION_ONLY; text that stood around it is joined.
+
+    Of an explorer, its first picture stays.
+    """
     lasting = []
     for output in outputs:
         if output.get("name") == "stderr":
             continue
         data = output.get("data", {})
-        if not SESSION_ONLY.isdisjoint(data):
+        of_session = SESSION_ONLY & set(data)
+        has_picture = any(kind.startswith("image/") for kind in data)
+        if of_session and not has_picture:
             continue
+        for kind in of_session:
+            del data[kind]
         data.pop(EPOCH_DATA, None)
         if lasting and output.output_type == lasting[-1].output_type == "stream":
             lasting[-1].text += output.text
