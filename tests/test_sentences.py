@@ -175,6 +175,16 @@ def mistakes_are_one_sided():
     return [f"{right_colour:.0%}", str(from_stripes), str(to_stripes)]
 
 
+def parts_are_easier_than_wholes():
+    middles = read(SHAPES / "sweeps.json")["crops"]["centre"]
+    whole = read(SHAPES / "results.json")["stages"]["3"]["final"]["heldout_plain"]
+    assert middles["1.0"] == whole  # the same run
+    assert middles["0.75"] > whole + 0.03
+    shares = [middles["0.75"], middles["1.0"], middles["0.08"]]
+    enlarged, all_of_it, close_up = [percent(100 * share) for share in shares]
+    return [enlarged, "75%", all_of_it, "8%", close_up]
+
+
 def late(variant):
     """Held-out accuracy of a variant of `make compare` with each seed, in percent."""
     runs = read(SHAPES / "compare.json")["runs"][variant]
@@ -258,6 +268,7 @@ FINDINGS = {
         the_detour_costs_accuracy,
         augmented_images_stay_hard,
         mistakes_are_one_sided,
+        parts_are_easier_than_wholes,
         augmentation_takes_time,
         without_shortcut_nothing_is_learned,
         constant_width_is_better,
