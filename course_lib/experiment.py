@@ -33,10 +33,10 @@ from .run_record import (
 )
 from .settings import PRESETS, STAGES, Settings, require_epochs
 from .stage import Stage
+from .storage.deletion import delete_ours
 from .storage.drive import Drive, drive_copy
 from .storage.files import entries, remove_if_empty
 from .storage.identity import read_run, require_ours
-from .storage.run_folder import delete_ours
 
 
 @dataclass(frozen=True)

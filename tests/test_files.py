@@ -239,4 +239,4 @@ def test_a_folder_in_a_files_place_is_a_disk_error_and_stays(tmp_path):
 def test_hidden_files_and_folders_are_not_listed(tmp_path):
     for name in ("a.txt", "b/c.txt", ".d.txt", ".git/HEAD", "b/.e/f.txt"):
         files.write_text(tmp_path / name, "x")
-    assert files.files_in(tmp_path) == [Path("a.txt"), Path("b/c.txt")]
+    assert files.files_in(tmp_path, pytest.fail) == [Path("a.txt"), Path("b/c.txt")]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib import DiskError
-from course_lib.storage import checkpoints
+from course_lib.storage import checkpoints, file_pairs
 from course_lib.storage.files import write_json, write_sealed
 from course_lib.storage.mirror import Mirror
 from course_lib.storage.run_folder import DELETED, RECORD
@@ -289,6 +289,97 @@ def test_a_file_of_the_courses_that_cannot_be_read_on_drive_is_an_error(folder, 
 
     with watched(folder / DRIVE, fail), pytest.raises(PermissionError, match=Path(name).name):
         between(folder).restore()
+
+
+@pytest.mark.parametrize("side", [HERE, DRIVE])
+def test_a_file_of_yours_too_large_for_memory_stays_where_it_is(folder, side, monkeypatch, capsys):
+    monkeypatch.setattr(file_pairs, "LARGEST", 10_000)
+    put(folder / side / "pets.zip", b"x" * 10_001)
+    put(folder / side / "notes.md", b"x" * 10_000)
+    save(folder / side / STAGE, 3)
+    put(folder / side / STAGE / "model.pth", model_file("x" * 10_001))  # the course's own
+    ours = between(folder)
+    for _ in range(2):
+        ours.restore()
+        assert ours.copy_all() == (side == DRIVE)
+    other = DRIVE if side == HERE else HERE
+    assert not (folder / other / "pets.zip").exists() and (folder / side / "pets.zip").exists()
+    for name in ("notes.md", f"{STAGE}/model.pth"):
+        assert (folder / other / name).read_bytes() == (folder / side / name).read_bytes()
+    assert capsys.readouterr().out.count("pets.zip") == 1
+
+
+def test_a_file_that_does_not_fit_into_memory_does_not_hold_up_the_others(folder, monkeypatch):
+    real = file_pairs.content_of
+
+    def content_of(path):
+        if path.name == "a.txt":
+            raise MemoryError
+        return real(path)
+
+    put(folder / HERE / "a.txt", b"x")
+    save(folder / HERE / STAGE, 3)
+    monkeypatch.setattr(file_pairs, "content_of", content_of)
+    with pytest.raises(MemoryError):
+        between(folder).copy_all()
+    assert furthest(folder / DRIVE / STAGE) == "checkpoint 3 0"
+
+
+@pytest.mark.parametrize("yours", ["docker", "docker/inside", f"{STAGE}/docker"])
+@pytest.mark.parametrize("side", [HERE, DRIVE])
+def test_a_folder_of_yours_that_cannot_be_read_does_not_hold_up_the_others(
+    folder, yours, side, monkeypatch, capsys
+):
+    (folder / side / yours).mkdir(parents=True)
+    put(folder / side / "z.txt", b"copied all the same")
+    save(folder / side / STAGE, 3)
+    forbid(monkeypatch, folder / side / yours)
+    ours = between(folder)
+    for _ in range(2):
+        ours.restore()
+        assert ours.copy_all() == (side == DRIVE)
+    other = DRIVE if side == HERE else HERE
+    assert furthest(folder / other / STAGE) == "checkpoint 3 0"
+    assert (folder / other / "z.txt").exists()
+    assert capsys.readouterr().out.count("docker") == 1
+
+
+@pytest.mark.parametrize("name", ["", STAGE, "trials", "guesses"])
+def test_a_folder_of_the_courses_that_cannot_be_read_on_drive_is_an_error(
+    folder, name, monkeypatch
+):
+    save(folder / DRIVE / STAGE, 3)
+    (folder / DRIVE / name).mkdir(exist_ok=True)
+    forbid(monkeypatch, folder / DRIVE / name)
+    with pytest.raises(PermissionError):
+        between(folder).restore()
+
+
+def forbid(monkeypatch, folder):
+    """Have the system refuse to list a folder, also to root."""
+    real = os.scandir
+
+    def scandir(path="."):
+        if not isinstance(path, int) and Path(path) == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+def test_a_trial_that_two_computers_have_run_is_no_conflict(folder, capsys):
+    """Only the times in it differ; another run's note of that kind would still be one."""
+    trial = "trials/0123456789abcdef.json"
+    write_sealed(folder / HERE / trial, [{"loss": 1.0, "seconds": 2.0}])
+    write_sealed(folder / DRIVE / trial, [{"loss": 1.0, "seconds": 3.0}])
+    before = (folder / HERE / trial).read_bytes(), (folder / DRIVE / trial).read_bytes()
+    ours = between(folder)
+    ours.restore()
+    assert ours.copy_all() and capsys.readouterr().out == ""
+    assert ((folder / HERE / trial).read_bytes(), (folder / DRIVE / trial).read_bytes()) == before
+    (folder / DRIVE / trial).write_bytes(before[1][:30])  # a damaged one still gives way
+    assert between(folder).copy_all()
+    assert (folder / DRIVE / trial).read_bytes() == before[0]
 
 
 def test_what_is_on_drive_is_read_when_it_is_said_to_be_there(folder):
@@ -619,6 +710,32 @@ def test_what_was_started_over_is_not_copied_back_unless_drive_has_it_again(fold
     assert between(folder).copy_all() and furthest(folder / DRIVE / STAGE).startswith(
         "checkpoint 4"
     )
+
+
+@pytest.mark.parametrize("mine", [model_file("mine"), b"what PyTorch 1.5 wrote", b""])
+@pytest.mark.parametrize(("side", "other"), [(HERE, DRIVE), (DRIVE, HERE)])
+def test_a_model_pth_of_yours_is_kept_where_the_other_sides_takes_its_place(
+    folder, side, other, mine, capsys
+):
+    save(folder / other / STAGE, 3)
+    put(folder / side / STAGE / "model.pth", mine)
+    ours = between(folder)
+    ours.restore()
+    ours.copy_all()
+    for place in (side, other):
+        assert (folder / place / STAGE / "model.pth").read_bytes() == model_file("3 0")
+    if mine:  # of an empty file, nothing is lost
+        assert (folder / side / STAGE / "model-1.pth").read_bytes() == mine
+    assert ("model-1.pth" in capsys.readouterr().out) == bool(mine)
+
+
+def test_the_model_pth_of_an_earlier_epoch_is_replaced_without_leaving_copies(folder):
+    for epoch in (1, 2, 3):
+        save(folder / HERE / STAGE, epoch)
+        assert between(folder).copy_all()
+        between(folder, OTHER).restore()
+    assert not list(folder.rglob("model-*.pth"))
+    assert (folder / OTHER / STAGE / "model.pth").read_bytes() == model_file("3 0")
 
 
 @pytest.mark.parametrize("ahead, behind", [(HERE, DRIVE), (DRIVE, HERE)])

@@ -815,3 +815,42 @@ def test_a_stages_own_model_pth_is_replaced(short):
     model, _ = fit(last)
     assert same_weights(weights_in(stage.model_path), model)
     assert not list(stage.folder.glob("model-*.pth"))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("whole_run", [True, False])
+def test_a_model_pth_of_yours_stays_when_its_stage_starts_over(short, trained, whole_run, capsys):
+    """`adopt_model` advises to start over, and the model may lie just there."""
+    stage = short.stage(2)
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    if trained:
+        fit(stage)
+    torch.save(conv_model(seed=7).state_dict(), stage.model_path)
+    mine = stage.model_path.read_bytes()
+    (short if whole_run else stage).start_over()
+    assert (stage.folder / "model-1.pth").read_bytes() == mine
+    assert "model-1.pth" in capsys.readouterr().out
+    assert [path.name for path in stage.folder.iterdir()] == ["model-1.pth"]
+
+
+def test_the_stages_own_model_pth_is_deleted_when_it_starts_over(short):
+    stage = short.stage(2)
+    fit(stage)
+    assert stage.model_path.exists()
+    stage.start_over()
+    assert not stage.folder.exists()
+
+
+def test_another_runs_training_is_not_deleted_through_a_link(short):
+    """You may have linked a finished stage into an experiment, so as not to train it again."""
+    fit(short.stage(2))
+    experiment = short.experiment("linked")
+    other = experiment.stage(2).folder
+    other.symlink_to(short.stage(2).folder)
+    for start_over in (experiment.start_over, experiment.stage(2).start_over):
+        with pytest.raises(CheckpointError, match="link"):
+            start_over()
+        assert short.stage(2).finished and other.is_symlink()
+    other.unlink()
+    experiment.start_over()
+    assert short.stage(2).finished

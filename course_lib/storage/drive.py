@@ -16,6 +16,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..errors import DiskError
+from .deletion import delete_ours
 from .files import write_sealed
 from .identity import read_record, read_run, require_ours
 from .mirror import Mirror
@@ -23,7 +24,6 @@ from .mounts import require_mounted
 from .run_folder import (
     DELETED,
     RUN,
-    delete_ours,
     has_checkpoints,
     trainings_deleted,
     trainings_in,

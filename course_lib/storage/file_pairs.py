@@ -17,8 +17,9 @@ from tqdm.auto import tqdm
 from ..errors import CheckpointError, brief
 from .checkpoints import digest_of
 from .files import Look, content_of, look_at, obstacle, read_sealed, write_bytes, write_sealed
-from .run_folder import RECORD, RESULTS, carries_checksum, is_ours
-from .versions import Side, newer_side
+from .kept_model import keep_unknown_model
+from .run_folder import MODEL, RECORD, RESULTS, carries_checksum, is_ours, is_trial
+from .versions import Side, is_proven, is_torn, newer_side
 
 # Why something isn't copied, after its name
 CHANGED = (
@@ -41,10 +42,16 @@ STARTED_OVER = (
     "was started over in another notebook, so what was trained here before isn't copied. Rename "
     "its folder: that keeps it. Then open the run again, which brings what's on Drive."
 )
+TOO_LARGE = (
+    "is larger than 200 MB, so it isn't copied. Keep it elsewhere: what's in the run's folder is "
+    "copied to each computer that opens the run."
+)
 OTHER_KIND = (
     "isn't the same kind of thing here and on Drive, so neither was overwritten. To keep both, "
     "rename one of them."
 )
+
+LARGEST = 200_000_000  # bytes of a file of yours: what is copied is held in memory
 
 
 class Looks(NamedTuple):
@@ -76,7 +83,7 @@ class FilePairs:
         Raises OSError if a file of the course's can't be read; one of yours is only reported.
         """
         self._before_each()
-        if self._is_obstructed(path):
+        if self._is_obstructed(path) or self._is_too_large(path):
             return
         ours = content_of(self.local / path)
         try:
@@ -91,7 +98,7 @@ class FilePairs:
         if side is Side.UNKNOWN:
             return
         if side is Side.DRIVE:
-            write_bytes(self.local / path, theirs)
+            self._replace(self.local, path, ours, theirs)
         self._remember(path, theirs)  # ours is that, or follows from it
 
     def copy(self, path: Path, further: Side = Side.NEITHER) -> int:
@@ -103,7 +110,7 @@ class FilePairs:
         if self._equal.get(path) == looks:
             return 0
         self._before_each()
-        if self._is_obstructed(path):
+        if self._is_obstructed(path) or self._is_too_large(path):
             return 0
         ours = content_of(self.local / path)
         if ours is None:  # deleted meanwhile
@@ -116,7 +123,7 @@ class FilePairs:
             self._equal[path] = looks
             self._remember(path, ours)
         if side is Side.HERE:
-            write_bytes(self.remote / path, ours)
+            self._replace(self.remote, path, theirs, ours)
             self._remember(path, ours)
             return 1
         return 0
@@ -168,6 +175,8 @@ class FilePairs:
             return Side.HERE
         if ours is None:
             return Side.DRIVE
+        if is_trial(path) and is_proven(ours) and is_proven(theirs):
+            return Side.NEITHER  # the same training; only the times differ
         last_same = self._last_same.get(path.as_posix())
         if further is Side.HERE:
             last_same = digest_of(theirs)
@@ -177,6 +186,13 @@ class FilePairs:
         if side is Side.UNKNOWN:
             self.report(path, CHANGED)
         return side
+
+    def _replace(self, side: Path, path: Path, old: bytes | None, new: bytes) -> None:
+        """Write a file on one side. The `model.pth` there may be yours: then it's kept."""
+        if path.name == MODEL and old is not None and not is_torn(old, new):
+            if self._last_same.get(path.as_posix()) != digest_of(old):
+                keep_unknown_model((side / path).parent)
+        write_bytes(side / path, new)
 
     def _is_obstructed(self, path: Path) -> bool:
         """Whether on one side, something else is in a file's place or on the way; reports it."""
@@ -189,6 +205,16 @@ class FilePairs:
                 self.report(path, LINKED if is_linked_folder else OTHER_KIND)
                 return True
         return False
+
+    def _is_too_large(self, path: Path) -> bool:
+        """Whether a file of yours is too large to be copied, here or on Drive; reports it."""
+        if is_ours(path):
+            return False
+        looks = (look_at(self.local / path), look_at(self.remote / path))
+        too_large = any(look is not None and look.size > LARGEST for look in looks)
+        if too_large:
+            self.report(path, TOO_LARGE)
+        return too_large
 
     def report(self, path: Path, why: str) -> None:
         """Say, once, why a path isn't copied."""

@@ -9,7 +9,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -183,14 +183,15 @@ def remove(path: str | Path) -> None:
         os.unlink(path)
 
 
-def files_in(folder: Path) -> list[Path]:
+def files_in(folder: Path, unreadable: Callable[[OSError], None]) -> list[Path]:
     """The regular files in a folder and below, as paths relative to it; none if it's missing.
 
     A link to a folder is listed, too, but nothing in that folder. Without hidden files, which may
-    be half-written, and hidden folders, such as .git. Raises OSError if a folder can't be read.
+    be half-written, and hidden folders, such as .git. unreadable: called with the error of what
+    can't be read or is missing; unless it raises it, that is left out.
     """
     found = []
-    for base, folders, names in os.walk(folder, onerror=_unless_missing):
+    for base, folders, names in os.walk(folder, onerror=unreadable):
         visible = [name for name in folders if not name.startswith(".")]
         folders[:] = visible  # in place: `os.walk` looks only into what is left in its list
         for name in visible:
@@ -199,7 +200,12 @@ def files_in(folder: Path) -> list[Path]:
                 found.append(path.relative_to(folder))
         for name in names:
             path = Path(base, name)
-            if not name.startswith(".") and path.is_file():
+            try:
+                is_file = path.is_file()
+            except OSError as error:
+                unreadable(error)
+                continue
+            if is_file and not name.startswith("."):
                 found.append(path.relative_to(folder))
     return sorted(found)
 
@@ -251,9 +257,3 @@ def look_at(path: Path) -> Look | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return Look(size=found.st_size, written=found.st_mtime_ns, number=found.st_ino)
-
-
-def _unless_missing(error: OSError) -> None:
-    """For `os.walk`, which would take a folder that can't be read for an empty one."""
-    if not isinstance(error, FileNotFoundError):
-        raise error

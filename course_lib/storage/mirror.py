@@ -23,7 +23,9 @@ from .run_folder import (
     OF_A_STAGE,
     RUN,
     belongs_to_a_stage,
+    holds_ours,
     is_checkpoint_of_a_stage,
+    is_ours,
     trainings_deleted,
 )
 from .versions import Side
@@ -48,11 +50,11 @@ class Mirror:
         """Bring here what only Drive has, or what is newer there.
 
         Raises DiskError, OSError or CheckpointError: nothing of the course's on Drive is passed
-        over. A file of yours that can't be read there is reported.
+        over. A file or folder of yours that can't be read there is reported.
         """
         self.look_again()
         self._files.read_record()
-        theirs = files_in(self.remote)
+        theirs = self._files_on(self.remote)
         if RUN in theirs:
             self._files.restore(RUN, self._side_that_has_begun(theirs))
         for path in theirs:
@@ -81,7 +83,7 @@ class Mirror:
         copied = 0
         errors: list[Exception] = []
         self._files.read_record()
-        ours = files_in(self.local)
+        ours = self._files_on(self.local)
         if RUN in ours:  # first: a folder without it may be anybody's
             copied += self._files.copy(RUN)
         for path in ours:
@@ -100,9 +102,23 @@ class Mirror:
         self._good.clear()
         self._files.look_again()
 
+    def _files_on(self, side: Path) -> list[Path]:
+        """The files on a side. What's yours and can't be read is reported, and left out."""
+
+        def report(error: OSError) -> None:
+            path = Path(error.filename).relative_to(side)
+            if isinstance(error, FileNotFoundError):  # deleted meanwhile
+                return
+            if holds_ours(path) or is_ours(path):
+                raise error
+            why = error.strerror or error
+            self._files.report(path, f"can't be read ({why}), so it isn't copied.")
+
+        return files_in(side, report)
+
     def _side_that_has_begun(self, theirs: list[Path]) -> Side:
         """The side that has trained, and so says in its `run.json` in which precision."""
-        here = any(is_checkpoint_of_a_stage(path) for path in files_in(self.local))
+        here = any(is_checkpoint_of_a_stage(path) for path in self._files_on(self.local))
         there = any(is_checkpoint_of_a_stage(path) for path in theirs)
         if not here:
             return Side.DRIVE
@@ -214,5 +230,5 @@ def _postponed(errors: list[Exception]) -> Iterator[None]:
     """Keep an error for later, so that the files after it are copied first."""
     try:
         yield
-    except (OSError, CourseError) as error:
+    except (OSError, CourseError, MemoryError) as error:
         errors.append(error)

@@ -12,12 +12,11 @@ being written, it has a temporary name, which counts as its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import CheckpointError, DiskError
+from ..errors import CheckpointError
 from .checkpoints import has_checkpoint_name, is_checkpoint, newest_first, training_of
-from .files import entries, final_name, read_sealed, remove, remove_if_empty
+from .files import entries, final_name, read_sealed
 
 RUN = Path("run.json")  # says whose folder it is
 RECORD = Path(".drive.json")  # what is the same on Drive
@@ -28,7 +27,9 @@ SUBMISSIONS = Path("submissions.json")  # how often the sealed images were opene
 BOARD = Path("board.csv")  # the same for people
 TRIALS = Path("trials")
 GUESSES = Path("guesses")
-OF_A_STAGE = ("model.pth", "measured.json")  # beside its checkpoints
+MODEL = "model.pth"
+MEASURED = "measured.json"
+OF_A_STAGE = (MODEL, MEASURED)  # beside its checkpoints
 
 _STAGE = re.compile("stage-[1-9]")
 _NAMED_BY_CONTENT = re.compile(r"[0-9a-f]{16}\.json")
@@ -64,6 +65,16 @@ def is_ours(path: Path) -> bool:
     return belongs_to_a_stage(path) or _is_named_by_content(path)
 
 
+def is_trial(path: Path) -> bool:
+    """Whether a path, relative to the run's folder, is that of a trial: its name says of which."""
+    return path.parent == TRIALS and _is_named_by_content(path)
+
+
+def holds_ours(folder: Path) -> bool:
+    """Whether the course writes files to a folder, as a path relative to the run's."""
+    return folder in (Path(), TRIALS, GUESSES) or is_stage(folder)
+
+
 def is_a_run(folder: Path) -> bool:
     """Whether a folder is a run's: it has a run.json, or a stage with a checkpoint."""
     return (folder / RUN).exists() or has_checkpoints(folder)
@@ -90,7 +101,7 @@ def stages_in(run: Path) -> list[Path]:
 def trainings_in(run: Path, within: Path = Path()) -> set[str]:
     """The ids of the trainings that have a checkpoint in a run's folder, or in that of a stage.
 
-    within: as for `delete_ours`.
+    within: Path() for all of it, or a stage's folder, relative to the run's.
     """
     found = set()
     for stage in stages_in(run):
@@ -105,53 +116,6 @@ def trainings_deleted(run: Path) -> set[str]:
         return set(read_sealed(run / DELETED))
     except (FileNotFoundError, CheckpointError):
         return set()
-
-
-def delete_ours(
-    run: Path,
-    within: Path = Path(),
-    through_links: bool = True,
-    before_each: Callable[[], None] = lambda: None,
-) -> None:
-    """Delete what the course has written in a run's folder, then the folders that are empty.
-
-    If files of yours stay in the run's folder, `run.json` stays with them: it says whose folder it
-    is. within: Path() for all of it, or a stage's folder, relative to the run's. through_links:
-    also in folders of stages that are links, say to a larger disk; the links stay. before_each:
-    called before each file. Raises DiskError.
-    """
-    folders = [within]
-    if within == Path():  # it comes last, since its run.json says whose folder it is
-        folders = [*stages_in(run), TRIALS, GUESSES, within]
-    try:
-        for folder in folders:
-            is_linked = folder != Path() and (run / folder).is_symlink()
-            if through_links or not is_linked:
-                _delete_files(run, folder, before_each)
-    except OSError as error:
-        place = error.filename or run / within
-        raise DiskError(f"{place} can't be deleted ({error.strerror or error}).") from error
-
-
-def _delete_files(run: Path, folder: Path, before_each: Callable[[], None]) -> None:
-    """Delete our files in a folder, but not below it; then the folder, if that leaves it empty."""
-    place = run / folder
-    if not place.is_dir():
-        return
-    ours = [path for path in entries(place) if is_ours(path.relative_to(run))]
-    ours.sort(key=_is_run_json)  # False comes before True: run.json goes last
-    for path in ours:
-        if _is_run_json(path) and len(entries(place)) > 1:
-            continue
-        if path.is_file() or path.is_symlink():
-            before_each()
-            remove(path)
-    before_each()
-    remove_if_empty(place)
-
-
-def _is_run_json(path: Path) -> bool:
-    return path.name == RUN.name
 
 
 def _is_named_by_content(path: Path) -> bool:
