@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -17,7 +18,8 @@ from .storage.files import read_sealed, write_sealed, write_text
 from .storage.run_folder import BOARD, SUBMISSIONS
 
 LONGEST = 80  # characters of a name
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what begins like this
+# A spreadsheet would compute what begins like this, be it after a separator of another language's.
+FORMULA = re.compile(r"(^|[;\t\r\n])(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,10 @@ def require_name(name: str) -> str:
         raise SettingsError(f"The name is {name!r}: use letters, digits and spaces.")
     if len(name) > LONGEST:
         raise SettingsError(f"The name has {len(name):,} characters: use {LONGEST} or fewer.")
-    if name.strip().startswith(FORMULA):
-        raise SettingsError(f"The name is {name!r}: begin with a letter or a digit.")
+    if FORMULA.search(name):
+        raise SettingsError(
+            f"The name is {name!r}; a spreadsheet might compute it. Begin with a letter or digit."
+        )
     return name.strip()
 
 
@@ -150,6 +154,6 @@ def _line(cells: Sequence[object]) -> str:
 
 def harmless(cell: object) -> object:
     """A cell that a spreadsheet shows as it is: it would compute a text that begins with "="."""
-    if isinstance(cell, str) and cell.startswith(FORMULA):
-        return f"'{cell}"
+    if isinstance(cell, str):
+        return FORMULA.sub(r"\1'", cell)
     return cell

@@ -57,6 +57,8 @@ def submit(
     model = require_name(model)
     control_name = require_name(control_name)
     course.claim()
+    if course.drive:
+        course.drive.restore()  # another computer may have opened them
     images = _sealed_digest(course)
     my_answers = _answers(mine, images)
     control_answers = _answers(control, images)

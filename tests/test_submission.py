@@ -1,6 +1,9 @@
 """course_lib/submission.py and board.py: openings are counted, and nothing is overwritten."""
 
+# ruff: noqa: F811 (fixtures of another file)
+
 import csv
+import io
 import json
 import re
 from dataclasses import replace
@@ -8,6 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from data_sets import class_folders, write_folder
+from hypothesis import given
+from hypothesis import strategies as st
+from test_drive import computer  # noqa: F401 (a fixture)
 from tiny import linear_model
 
 from course_lib import (
@@ -21,6 +27,7 @@ from course_lib import (
     submit,
     trial,
 )
+from course_lib.board import harmless
 from course_lib.storage.files import read_sealed
 from course_lib.storage.run_folder import is_ours
 
@@ -183,7 +190,8 @@ def test_both_files_go_with_the_run_and_no_others(project):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "  ", "two\nlines", "=1+1", "+1", "@x", "x" * 81, None, "\u2028"]
+    "name",
+    ["", "  ", "two\nlines", "=1+1", "+1", "@x", "x" * 81, None, "\u2028", "Kim;=1", "\uff1d1"],
 )
 def test_a_name_that_could_be_anything_else_is_refused(project, name):
     for field in ("student", "model", "control_name"):
@@ -256,3 +264,34 @@ def test_the_record_has_a_checksum(project):
     [opening] = read_sealed(project.folder / "submissions.json")
     assert opening["claim"]["student"] == "Kim"
     assert json.loads((project.folder / "submissions.json").read_text(encoding="utf-8"))["sha256"]
+
+
+def test_openings_on_another_computer_count_if_both_share_a_drive(computer, tmp_path):
+    """Both have the project open; each submits another change."""
+    pets = write_folder(tmp_path / "pets", class_folders({"cat": 20, "dog": 20}))
+    claims = []
+    projects = [begin_project(computer(name, data=pets), epochs=1) for name in ("a", "b")]
+    for number, project in enumerate(projects):
+        images = project.data.train.take(4)
+        mine, control = (
+            [trial(project, images, epochs=1, model=linear_model(), lr=lr)]
+            for lr in (0.1 + number, 0.01)
+        )
+        claims.append(submit(project, mine, control, model="lr", student="Kim"))
+        assert project.drive.wait()
+    assert [claim.opened for claim in claims] == [1, 2]
+    assert len(board(projects[1])) == 2
+
+
+@given(
+    text=st.text(alphabet="=+-@\uff1d; ,\t\r\n\"'ab1"),
+    before=st.text(alphabet="a;\"' "),
+    separator=st.sampled_from(",;\t"),
+)
+def test_no_part_of_a_cell_is_a_formula_whatever_separates_cells(text, before, separator):
+    """A German or French spreadsheet splits a .csv at semicolons."""
+    file = io.StringIO()
+    csv.writer(file).writerow([harmless(before + text), harmless(text)])
+    for row in csv.reader(io.StringIO(file.getvalue(), newline=""), delimiter=separator):
+        for cell in row:
+            assert not cell.strip().startswith(("=", "+", "-", "@", "\uff1d"))
