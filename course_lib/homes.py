@@ -9,7 +9,7 @@ from pathlib import Path
 from .errors import DiskError
 from .settings import PRESETS, Settings
 from .storage.drive import ask_if_mounted
-from .storage.mounts import drive_root, mount
+from .storage.mounts import drive_root, mount, require_same_disk
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -30,6 +30,7 @@ def find_homes(wanted: str, drive: bool) -> tuple[Path, Path | None]:
             local = path
     if drive and runs_on_drive is None:
         runs_on_drive = mount() / "runs"
+    require_same_disk(local)  # or it would be created anew where an unmounted disk was
     try:
         local.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -8,6 +8,7 @@ import unicodedata
 import pytest
 
 from course_lib import DiskError, SettingsError
+from course_lib.homes import find_homes
 from course_lib.storage import mounts
 from course_lib.storage.files import write_text
 from course_lib.storage.mounts import drive_root, require_mounted
@@ -111,6 +112,35 @@ def test_a_drive_that_is_mounted_only_later_is_not_called_unmounted(tmp_path, ta
     require_mounted(tmp_path / "MyDrive" / "runs")
     mount_points.add(os.fspath(tmp_path / "MyDrive"))
     require_mounted(tmp_path / "MyDrive" / "runs")
+
+
+def test_what_rclone_has_mounted_is_a_drive(tmp_path, table):
+    table(f"gdrive: {tmp_path / 'cloud'} fuse.rclone rw,user_id=1000,group_id=1000 0 0\n")
+    assert drive_root(tmp_path / "cloud" / "runs") == tmp_path / "cloud"
+
+
+def test_a_home_on_a_disk_that_is_unmounted_is_not_created_anew(tmp_path, table, mount_points):
+    """A USB disk, or a server's: its folder stays, and is one of another disk."""
+    disk = tmp_path / "usb"
+    disk.mkdir()
+    mount_points.add(os.fspath(disk))
+    home, _ = find_homes(str(disk / "runs"), drive=False)
+    write_text(home / "pets" / "run.json", "{}")
+    mount_points.remove(os.fspath(disk))
+    disk.rename(tmp_path / "pulled out")
+    disk.mkdir()
+    with pytest.raises(DiskError, match="usb"):
+        write_text(home / "pets" / "run.json", "{}")
+    with pytest.raises(DiskError, match="usb"):
+        find_homes(str(disk / "runs"), drive=False)
+    assert not list(disk.iterdir())
+    write_text(tmp_path / "elsewhere.txt", "x")
+    disk.rmdir()
+    (tmp_path / "pulled out").rename(disk)
+    mount_points.add(os.fspath(disk))  # mounted again
+    find_homes(str(disk / "runs"), drive=False)
+    write_text(home / "pets" / "run.json", "[]")
+    assert (home / "pets" / "run.json").read_text() == "[]"
 
 
 # Mounting in Colab

@@ -1,4 +1,4 @@
-"""Where Google Drive is: a path on it must never turn into a folder of the local disk."""
+"""Where Google Drive is, and what is mounted: a path there must never turn into a local folder."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ NAMES = {
     "다른 컴퓨터", "他のパソコン", "Andere Computer", "Autres ordinateurs",
 }
 # fmt: on
-FILE_SYSTEMS = {"fuse.drive", "fuse.google-drive-ocamlfuse"}  # Colab's, and a common one on Linux
+# Colab's, and the common ones on Linux; rclone also mounts what isn't Google's, but is as far away.
+FILE_SYSTEMS = {"fuse.drive", "fuse.google-drive-ocamlfuse", "fuse.rclone"}
 
 _mount_points: set[Path] = set()  # of Drives: once seen, a path below stays on Drive
-_lay_on: dict[Path, Path] = {}  # folder of a Drive → the mount point that it was on
+_lay_on: dict[Path, Path] = {}  # folder of a Drive, or of all runs → the mount point it was on
 
 
 def mount() -> Path:
@@ -69,18 +70,34 @@ def drive_root(path: str | Path) -> Path | None:
 
 
 def require_mounted(path: str | Path) -> None:
-    """Raise DiskError if `path` lies on a Google Drive that isn't mounted, or not any more."""
+    """Raise DiskError if `path` lies on a Google Drive that isn't mounted, or not any more.
+
+    Likewise if it lies in another folder that was passed to `require_same_disk`.
+    """
     root = drive_root(path)
-    if root is None:
-        return
-    advice = "Mount Drive, then run the cell again."
-    if not os.path.isdir(root):  # also if it dropped out
-        raise DiskError(f"Google Drive isn't mounted: there is no {root}. {advice}")
-    mount_point = _mount_point_of(root)
-    before = _lay_on.get(root, mount_point)
-    if mount_point in before.parents:  # what was mounted at `before` is gone
-        raise DiskError(f"Google Drive was unmounted: {root} is only a local folder now. {advice}")
-    _lay_on[root] = mount_point
+    if root is not None:
+        if not os.path.isdir(root):  # also if it dropped out
+            raise DiskError(
+                f"Google Drive isn't mounted: there is no {root}. Mount Drive, then run the cell "
+                "again."
+            )
+        require_same_disk(root)
+    path = Path(os.path.abspath(path))
+    for folder in (path, *path.parents):
+        if folder in _lay_on:
+            require_same_disk(folder)
+
+
+def require_same_disk(folder: Path) -> None:
+    """Raise DiskError if the disk, or Drive, that a folder lay on the last time is unmounted."""
+    mount_point = _mount_point_of(folder)
+    before = _lay_on.get(folder, mount_point)
+    if mount_point in before.parents:
+        raise DiskError(
+            f"What was mounted at {before} is gone: {folder} is only a folder below it now. Mount "
+            "it again, then run the cell again."
+        )
+    _lay_on[folder] = mount_point
 
 
 def _root_above(path: Path) -> Path | None:
