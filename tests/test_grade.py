@@ -367,6 +367,20 @@ def test_a_table_that_cannot_be_written_is_a_sentence_before_anything_is_marked(
     assert not marked
 
 
+@pytest.mark.parametrize("above", ["", "#!/usr/bin/python\n# -*- coding: utf-8 -*-\n", "\n\n"])
+@pytest.mark.parametrize("first", ["", "# %%\n", "# %% [markdown]\n# a title\n\n# %%\n"])
+def test_a_header_that_would_take_for_ever_is_not_read(tmp_path, above, first):
+    """A billion laughs: nine lists of nine lists of nine lists …"""
+    lines = ["# ---", "# jupyter:", "#   a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    for number in range(1, 20):
+        nine = ", ".join([f"*a{number - 1}"] * 9)
+        lines.append(f"#   a{number}: &a{number} [{nine}]")
+    lines += ["# ---", ""]
+    path = tmp_path / "a.py"
+    path.write_text(above + "\n".join(lines) + f"\n{first}my_share = 1\n\n# %%\nlast = 2\n")
+    assert [cell.source for cell in grade.code_cells(path)] == ["my_share = 1", "last = 2"]
+
+
 def test_what_is_not_marked_is_named(tmp_path, monkeypatch, no_marker, capsys):
     for name in ("HW.IPYNB", "OLD.Py", "kim.zip", "lee.ipynb.txt", ".choi.ipynb", "photo.png"):
         (tmp_path / name).write_text(ANSWER)

@@ -58,6 +58,8 @@ POINTS = {  # by the name of the check; the table in notebooks/README.md says th
 SECONDS = 60.0  # that an answer and its check may take; the slowest check needs about 5
 TABLE = re.compile(r"marks(-[0-9]+)?\.csv")
 LARGEST = 50 * 2**20  # bytes of a notebook
+# The comments above a `.py`: jupytext would read YAML there, a few lines of which may never end.
+HEADER = re.compile(r"\A(?:(?!# %%)(?:#.*)?\n)+")
 
 # What a right answer has no use for, but one that deceives its check.
 UNUSUAL = re.compile(
@@ -170,7 +172,7 @@ def code_cells(path: Path) -> list[NotebookNode]:
     if path.suffix.lower() == ".py":
         if not re.search(r"^# %%", text, re.MULTILINE):
             raise ValueError("no line begins with # %%, so it isn't in percent format")
-        notebook = jupytext.reads(text, "py:percent")
+        notebook = jupytext.reads(HEADER.sub("", text), "py:percent")
     else:
         notebook = nbformat.reads(text, 4)
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
