@@ -1,5 +1,6 @@
 """Running small notebooks, and writing their pairs."""
 
+import errno
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from course_lib import open_course
 from course_lib.live import EPOCH_DATA
-from tools import notebooks, pair, reproduce
+from tools import exercises, notebooks, pair, reproduce
 
 WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "  0%|"}
 
@@ -243,6 +244,34 @@ def test_check_names_the_pairs_that_differ_and_writes_nothing(folder):
         assert source.stem in str(stopped.value)
     assert same.stem not in str(stopped.value)
     assert {path: path.read_bytes() for path in same.parent.iterdir()} == before
+
+
+def test_what_is_written_goes_through_no_link_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("precious")
+    (tmp_path / ".02_a.ipynb.tmp").symlink_to(mine)
+    (tmp_path / "02_a.ipynb").symlink_to(mine)
+    notebooks.write_text(tmp_path / "02_a.ipynb", "new")
+    assert mine.read_text() == "precious"
+    assert (tmp_path / "02_a.ipynb").read_text() == "new"
+    before = sorted(tmp_path.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space"):
+            notebooks.write_text(tmp_path / "02_a.ipynb", "newer")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def full(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("tool", [lambda: pair.main([]), exercises.main])
+def test_a_full_disk_is_a_sentence(folder, tool, monkeypatch):
+    folder("00_a.py", "1 + 1")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(SystemExit, match="No space"):
+        tool()
 
 
 DAMAGED_NOTEBOOKS = [b"", b"{", b"\xff", b"[]", b"null", b'{"cells": 5}', b"[" * 200_000, "cut"]

@@ -71,8 +71,11 @@ def main() -> None:
         except ValueError as error:
             sys.exit(f"{source.name}: {error}")
         name = f"{source.stem}.ipynb"
-        write_text(build / "student" / name, as_notebook(student_version(source)))
-        write_text(build / "solutions" / name, as_notebook(solved))
+        try:
+            write_text(build / "student" / name, as_notebook(student_version(source)))
+            write_text(build / "solutions" / name, as_notebook(solved))
+        except OSError as error:
+            sys.exit(str(error))
 
 
 if __name__ == "__main__":

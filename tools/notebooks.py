@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import secrets
 from collections import Counter
 from pathlib import Path
 
@@ -47,9 +48,13 @@ def write_text(path: Path, text: str) -> None:
     if path.exists() and path.read_bytes() == text.encode():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(text.encode())
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}.tmp")
+    try:
+        with open(temporary, "xb") as file:  # x: never through a link, or over a file of yours
+            file.write(text.encode())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sources(chosen: str = "") -> list[Path]:

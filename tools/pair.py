@@ -77,12 +77,15 @@ def main(arguments: list[str]) -> None:
     folder = None
     if chosen.executed:
         folder = open_course().folder / "notebooks"
-    for source in sources():
-        stored = source.with_suffix(".ipynb")
-        if folder is not None and (folder / stored.name).exists():
-            pair(source, folder / stored.name)
-        else:
-            pair(source, stored)
+    try:
+        for source in sources():
+            stored = source.with_suffix(".ipynb")
+            if folder is not None and (folder / stored.name).exists():
+                pair(source, folder / stored.name)
+            else:
+                pair(source, stored)
+    except OSError as error:
+        sys.exit(f"{error}. Nothing was half written; run it again.")
 
 
 if __name__ == "__main__":

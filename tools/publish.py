@@ -297,7 +297,7 @@ def main(arguments: list[str]) -> None:
     try:
         place = find_place(chosen.repository, chosen.ref)
         publish(place)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(str(error))
     first = sources()[0].stem
     print(

@@ -197,7 +197,9 @@ def open_data(
                 f"Reading many small files from Drive is slow. Next time, pack {path} as a .zip.",
                 flush=True,
             )
-        advice = f"To list all such images: python -m tools.describe {shlex.quote(str(path))}"
+        # No terminal must obey what a folder is called.
+        shown = shlex.quote(str(path)) if str(path).isprintable() else "PATH"
+        advice = f"To list all such images: python -m tools.describe {shown}"
         with Files(path, home) as files:
             source = read_source(files, located.layout)
             build_bank(source, settings.size, file, mark, advice, skip_unreadable)
