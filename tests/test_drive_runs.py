@@ -57,6 +57,32 @@ def test_starting_over_that_is_cut_short_can_be_repeated(computer, course, monke
     run(again)
 
 
+def test_a_link_into_another_run_is_noticed_before_anything_is_deleted(computer, course):
+    run(course)
+    experiment = course.experiment("linked")
+    run(experiment)
+    assert experiment.drive.wait()
+    stage = experiment.stage(2).folder
+    stage.rename(stage.with_name("mine"))
+    stage.symlink_to(course.stage(2).folder)
+    before = [content(side) for side in (experiment.drive.remote, course.folder)]
+    for start_over in (experiment.start_over, experiment.stage(2).start_over):
+        with pytest.raises(CheckpointError, match="link"):
+            start_over()
+    assert [content(side) for side in (experiment.drive.remote, course.folder)] == before
+
+
+def test_a_model_pth_of_yours_stays_on_both_sides_when_its_stage_starts_over(computer, course):
+    stage = course.stage(2)
+    stage.folder.mkdir(parents=True)
+    stage.model_path.write_bytes(b"my only copy")
+    assert course.drive.wait()
+    stage.start_over()
+    for side in (course.folder, course.drive.remote):
+        assert (side / "stage-2" / "model-1.pth").read_bytes() == b"my only copy"
+    assert course.drive.wait()
+
+
 def test_a_folder_on_drive_that_is_no_runs_is_left_alone(computer, course, tmp_path):
     shutil.rmtree(course.folder)
     shutil.rmtree(course.drive.remote)

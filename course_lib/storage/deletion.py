@@ -25,12 +25,11 @@ def delete_ours(
     are links, say to a larger disk; the links stay. before_each: called before each file. Raises
     DiskError, or CheckpointError if a link leads into another run's folder.
     """
+    if through_links:
+        require_no_other_run(run, within)
     folders = [within]
     if within == Path():  # it comes last, since its run.json says whose folder it is
         folders = [*stages_in(run), TRIALS, GUESSES, within]
-    if through_links:
-        for folder in folders:
-            _require_no_other_run(run, folder)
     try:
         for folder in folders:
             is_linked = folder != Path() and (run / folder).is_symlink()
@@ -39,6 +38,22 @@ def delete_ours(
     except OSError as error:
         place = error.filename or run / within
         raise DiskError(f"{place} can't be deleted ({error.strerror or error}).") from error
+
+
+def require_no_other_run(run: Path, within: Path = Path()) -> None:
+    """Raise CheckpointError if the folder of a stage is a link to that of another run.
+
+    within: as for `delete_ours`.
+    """
+    for stage in stages_in(run):
+        place = run / stage
+        other = place.resolve().parent
+        is_linked = place.is_symlink() and within in (Path(), stage)
+        if is_linked and other != run.resolve() and (other / RUN).exists():
+            raise CheckpointError(
+                f"{place} is a link into another run's folder, {other}, so nothing was deleted. "
+                "Remove the link first."
+            )
 
 
 def _delete_files(run: Path, folder: Path, before_each: Callable[[], None]) -> None:
@@ -67,14 +82,3 @@ def _turn(path: Path) -> int:
     if path.name == RUN.name:
         return 2
     return 1
-
-
-def _require_no_other_run(run: Path, stage: Path) -> None:
-    """Raise CheckpointError if a stage's folder is a link to that of another run."""
-    place = run / stage
-    other = place.resolve().parent
-    if place.is_symlink() and other != run.resolve() and (other / RUN).exists():
-        raise CheckpointError(
-            f"{place} is a link into another run's folder, {other}, so nothing was deleted. Remove "
-            "the link first."
-        )

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..errors import DiskError
-from .deletion import delete_ours
+from .deletion import delete_ours, require_no_other_run
 from .files import write_sealed
 from .identity import read_record, read_run, require_ours
 from .mirror import Mirror
@@ -168,6 +168,7 @@ class Drive:
         self._delete(folder.relative_to(self.local))
 
     def _delete(self, within: Path) -> None:
+        require_no_other_run(self.local, within)  # before anything is deleted on either side
         deleted = trainings_deleted(self.remote) | trainings_in(self.remote, within)
         deleted |= trainings_in(self.local, within)
         # A link on Drive leads to what somebody shares with you; here, to another disk of yours.

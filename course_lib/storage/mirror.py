@@ -106,9 +106,11 @@ class Mirror:
         """The files on a side. What's yours and can't be read is reported, and left out."""
 
         def report(error: OSError) -> None:
-            path = Path(error.filename).relative_to(side)
             if isinstance(error, FileNotFoundError):  # deleted meanwhile
                 return
+            if error.filename is None:  # it might be anything
+                raise error
+            path = Path(error.filename).relative_to(side)
             if holds_ours(path) or is_ours(path):
                 raise error
             why = error.strerror or error
