@@ -121,14 +121,18 @@ class Course:
         )
         redrawn = any(field in changes for field in ("size", "seed", "images_per_class"))
         if redrawn:  # the generated data depends on these, and decoding on the size
+            drawn_with = settings
+            if self.data.sealed is not None:  # with another seed, others would be sealed
+                drawn_with = settings.with_changes(seed=self.data.seed)
             with rank_0_first():
-                data = open_data(self.source, settings, self.home, self.skip_unreadable)
+                data = open_data(self.source, drawn_with, self.home, self.skip_unreadable)
             if not data.generated and data.digest != self.data.digest:
                 raise DataError(
                     f"{self.source} has changed since the course was opened. Open it again."
                 )
+            data = replace(data, hidden=self.data.hidden)
             if self.data.sealed is not None:
-                data = seal(data, settings.seed)
+                data = seal(data)
             course = replace(course, data=data)
         runs_on_drive = None
         if self.drive:

@@ -25,11 +25,12 @@ def begin_project(course: Course, epochs: int, start_over: bool = False) -> Cour
     """A run of its own on the same data, part of which is sealed: see `data.sealed.seal`.
 
     epochs: of every stage. start_over: first delete what the project has saved. What is trained in
-    it never sees the sealed images; `submit` opens them. A line is printed if an earlier notebook
-    has measured on some of them. Raises SettingsError, DataError, DiskError, CheckpointError.
+    it never sees the sealed images, and they can't be used through `course` either; `submit` opens
+    them. A line is printed if an earlier notebook has measured on some of them. Raises
+    SettingsError, DataError, DiskError, CheckpointError.
     """
     project = course.experiment("project", start_over, epochs=epochs)
-    data = seal(project.data, project.settings.seed)
+    data = seal(project.data)
     measured = any(course.stage(number).measured_path.exists() for number in course.epochs)
     if measured and data.sealed is not None:
         known = torch.isin(data.sealed.rows, course.data.heldout.rows)

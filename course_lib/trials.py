@@ -82,8 +82,8 @@ def trial(
     if heldout is not None:
         history[-1]["heldout_right"] = _right(copy, heldout, attempt)
     if sealed is not None:
-        # Nothing else may look at them, so this is a course in which they aren't sealed.
-        unsealed = replace(attempt, data=replace(attempt.data, sealed=None))
+        # Nothing else may look at them, so this is a course in which nothing is sealed.
+        unsealed = replace(attempt, data=replace(attempt.data, sealed=None, hidden=set()))
         right = _right(copy, sealed, unsealed)
         history[-1]["sealed"] = {
             "training": content_digest(training)[:16],  # whatever was measured on its network

@@ -35,6 +35,7 @@ def opened(environment, monkeypatch, tmp_path):
             place="",
             counts={},
             left_out=[],
+            seed=settings.seed,
         )
 
     (tmp_path / "pyproject.toml").touch()

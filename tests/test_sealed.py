@@ -94,9 +94,9 @@ def test_no_picture_is_sealed_and_open(tmp_path_factory, counts, test, copies, s
     for i in range(copies):
         contents[f"train/class 0/copy{i}.png"] = png(7)
     data = open_data(str(write_folder(tmp_path / "mine", contents)), settings(seed), tmp_path)
-    sealed = seal(data, seed)
-    again = seal(data, seed)
-    assert sealed.sealed.names == again.sealed.names and seal(sealed, seed + 1) is sealed
+    sealed = seal(data)
+    again = seal(data)
+    assert sealed.sealed.names == again.sealed.names and seal(sealed) is sealed
     hidden = pictures(sealed.sealed)
     assert len(sealed.sealed) >= 2
     for field in fields(sealed):
@@ -124,7 +124,7 @@ def test_pictures_of_several_parts_are_not_sealed(tmp_path_factory, train, valid
                 contents[f"{part}/{category}/{i}.png"] = png(100 * category + number)
     tmp_path = tmp_path_factory.mktemp("overlapping")
     data = open_data(str(write_folder(tmp_path / "mine", contents)), settings(0), tmp_path)
-    sealed = seal(data, 0)
+    sealed = seal(data)
     hidden = pictures(sealed.sealed)
     assert len(sealed.sealed) == len(hidden) >= 2
     assert len(sealed.heldout) == len(pictures(sealed.heldout))
@@ -208,7 +208,36 @@ def test_sealed_images_are_neither_trained_on_nor_measured(course, use):
         USES[use](project, larger)
     assert not project.stage(2).state
     USES[use](project, heldout)
-    USES[use](course.experiment("unsealed", epochs=1), course.data.train)
+    USES[use](open_course().experiment("unsealed", epochs=1), course.data.train)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("changes", [{}, {"epochs": 1}, {"seed": 1}])
+def test_what_a_project_has_sealed_is_not_open_in_the_course_beside_it(
+    environment, tmp_path, use, changes
+):
+    """It's the same notebook, where `course` and `project` are easily confused."""
+    contents = class_folders({"ant": 20, "bee": 30})
+    environment(DATA=write_folder(tmp_path / "mine", contents), PRESET="smoke", PRECISION="fp32")
+    course = open_course()
+    sealed = begin_project(course, epochs=1).data.sealed
+    beside = course.experiment("beside", **changes) if changes else course
+    for images in (sealed, sealed.take(1), course.data.train):
+        with pytest.raises(DataError, match="sealed"):
+            USES[use](beside, images)
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"size": 48}, {"seed": 2, "size": 48}])
+def test_an_experiment_of_a_project_has_the_same_images_sealed(environment, tmp_path, changes):
+    """Also an experiment of this one."""
+    contents = class_folders({"ant": 20, "bee": 30})
+    environment(DATA=write_folder(tmp_path / "mine", contents), PRESET="smoke", PRECISION="fp32")
+    project = begin_project(open_course(), epochs=1)
+    first = project.experiment("first", **changes)
+    for other in (first, first.experiment("second", seed=3)):
+        for part in ("train", "validation", "heldout", "sealed"):
+            assert getattr(other.data, part).names == getattr(project.data, part).names
+        assert other.settings.seed != project.settings.seed or "seed" not in changes
 
 
 def settings(seed):

@@ -151,9 +151,13 @@ class Bank:
     place: str  # stands for the path of your own data; "" for a data set of the course
     counts: dict[str, int]  # the name of each class → how many labelled images it has in all
     left_out: list[str]  # an error for each image that can't be read, if these may be left out
+    seed: int  # of the split, and of what's sealed
     # What white is in pictures that don't say so themselves: for `from_file`.
     whites: Mapping[str, float] = field(default_factory=dict)
     sealed: Images | None = None  # in no other field; nothing is measured on them until `submit`
+    # A digest of each picture that has been sealed since these images were opened. It's one set for
+    # all courses that share them: what a project has sealed isn't open in the course beside it.
+    hidden: set[bytes] = field(default_factory=set)
 
     @property
     def guessing(self) -> float:
@@ -297,5 +301,6 @@ def _as_bank(pixels: np.ndarray, contents: Contents, located: Located, seed: int
         place="" if located.layout else located.place,
         counts={name: images_of[number] for number, name in enumerate(contents.classes)},
         left_out=contents.left_out,
+        seed=seed,
         whites=contents.whites,
     )

@@ -29,7 +29,7 @@ class Plan(NamedTuple):
     split: str  # where the held-out images come from, in words
 
 
-def seal(bank: Bank, seed: int) -> Bank:
+def seal(bank: Bank) -> Bank:
     """The same data with some images sealed: their pictures are in `sealed`, and nowhere else.
 
     - If the data has validation images to make choices on, the labelled test images are sealed.
@@ -38,13 +38,13 @@ def seal(bank: Bank, seed: int) -> Bank:
     - If it has neither, or a class would still have none, one in ten training images of each class
       are sealed; the held-out images stay open.
 
-    seed: of the draw. A picture that is open isn't sealed. Of several copies, one is held out or
-    sealed, so that each of these images is evidence of its own; a line says how many aren't. Raises
-    DataError if fewer than two images would be sealed.
+    They are drawn with the bank's seed. A picture that is open isn't sealed. Of several copies, one
+    is held out or sealed, so that each of these images is evidence of its own; a line says how many
+    aren't. Raises DataError if fewer than two images would be sealed.
     """
     if bank.sealed is not None:
         return bank
-    plan = _plan(bank, seed)
+    plan = _plan(bank)
     opened = _one_of_each(plan.opened)
     sealed = _one_of_each(plan.sealed)
     if len(sealed) < FEWEST:
@@ -55,6 +55,7 @@ def seal(bank: Bank, seed: int) -> Bank:
     copies = len(plan.opened) - len(opened) + len(plan.sealed) - len(sealed)
     if copies:
         print(f"{copies:,} copies of held-out images are left out: each picture counts once.")
+    bank.hidden.update(pictures(sealed))
     return replace(
         bank,
         train=plan.train,
@@ -67,19 +68,23 @@ def seal(bank: Bank, seed: int) -> Bank:
 
 
 def require_open(images: Images, data: Bank) -> None:
-    """Raise DataError if one of these images shows a picture that is sealed in `data`."""
-    sealed = data.sealed
-    if sealed is None or len(images) == 0:
+    """Raise DataError if one of these images shows a picture that's sealed.
+
+    data: of a course in which it's sealed, or that was opened together with such a course.
+    """
+    if not data.hidden or len(images) == 0:
         return
     side = images.pixels.shape[1]
-    sealed_side = sealed.pixels.shape[1]
+    sealed_side = data.train.pixels.shape[1]
     if side != sealed_side:
         raise DataError(
             f"These images have {side} × {side} pixels and the sealed ones {sealed_side} × "
             f"{sealed_side}, so nobody can tell whether some are sealed. Open them in that size."
         )
-    hidden = set(pictures(sealed))
-    found = [name for name, picture in zip(images.names, pictures(images)) if picture in hidden]
+    found = []
+    for name, picture in zip(images.names, pictures(images)):
+        if picture in data.hidden:
+            found.append(name)
     if found:
         raise DataError(
             f"{len(found):,} of {len(images):,} images, such as {brief(found[0])}, are sealed "
@@ -96,7 +101,7 @@ def pictures(images: Images) -> list[bytes]:
     return digests
 
 
-def _plan(bank: Bank, seed: int) -> Plan:
+def _plan(bank: Bank) -> Plan:
     """The first way to seal images that seals two or more, and some of each held-out class."""
     others = [bank.test] if _tests_others(bank) else []
     if not torch.equal(bank.validation.rows, bank.heldout.rows):
@@ -105,11 +110,11 @@ def _plan(bank: Bank, seed: int) -> Plan:
             split = f"the validation images; {bank.split} are sealed"
             return Plan(bank.train, bank.validation, sealed, split)
     if not _are_from_training(bank):
-        opened, sealed = _split(bank.heldout, [bank.train, *others], seed, one_in=2)
+        opened, sealed = _split(bank.heldout, [bank.train, *others], bank.seed, one_in=2)
         if _are_enough(sealed, bank):
             split = f"half of {bank.split}; the other half is sealed"
             return Plan(bank.train, opened, sealed, split)
-    train, sealed = _split(bank.train, [bank.heldout, *others], seed, one_in=10)
+    train, sealed = _split(bank.train, [bank.heldout, *others], bank.seed, one_in=10)
     split = f"{bank.split}; of the others, 1 in 10 of each class are sealed"
     return Plan(train, bank.heldout, sealed, split)
 
