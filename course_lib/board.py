@@ -40,7 +40,7 @@ class Claim:
     difference_margin: float
     verdict: str  # "better", "worse" or "no clear difference"
     would_be_found: str  # how large a difference would have to be, in words
-    opened: int  # how often the images had been opened by then, this time included
+    opened: int  # how often images of this data had been opened by then, this time included
     date: str
     commit: str | None  # of the course's code
 
@@ -58,7 +58,7 @@ class Claim:
                 f"{abs(self.difference):.1f} ± {self.difference_margin:.1f} points"
             )
         images = f"{self.sealed_images:,} sealed images of {self.classes:,} classes"
-        seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        seeds = "1 seed (others may differ)" if self.seeds == 1 else f"{self.seeds} seeds"
         text = f"On {self.data} ({images}), {found}, at {self.budget}, with {seeds}."
         if self.opened > 1:
             before = "once" if self.opened == 2 else f"{self.opened - 1:,} times"

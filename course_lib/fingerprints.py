@@ -166,6 +166,13 @@ def new_model_identity(model: nn.Module) -> str:
     return _short_digest(*parts)
 
 
+def architecture(model: nn.Module) -> str:
+    """A digest of all that's known of a new model but its weights, which depend on the seed."""
+    details = model_details(model)
+    del details["python"]  # the code says so itself
+    return _short_digest(model_identity(model), repr(details))
+
+
 @functools.cache
 def training_code_digest() -> str:
     """A digest of the files in TRAINING_CODE, without comments and docstrings."""

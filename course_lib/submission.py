@@ -20,6 +20,8 @@ from .errors import DataError, SettingsError
 from .experiment import Course
 from .results import commit
 from .storage.files import content_digest
+from .storage.identity import read_record
+from .storage.run_folder import SUBMISSIONS
 from .verdicts import judge
 
 History = list[dict[str, Any]]  # what `trial` returns
@@ -29,6 +31,7 @@ class Answers(NamedTuple):
     """What a training has answered to the sealed images, and what it was."""
 
     training: str  # a digest of all that it depends on
+    recipe: str  # the same but for the seed: equal for all seeds of a variant
     weights: str  # a digest of the finished network's
     epochs: int
     trained_on: int  # images
@@ -49,7 +52,8 @@ def submit(
     course: from `begin_project`. mine, control: a history of `trial` for each seed. model, student,
     control_name: the names on the board. If you submit the same trainings again, you get the first
     result, and nothing is opened; any others are another opening, which is counted. Both are kept
-    in the run's folder: see `board.py`. Raises SettingsError for a name, or a course without sealed
+    in the run's folder: see `board.py`. Openings in other runs on the same data count as well, such
+    as those of another preset. Raises SettingsError for a name, or a course without sealed
     images; DataError for trainings that can't be compared; CheckpointError if the run's data has
     changed, or a file of the board is damaged or isn't ours; DiskError.
     """
@@ -71,6 +75,7 @@ def submit(
             print("You've submitted this before. Here is the first result; nothing was opened.")
             write_openings(course.folder, openings)  # the board may be missing
             return opening.claim
+    opened = _times_opened(course) + 1
     openings.append(Opening(key))
     write_openings(course.folder, openings)  # whatever comes next, this opening counts
     my_right = _right(my_answers)
@@ -92,7 +97,7 @@ def submit(
         difference_margin=round(verdict.high - verdict.difference, 2),
         verdict=verdict.verdict,
         would_be_found=verdict.would_be_found,
-        opened=len(openings),
+        opened=opened,
         date=datetime.now(UTC).date().isoformat(),
         commit=commit(),
     )
@@ -108,11 +113,25 @@ def _sealed_digest(course: Course) -> str:
     return course.data.sealed.content_digest()
 
 
+def _times_opened(course: Course) -> int:
+    """How often sealed images of this data have been opened, in all runs of the same home."""
+    opened = 0
+    for path in course.home.glob(f"*/{SUBMISSIONS}"):
+        run = path.parent
+        record = read_record(run)
+        if record is None:
+            continue
+        digest = record["identity"].get("data", {}).get("digest")
+        if digest == course.data.digest:
+            opened += len(read_openings(run))
+    return opened
+
+
 def _answers(histories: Sequence[History], images: str) -> list[Answers]:
     """What each training has answered. images: the digest of the sealed images.
 
-    Raises DataError unless these are different trainings of equal length, with answers to these
-    images.
+    Raises DataError unless these trainings differ in their seed and in nothing else, and have
+    answers to these images.
     """
     if not histories:
         raise DataError("There are no trainings to submit: run a trial for each seed.")
@@ -127,6 +146,7 @@ def _answers(histories: Sequence[History], images: str) -> list[Answers]:
         answers.append(
             Answers(
                 training=sealed["training"],
+                recipe=sealed["recipe"],
                 weights=sealed["weights"],
                 epochs=len(history),
                 trained_on=sealed["trained_on"],
@@ -140,8 +160,12 @@ def _answers(histories: Sequence[History], images: str) -> list[Answers]:
             "Two trainings have ended with the same weights, so they are one: whatever differs has "
             "had no effect. Use another seed for each: trial(…, seed=1)."
         )
-    if len({_length(each) for each in answers}) > 1:
-        raise DataError("The trainings of the seeds differ in their epochs or images.")
+    if len({each.recipe for each in answers}) > 1:
+        raise DataError(
+            "Trainings that are listed together differ in more than their seed, such as in a "
+            "setting, the epochs, the images or the network, so they aren't several seeds of one "
+            "variant. Train them alike: trial(…, seed=0), trial(…, seed=1)."
+        )
     return answers
 
 

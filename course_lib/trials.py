@@ -11,11 +11,12 @@ from typing import Any
 from torch import nn
 
 from .data.bank import Images
+from .data.sealed import pictures
 from .device import choose_precision
-from .distributed import rank_0_first
+from .distributed import rank_0_first, ranks
 from .errors import CheckpointError
 from .experiment import Course
-from .fingerprints import new_model_identity, training_code_digest
+from .fingerprints import architecture, new_model_identity, training_code_digest
 from .loops import predict, train
 from .progress import NoDisplay
 from .settings import StageSpec, require_epochs
@@ -65,9 +66,14 @@ def trial(
         "model": model_is or secrets.token_hex(8),  # one that can't be known is like no other
         "code": training_code_digest(),
     }
+    if ranks() > 1:  # batch norm sees each process's share of a batch
+        training["processes"] = ranks()
     measured = {"heldout": heldout.content_digest() if heldout else None}
     if sealed is not None:
         measured["sealed"] = sealed.content_digest()
+        measured["recipe"] = _recipe(training, model)
+    if heldout is not None:
+        _report_overlap(images, heldout)
     name = content_digest(training | measured)[:16]
     path = course.folder / "trials" / f"{name}.json"
     if path.exists():
@@ -87,6 +93,7 @@ def trial(
         right = _right(copy, sealed, unsealed)
         history[-1]["sealed"] = {
             "training": content_digest(training)[:16],  # whatever was measured on its network
+            "recipe": measured["recipe"],
             "weights": weights_digest(copy.state_dict()),  # of the finished network
             "trained_on": len(images),
             "images": measured["sealed"],
@@ -97,6 +104,25 @@ def trial(
             write_sealed(path, history)
     unfinished.forget(unfinished.folder)
     return history
+
+
+def _recipe(training: dict[str, Any], model: nn.Module) -> str:
+    """A digest of what a training depends on, but for its seed and the weights it begins with."""
+    course = training["course"]
+    settings = {name: value for name, value in course["settings"].items() if name != "seed"}
+    without_seed = {"course": course | {"settings": settings}, "model": architecture(model)}
+    return content_digest(training | without_seed)[:16]
+
+
+def _report_overlap(images: Images, heldout: Images) -> None:
+    """Say so if some of the images to measure on are trained on as well."""
+    trained_on = set(pictures(images))
+    overlap = sum(picture in trained_on for picture in pictures(heldout))
+    if overlap:
+        _say_once(
+            f"{overlap:,} of {len(heldout):,} held-out images are trained on as well: accuracy on "
+            "them says nothing about new images."
+        )
 
 
 def _identity_or_none(model: nn.Module) -> str | None:

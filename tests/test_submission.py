@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_drive import computer  # noqa: F401 (a fixture)
 from tiny import linear_model
+from torch import nn
 
 from course_lib import (
     CheckpointError,
@@ -103,6 +104,31 @@ def test_another_opening_is_counted_and_the_first_result_kept(project, capsys):
     again = submitted(project, student="Somebody")
     assert again == first and "nothing was opened" in capsys.readouterr().out
     assert [row["opened"] for row in board(project)] == ["1", "2"]
+
+
+def test_openings_in_other_runs_on_the_same_data_count(environment, tmp_path):
+    """In an experiment of the project, and in a project of another size."""
+    folder = write_folder(tmp_path / "mine", class_folders({"ant": 20, "bee": 20}))
+    environment(DATA=folder, PRESET="smoke", PRECISION="fp32")
+    project = begin_project(open_course(), epochs=1)
+    environment(SIZE=40)
+    larger = begin_project(open_course(), epochs=1)
+    assert larger.data.sealed.names == project.data.sealed.names
+    (project.home / "notes.txt").touch()
+    runs = [project, project.experiment("idea", epochs=1), larger]
+    assert len({run.folder for run in runs}) == 3
+    assert [submitted(run).opened for run in runs] == [1, 2, 3]
+    assert [row["opened"] for row in board(project)] == ["1"]
+    assert submitted(project).opened == 1  # the first result
+
+
+def test_a_damaged_record_of_another_run_is_named_and_nothing_opened(project):
+    other = project.experiment("idea", epochs=1)
+    submitted(other)
+    (other.folder / "submissions.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="idea"):
+        submitted(project)
+    assert not (project.folder / "submissions.json").exists()
 
 
 def test_an_opening_that_was_killed_counts(project, monkeypatch):
@@ -222,6 +248,53 @@ def test_trainings_that_cannot_be_compared_are_refused_and_nothing_opened(course
     with pytest.raises(SettingsError):
         submitted(course, mine, control)
     assert not (project.folder / "submissions.json").exists()
+
+
+class Scaled(nn.Module):
+    """A small network whose outputs are multiplied by a number, which is an attribute."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.layers = linear_model()
+        self.scale = scale
+
+    def forward(self, images):
+        return self.scale * self.layers(images)
+
+
+DIFFERENT = {  # what differs between "seeds", besides the seed
+    "rate": lambda project, seed: {"lr": 0.1 + 0.1 * seed},
+    "augmentation": lambda project, seed: {"augmented": True, "degrees": 30 * seed},
+    "augmented": lambda project, seed: {"augmented": seed == 1},
+    "images": lambda project, seed: {"images": project.data.train.take(24, seed=seed)},
+    "attribute": lambda project, seed: {"model": Scaled(1.0 + seed)},
+    "network": lambda project, seed: {"model": Scaled(1.0) if seed else linear_model()},
+    "epochs": lambda project, seed: {"epochs": 1 + seed},
+    "precision": lambda project, seed: {"precision": "bf16" if seed else "fp32"},
+}
+
+
+@pytest.mark.parametrize("different", DIFFERENT)
+def test_trainings_that_differ_in_more_than_the_seed_are_not_seeds(project, different):
+    mixed = []
+    for seed in range(2):
+        options = {"epochs": 1, "model": linear_model(seed), "seed": seed}
+        options |= {"images": project.data.train.take(24)} | DIFFERENT[different](project, seed)
+        images = options.pop("images")
+        mixed.append(trial(project, images, **options))
+    others = trained(project, seeds=(0, 1), momentum=0.5)
+    for mine, control in ((mixed, others), (others, mixed)):
+        with pytest.raises(DataError, match="seed"):
+            submitted(project, mine, control)
+    assert not (project.folder / "submissions.json").exists()
+
+
+def test_other_weights_to_begin_with_are_another_seed(project):
+    mine = []
+    for number in range(2):
+        images = project.data.train.take(24)
+        mine.append(trial(project, images, epochs=1, model=linear_model(number), lr=0.1))
+    assert submitted(project, mine, trained(project)[:2]).seeds == 2
 
 
 @pytest.mark.parametrize("effectless", ["heldout", "degrees"])
