@@ -67,12 +67,14 @@ def plot_live(
     stored: History = (),
     before: float | None = None,
     guesses: Mapping[str, float] | None = None,
+    smoothing: float = 0.0,
 ) -> Picture:
     """Plot a stage while it's trained: accuracy (left) and loss (right), on axes that stay put.
 
     epochs: of the whole stage. stored: the history of another run, drawn as a wide grey line.
     before: held-out accuracy at the end of the stage that this one continues, in [0, 1]. guesses:
-    {"training" or "held-out": the reader's guess, in percent}.
+    {"training" or "held-out": the reader's guess, in percent}. smoothing: of labels in training,
+    which the held-out loss is without.
     """
     alt = f"{title}. Accuracy and loss per epoch in stage {stage_number}."
     figure = Picture(LIVE_SIZE, title, alt)
@@ -84,7 +86,7 @@ def plot_live(
     for name, percent in (guesses or {}).items():
         left.axhline(percent, label=f"your guess: {name}", **YOUR_GUESS[name])
     highest = max(math.log(len(data.classes)), _highest_loss([history]))
-    _plot_losses(right, history, stored, highest)
+    _plot_losses(right, history, stored, highest, smoothing)
     right.set_xlabel("epoch")
     for axis in (left, right):
         axis.set_xlim(0, epochs * 1.02)
@@ -99,12 +101,14 @@ def plot_history(
     stored: Mapping[int, History] | None = None,
     title: str | None = None,
     data: Bank | None = None,
+    smoothing: float = 0.0,
 ) -> Picture:
     """Plot the accuracy (top) and the loss (bottom) of stages, one column per stage.
 
     histories: {number of the stage: its history}. stored: the same of another run, drawn as wide
     grey lines. data: what the stages trained on, for the accuracy of guessing a class, and of
-    always naming the largest.
+    always naming the largest. smoothing: the stages' `label_smoothing`, which the held-out loss is
+    without.
     """
     stages = ", ".join(f"{number} ({STAGES[number].title})" for number in histories)
     alt = f"{title or 'Curves'}: accuracy and loss per epoch in stage {stages}."
@@ -116,7 +120,7 @@ def plot_history(
         bottom = grid[1, column]
         other = stored.get(number, []) if stored else []
         _plot_accuracies(top, histories[number], other, histories)
-        _plot_losses(bottom, histories[number], other, highest)
+        _plot_losses(bottom, histories[number], other, highest, smoothing)
         if data is not None:
             _plot_guessing(top, data)
         before = _last_heldout(histories.get(STAGES[number].starts_from or 0, []))
@@ -153,9 +157,12 @@ def _training_images(stages: Collection[int]) -> str:
     return f"training images (running; in stage {numbers}, augmented)"
 
 
-def _plot_losses(axis: Axes, history: History, stored: History, highest: float) -> None:
+def _plot_losses(
+    axis: Axes, history: History, stored: History, highest: float, smoothing: float
+) -> None:
     """Draw the losses of a stage, on training images and, if it was measured, on held-out ones.
 
+    smoothing: of labels in training; then the two are different losses, and the label says so.
     highest: the loss that the axis must have room for. The first losses on held-out images may be
     many times as large, because batch norm's running averages have just begun: an arrow says so.
     """
@@ -164,7 +171,10 @@ def _plot_losses(axis: Axes, history: History, stored: History, highest: float) 
     _plot_line(axis, [history], "loss", **TRAINING)
     _plot_line(axis, [history], "heldout_loss", **HELDOUT)
     top = 1.2 * highest
-    axis.set(ylabel=QUANTITIES["loss"], ylim=(-0.03 * top, top))
+    label = QUANTITIES["loss"]
+    if smoothing > 0:
+        label += f"\ntraining: with label smoothing {smoothing:g}"
+    axis.set(ylabel=label, ylim=(-0.03 * top, top))
     above = [entry for entry in history if (entry.get("heldout_loss") or 0) > top]
     if above:
         largest = max(entry["heldout_loss"] for entry in above)
@@ -212,15 +222,16 @@ def plot_runs(
 
     Several seeds become their mean, in a band from the lowest to the highest (if there are few
     runs). quantity: one of QUANTITIES, which all runs have. x: another entry of the histories, such
-    as "step". classes: how many the networks choose from, for the loss of guessing. Raises
-    DataError for a run without a history, or whose seeds have histories of different lengths.
+    as "step". classes: how many the networks choose from, for the loss of guessing. A training loss
+    with label smoothing is another one, and not to be compared with one without. Raises DataError
+    for a run without a history, or whose seeds have histories of different lengths or positions.
     """
     alt = f"{title}: {QUANTITIES[quantity]} per {x} of {', '.join(runs)}."
     figure = Picture((10, 5.5), title, alt)
     axis = figure.subplots()
     with_bands = len(runs) <= MOST_BANDS
     for label, run in runs.items():
-        seeds = _seeds_of(label, run)
+        seeds = _seeds_of(label, run, x)
         _plot_line(axis, seeds, quantity, x, with_bands, label=label)
     axis.set(xlabel=x, ylabel=QUANTITIES[quantity])
     if quantity == "loss" and classes is not None:
@@ -230,8 +241,8 @@ def plot_runs(
     return figure
 
 
-def _seeds_of(label: str, run: Sequence[Any]) -> Sequence[History]:
-    """The histories of a run's seeds, equally long, if it's several or just one history.
+def _seeds_of(label: str, run: Sequence[Any], x: str) -> Sequence[History]:
+    """The histories of a run's seeds, if it's several or just one history; all with the same x.
 
     Raises DataError.
     """
@@ -246,6 +257,9 @@ def _seeds_of(label: str, run: Sequence[Any]) -> Sequence[History]:
             f"The run {label!r} has seeds of {min(lengths)} and of {max(lengths)} entries: plot "
             "equally many of each."
         )
+    for history in seeds:
+        if [entry[x] for entry in history] != [entry[x] for entry in seeds[0]]:
+            raise DataError(f"The seeds of the run {label!r} were measured at different {x}s.")
     return seeds
 
 

@@ -100,6 +100,7 @@ class LiveCurve:
             stored=self.stored[: len(history)],
             before=self.before,
             guesses=self.guesses,
+            smoothing=self.stage.course.settings.label_smoothing,
         )
         figure.data[EPOCH_DATA] = {
             "stage": self.stage.number,

@@ -139,7 +139,18 @@ def only_if_it_stops(accuracies, patience):
         return kept
 
 
+def beginning_with_0(accuracies, patience):
+    best = kept = 0
+    for epoch, accuracy in enumerate(accuracies, start=1):
+        if accuracy > best:
+            best, kept = accuracy, epoch
+        elif epoch - kept >= patience:
+            break
+    return kept
+
+
 MISTAKES = [
+    ("beginning with 0", beginning_with_0, "begin below 0"),
     ("from 0", lambda a, p: stop(a, p, first=0), "epoch 1"),
     ("best of all", best_of_all, "nobody knows"),
     ("the epoch it stops in", stopped, "in which training stops"),

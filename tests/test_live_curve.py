@@ -135,6 +135,14 @@ def test_the_lines_of_guessing_follow_the_data(short, shown):
     assert levels[always] == pytest.approx(100 * labels.float().mean())
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_loss_with_label_smoothing_is_told_from_one_without(short, shown, smoothing):
+    course = short.experiment("smooth", label_smoothing=smoothing)
+    live.LiveCurve(course.stage(2)).show([entry(1, 0.5)])
+    [figure] = figures(shown)
+    assert ("smoothing 0.1" in figure.axes[1].get_ylabel()) == (smoothing > 0)
+
+
 def test_a_stored_run_without_held_out_images_is_no_problem(short, shown, monkeypatch):
     before = {"stages": {"2": {"epochs": [entry(1, 0.25, None)]}}}
     monkeypatch.setattr(live, "stored", lambda course: before)

@@ -231,7 +231,14 @@ def test_the_first_point_of_a_run_is_seen():
 
 
 @pytest.mark.parametrize(
-    "run", [[], [[]], [[{"epoch": 1, "loss": 1.0}], []], [[{"epoch": 1, "loss": 1.0}] * 2, [{}]]]
+    "run",
+    [
+        [],
+        [[]],
+        [[{"epoch": 1, "loss": 1.0}], []],
+        [[{"epoch": 1, "loss": 1.0}] * 2, [{}]],
+        [[{"epoch": 1, "loss": 1.0}], [{"epoch": 2, "loss": 1.0}]],
+    ],
 )
 def test_runs_that_cannot_be_averaged_are_named(run):
     with pytest.raises(DataError, match="my run"):
@@ -442,6 +449,12 @@ def test_a_loss_of_0_is_seen():
     run[-1]["loss"] = 0.0
     low, high = drawn(plot_runs({"a": run}, "loss", "x")).axes[0].get_ylim()
     assert low <= 0 < high
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_loss_with_label_smoothing_is_told_from_one_without(smoothing):
+    figure = plot_history({2: history([0.1, 0.5], [0.1, 0.2])}, smoothing=smoothing)
+    assert ("smoothing 0.1" in figure.axes[1].get_ylabel()) == (smoothing > 0)
 
 
 def test_a_first_loss_on_held_out_images_leaves_the_others_room_and_is_named():

@@ -37,6 +37,7 @@ from course_lib import (
     train,
     trained_model,
     trial,
+    trials,
 )
 from course_lib import results as results_module
 from course_lib.device import Precision
@@ -391,6 +392,24 @@ def test_a_trial_of_anything_else_is_measured_anew(course, other):
     assert attempt(course, **other)[1]
     assert len(trials_in(course)) == 2
     assert not attempt(course)[1]
+
+
+def test_a_trial_of_several_processes_is_another_one(course, monkeypatch):
+    """Batch norm sees each process's share of a batch."""
+    attempt(course)
+    with monkeypatch.context() as patch:
+        patch.setattr(trials, "ranks", lambda: 2)
+        assert attempt(course)[1]
+    assert not attempt(course)[1]
+
+
+@pytest.mark.parametrize("overlap", [0, 3])
+def test_a_trial_that_is_measured_on_what_it_trains_on_says_so(course, overlap, capsys):
+    images = noise_images()
+    others = replace(noise_images(8, seed=1), names=images.names[:8])
+    some = others if overlap == 0 else images.subset([*range(overlap)])
+    trial(course, images, epochs=1, model=linear_model(), heldout=some)
+    assert (f"{overlap} of {overlap}" in capsys.readouterr().out) == (overlap > 0)
 
 
 def test_a_trial_on_other_pixels_under_the_same_names_is_measured_anew(course):

@@ -40,6 +40,11 @@ def early_stopping(my_stop: Stop) -> str:
     answers = {training: epoch_of(my_stop, training) for training in trainings}
     wrong = [training for training in trainings if answers[training] != kept_epoch(training)]
     if not wrong:
+        refuse(
+            epoch_of(my_stop, BEGINS_AT_0) != kept_epoch(BEGINS_AT_0),
+            "A first accuracy of 0, as of a new network, isn't above yours at the start, though "
+            "it's the best so far: begin below 0.",
+        )
         return "You keep the best epoch before the end, and the first one of equals."
     telling = [training for training in trainings if training.patience > 1]
     for habit in HABITS:
@@ -199,7 +204,9 @@ FIRST = (
     Training((0.5, 0.4, 0.3, 0.2), 3),
     Training((0.4, 0.4, 0.4), 4),
     Training((0.7,), 1),
+    Training((0.5, 0.5001, 0.4, 0.4, 0.6), 2),
 )
+BEGINS_AT_0 = Training((0.0, 0.0, 0.1), 2)
 
 
 def random_trainings(random: torch.Generator) -> list[Training]:
