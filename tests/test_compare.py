@@ -2,6 +2,7 @@
 in `results/`."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -327,6 +328,52 @@ def test_the_tables_of_results_are_those_of_the_stored_results(page, name, table
     assert stored.read_stored(name)
     for found in stored.read_stored(name).values():
         assert rows(table(found)) <= written
+
+
+PERCENTAGE = re.compile(r"\d+\.\d( ± \d+\.\d)?%")  # "40.1 ± 1.4%" or "17.2%"
+
+
+def stored_percentages():
+    """What the pages of results may say: final accuracies, those of variants, and their means."""
+    shares = []  # of one or several seeds
+    stages = []
+    for name in ("results.json", "recipe.json"):
+        for found in stored.read_stored(name).values():
+            stages += found["stages"].values()
+    for found in stored.read_stored("compare.json").values():
+        shares += [[share] for share in found["stage_2"].values()]
+        for histories in found["runs"].values():
+            shares.append([compare.late(history) for history in histories])
+        stages += found.get("controls", {}).values()
+    for stage in stages:
+        shares += [[share] for share in stage["final"].values()]
+        for entry in stage["epochs"]:
+            if entry["epoch"] == 1:
+                shares.append([entry["train_accuracy"]])  # the running one
+            if entry["epoch"] == 10 and entry["heldout_accuracy"] is not None:
+                shares.append([entry["heldout_accuracy"]])  # when the controls end
+    for found in stored.read_stored("seeds.json").values():
+        runs = list(found["seeds"].values())
+        for name, outcome in runs[0].items():
+            for measured in outcome["final"]:
+                shares.append([run[name]["final"][measured] for run in runs])
+    return {stored.spread(each) for each in shares}
+
+
+@pytest.mark.parametrize("page", ["docs/results.md", "results/README.md"])
+def test_every_percentage_on_the_pages_of_results_is_stored(page):
+    text = " ".join((CHECKOUT / page).read_text(encoding="utf-8").split())
+    found = {match[0] for match in PERCENTAGE.finditer(text)}
+    assert len(found) > 20
+    assert found <= stored_percentages()
+
+
+def test_the_page_of_results_says_how_many_seeds_were_compared():
+    text = " ".join((CHECKOUT / "docs/results.md").read_text(encoding="utf-8").split())
+    runs = stored.read_stored("compare.json")["shapes-lecture"]["runs"]
+    [count] = {len(histories) for histories in runs.values()}
+    word = {3: "three", 5: "five"}[count]
+    assert f"20 epochs and {word} seeds" in text
 
 
 def rows(markdown):
