@@ -84,6 +84,8 @@ def report_trained_model(model: nn.Module, stage: Stage) -> None:
                 f"Stage {stage.number} begins with a model that has been trained on {value:,} "
                 "batches before. For a new one, use course.new_model(seed=…)."
             )
+            if stage.course.data.sealed is not None:
+                print("If it was trained on images that are sealed now, say so in your claim.")
             return
 
 

@@ -10,7 +10,7 @@ import torch
 from data_sets import class_folders, png, report_files, write_folder
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import linear_model
+from tiny import conv_model, linear_model
 
 from course_lib import (
     DataError,
@@ -263,6 +263,17 @@ def test_a_trial_of_a_project_is_another_than_the_course_s(course):
     history = trial(project, images, epochs=1, model=linear_model())
     assert "sealed" in history[-1]
     assert "sealed" not in trial(course, images, epochs=1, model=linear_model())[-1]
+
+
+def test_a_trained_network_may_have_seen_what_is_sealed_now(course, capsys):
+    project = begin_project(course, epochs=1)
+    model = conv_model()
+    images = project.data.train.take(8)
+    trial(project, images, epochs=1, model=model)
+    assert "claim" not in capsys.readouterr().out
+    train(model, images, project.stage(2), augmented=False)
+    trial(project, images, epochs=1, model=model)
+    assert "claim" in capsys.readouterr().out
 
 
 def test_measurements_of_earlier_notebooks_are_mentioned(environment, tmp_path, capsys):
