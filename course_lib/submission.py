@@ -101,7 +101,8 @@ def submit(
         date=datetime.now(UTC).date().isoformat(),
         commit=commit(),
     )
-    openings[-1].claim = claim
+    openings = read_openings(course.folder)  # another notebook may have added one meanwhile
+    openings[claim.opened - 1].claim = claim
     write_openings(course.folder, openings)
     return claim
 

@@ -339,6 +339,21 @@ def test_the_record_has_a_checksum(project):
     assert json.loads((project.folder / "submissions.json").read_text(encoding="utf-8"))["sha256"]
 
 
+def test_an_opening_by_another_notebook_in_between_is_kept(project, monkeypatch):
+    others = []
+
+    def judged(*arguments):
+        if not others:
+            others.append(None)
+            others[0] = submitted(project, trained(project, lr=0.2), student="Lee")
+        return judge(*arguments)
+
+    monkeypatch.setattr(submission, "judge", judged)
+    claim = submitted(project)
+    assert [claim.opened, others[0].opened] == [1, 2]
+    assert [row["student"] for row in board(project)] == ["Kim", "Lee"]
+
+
 def test_openings_on_another_computer_count_if_both_share_a_drive(computer, tmp_path):
     """Both have the project open; each submits another change."""
     pets = write_folder(tmp_path / "pets", class_folders({"cat": 20, "dog": 20}))
