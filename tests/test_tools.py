@@ -161,7 +161,7 @@ def test_fresh_forgets_the_run(folder, smoke):
     folder("00_a.py", "1")
     trials = open_course().unfinished_trials
     (trials / "lr-0.1").mkdir(parents=True)
-    for name in ("stage-2/model.pth", "results.json", "notebooks/02_old.ipynb"):
+    for name in ("stage-2/measured.json", "results.json", "notebooks/02_old.ipynb"):
         (smoke / name).parent.mkdir(parents=True, exist_ok=True)
         (smoke / name).write_text('{"stages": {}}')
     reproduce.main([])

@@ -26,7 +26,7 @@ def keep_unknown_model(folder: Path) -> None:
     if not path.is_file():
         return
     digest = _digest(path)
-    if digest is not None and digest in _known(folder):
+    if digest is not None and _is_known(digest, folder):
         return
     number = 1
     while os.path.lexists(path.with_name(f"model-{number}.pth")):
@@ -47,18 +47,23 @@ def _digest(path: os.PathLike[str]) -> str | None:
         return None
 
 
-def _known(folder: Path) -> set[str]:
-    """The digests of weights that the stage in a folder is known to have had."""
-    known = set()
+def _is_known(digest: str, folder: Path) -> bool:
+    """Whether the stage in a folder has had weights with this digest."""
+    if digest == _measured(folder):  # first, as checkpoints are large, and may be on Drive
+        return True
     for path in good_ones(folder):
         try:
-            known.add(weights_digest(load(path)["model"]))
+            if digest == weights_digest(load(path)["model"]):
+                return True
         except (CheckpointError, LookupError, AttributeError):  # whoever continues from it says so
             continue
+    return False
+
+
+def _measured(folder: Path) -> str | None:
+    """The digest of the weights that were measured, from `measured.json`; None if it's unknown."""
     try:
         measured: Any = read_sealed(folder / MEASURED)
     except (FileNotFoundError, CheckpointError):
-        return known
-    if isinstance(measured, dict):
-        known.add(measured.get("model"))
-    return known
+        return None
+    return measured.get("model") if isinstance(measured, dict) else None

@@ -2,8 +2,8 @@
 
 - A stage's checkpoints travel if they're undamaged, to the side that isn't as far in the same
   training. Of two trainings, neither is overwritten; one that was started over stays where it is.
-- `model.pth` and `measured.json` belong to the furthest checkpoint and travel with it. A `model.pth`
-  of yours that's in the way is kept under another name.
+- `model.pth` and `measured.json` belong to the furthest checkpoint and travel with it. If a
+  `model.pth` of yours is in the way, it's kept under another name.
 - Any other file travels only where nothing is lost by it: see `file_pairs.py`.
 
 Files whose names begin with a dot and folders that are links stay where they are. Nothing is copied
