@@ -1,5 +1,6 @@
 """What a class needs, on small notebooks of the tests' own: addresses, badges, clean versions."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from tools import lecture_plan, notebooks, pair, publish
 from tools.lecture_plan import Planned
-from tools.publish import Place
+from tools.place import Place, find_place, repository_from
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -185,20 +186,20 @@ def test_a_plan_that_the_notebooks_do_not_fit_stops_before_anything_is_written(
     monkeypatch.setattr(lecture_plan, "PLAN", [Planned(notebook, heading, {45: 1}, "")])
     before = contents(course)
     with pytest.raises(SystemExit, match=notebook):
-        publish.main(["owner/name"])
+        publish.main(["owner/name", "--ref", "main"])
     assert contents(course) == before
 
 
 def test_finished_networks_are_offered_in_the_form_only_if_there_are_some(course):
-    publish.main(["owner/name"])
+    publish.main(["owner/name", "--ref", "main"])
     paths = [*course.glob("notebooks/*"), *course.glob("class/*")]
     assert len(paths) == 8
     before = contents(course)
     assert not any(b"finished" in path.read_bytes() for path in paths)
     damage(course, "data_manifest.json", "{}", '{"finished": {"lecture": {}}}')
-    publish.main(["owner/name"])
+    publish.main(["owner/name", "--ref", "main"])
     offered = contents(course)
-    publish.main(["owner/name"])
+    publish.main(["owner/name", "--ref", "main"])
     assert contents(course) == offered
     for path in paths:
         assert (
@@ -208,14 +209,14 @@ def test_finished_networks_are_offered_in_the_form_only_if_there_are_some(course
             "open_course(data, preset, drive, finished=use_finished_networks)" in path.read_text()
         )
     damage(course, "data_manifest.json", '{"finished": {"lecture": {}}}', "{}")
-    publish.main(["owner/name"])
+    publish.main(["owner/name", "--ref", "main"])
     assert [text for text, _ in contents(course).values()] == [text for text, _ in before.values()]
 
 
 def test_publishing_twice_or_pairing_afterwards_touches_no_file(course):
-    publish.main(["owner/name"])
+    publish.main(["owner/name", "--ref", "main"])
     before = contents(course)
-    publish.main(["owner/name"])
+    publish.main(["owner/name", "--ref", "main"])
     pair.main([])
     assert contents(course) == before
 
@@ -231,10 +232,14 @@ def test_publishing_twice_or_pairing_afterwards_touches_no_file(course):
         "github.com/owner/name",
         "git@github.com:owner/name.git",
         "ssh://git@github.com/owner/name.git",
+        "https://me@github.com/owner/name.git/",
+        "https://GitHub.com/owner/name?tab=readme-ov-file#notebooks",
+        "https://github.com/owner/name/tree/some/branch",
+        "https://github.com/owner/name/blob/main/README.md",
     ],
 )
 def test_an_address_is_taken_as_people_paste_it(address):
-    assert publish.repository_from(address) == "owner/name"
+    assert repository_from(address) == "owner/name"
 
 
 INCOMPLETE = ["owner", "owner/", "/name", "a/b/c", "https://gitlab.com/a/b", "https://github.com/a"]
@@ -246,33 +251,102 @@ NO_NAME = ["a/..", "a/.", "a/b\n/", 'a/"', "a/é", "a/b;c", f"a/{'b' * 101}"]
 def test_what_github_would_refuse_is_refused(address, course):
     before = contents(course)
     with pytest.raises(ValueError, match="GitHub"):
-        publish.find_place(address, "main")
+        find_place(address, "main")
     assert contents(course) == before
 
 
 @pytest.mark.parametrize("address", ["a/b", f"{'a' * 39}/{'b' * 100}", "A-1/.github", "0/_-."])
 def test_what_github_allows_is_allowed(address, course):
-    publish.main([address])
+    publish.main([address, "--ref", "main"])
 
 
 @pytest.mark.parametrize("ref", ["-x", "a b", "a;b", "a..b", "$(x)", 'a"', "a\nb", "é", "x" * 101])
 def test_a_ref_that_a_shell_could_misread_is_refused(ref):
     with pytest.raises(ValueError, match="branch or a tag"):
-        publish.find_place("owner/name", ref)
+        find_place("owner/name", ref)
 
 
 def git(folder, *command):
-    subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    done = subprocess.run(
+        ["git", *identity, *command], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def start_git(folder, branch):
+    git(folder, "init", "--initial-branch", branch)
+    git(folder, "remote", "add", "origin", "git@github.com:from/git.git")
 
 
 def test_git_knows_the_address_and_the_branch(course):
-    with pytest.raises(SystemExit, match="REPO="):
+    with pytest.raises(SystemExit, match="REF="):
         publish.main([])
     git(course, "init", "--initial-branch", "trunk")
-    git(course, "remote", "add", "origin", "git@github.com:from/git.git")
-    assert publish.find_place("", "") == Place("from/git", "trunk")
+    with pytest.raises(SystemExit, match="REPO="):
+        publish.main([])
+    start_git(course, "trunk")
+    assert find_place("", "") == Place("from/git", "trunk")
     publish.main([])
     assert 'ref = "trunk"' in (course / "notebooks" / "00_name.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "origin, replaced, by",
+    [
+        ("https://github.com/from/git.git", "https://github.com/", "file:///a/server/of/mine/"),
+        ("gh:from/git", "gh:", "https://github.com/"),
+    ],
+)
+def test_an_address_that_git_replaces_is_the_one_on_github(origin, replaced, by, course):
+    start_git(course, "main")
+    git(course, "remote", "set-url", "origin", origin)
+    git(course, "config", f"url.{by}.insteadOf", replaced)
+    assert find_place("", "").repository == "from/git"
+
+
+def test_only_what_links_can_lead_to_is_published(course):
+    """Another branch doesn't get this commit; and without a branch, nothing can be pushed."""
+    start_git(course, "main")
+    git(course, "add", ".")
+    git(course, "commit", "-m", "the course")
+    git(course, "branch", "2026-autumn")
+    git(course, "update-ref", "refs/remotes/origin/theirs", "HEAD")
+    for ref in ("2026-autumn", "theirs"):
+        with pytest.raises(ValueError, match=f"git switch {ref}"):
+            find_place("", ref)
+    git(course, "switch", "2026-autumn")
+    assert find_place("", "").ref == "2026-autumn"
+    git(course, "switch", "--detach")
+    for ref in ("", "v1"):
+        with pytest.raises(ValueError, match="branch"):
+            find_place("", ref)
+
+
+@pytest.mark.parametrize("ref", ["main", "2026-autumn"])
+def test_what_is_printed_brings_everything_to_where_the_links_lead(ref, course, tmp_path, capsys):
+    """Twice, because the course is also published after finished networks were offered."""
+    server = tmp_path / "server.git"
+    git(tmp_path, "init", "--bare", "--initial-branch", "main", str(server))
+    start_git(course, "main")
+    git(course, "remote", "set-url", "--push", "origin", str(server))
+    (course / ".gitignore").write_text("server.git\n")
+    git(course, "add", ".")
+    git(course, "commit", "-m", "the course")
+    git(course, "push", "--set-upstream", "origin", "main")
+    for offered in ("{}", '{"finished": {"lecture": {}}}'):
+        manifest = f'{{"shapes": {offered}}}'
+        (course / "data_manifest.json").write_text(manifest, encoding="utf-8")
+        capsys.readouterr()
+        publish.main(["--ref", ref])
+        for line in capsys.readouterr().out.splitlines():
+            if line.startswith("    git "):
+                for command in line.split(" && "):
+                    git(course, *shlex.split(command)[1:])
+        assert git(course, "status", "--porcelain") == ""
+        assert git(server, "show", f"{ref}:data_manifest.json") == manifest
+        assert f'ref = \\"{ref}\\"' in git(server, "show", f"{ref}:class/00_name.ipynb")
+        assert f"blob/{ref}/class" in git(server, "show", "main:README.md")
 
 
 def test_it_needs_no_pytorch():
@@ -304,7 +378,7 @@ def test_nothing_is_written_if_something_is_missing(name, old, new, paired, cour
         pair.main([])
     before = contents(course)
     with pytest.raises(SystemExit, match=name.partition("/")[2].partition(".")[0] or name):
-        publish.main(["owner/name"])
+        publish.main(["owner/name", "--ref", "main"])
     assert contents(course) == before
 
 

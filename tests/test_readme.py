@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from tools.notebooks import from_source, sources
-from tools.publish import ROW, Place, published_readme
+from tools.place import Place
+from tools.publish import ROW, published_readme
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

@@ -15,10 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import nbformat
 from nbformat import NotebookNode
@@ -37,12 +35,12 @@ from .notebooks import (
     sources,
     write_text,
 )
+from .place import Place, branch, find_place
 
 UNPUBLISHED = f"""{MARKER}
 *In Colab: put the course's folder on your Google Drive as `MyDrive/course`, open this notebook
 from there, and mount Drive with the button in the file panel. Without Drive: upload the notebook,
 then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*"""
-COLAB = "https://colab.research.google.com"
 PARAGRAPH = re.compile(rf"^{MARKER}(\n.+)*", re.MULTILINE)
 
 # Lines of the setup cell
@@ -53,89 +51,12 @@ TICK = 'use_finished_networks = False  # @param {type: "boolean"}'
 DRIVE = re.compile(r"^(drive = .*)(\nuse_finished_networks = .*)?$", re.MULTILINE)
 OPEN = re.compile(r"^course = open_course\(data, preset, drive.*\)$", re.MULTILINE)
 
-# GitHub's rules. An owner has at most 39 letters, digits and single hyphens between them. A name
-# has at most 100 characters, isn't "." or "..", and doesn't end in ".git".
-OWNER = r"(?=.{1,39}/)[a-z\d]+(-[a-z\d]+)*"
-NAME = r"(?!\.{1,2}$)(?!.*\.git$)[\w.-]{1,100}"
-REPOSITORY = re.compile(f"{OWNER}/{NAME}", re.IGNORECASE | re.ASCII)
-# Git allows more in the names of branches and tags; a shell must not see any of that.
-REF_NAME = re.compile(r"(?!.*\.\.)[\w][\w./-]{0,99}", re.ASCII)
-
 # Lines of README.md: how to clone the course; a notebook's row in the table, whose last cell is for
 # its badge. They read the same before and after they're filled in.
 CLONE = re.compile(r"^git clone \S+ course\b", re.MULTILINE)
 ROW = re.compile(r"^(\| \[`(\w+)`\]\(notebooks/\2\.ipynb\) \|.*\|)[^|]*\|$", re.MULTILINE)
 
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)\s]+)\)")  # of Markdown, relative to notebooks/
-
-
-class Place(NamedTuple):
-    """Where a course is published."""
-
-    repository: str  # owner/name on GitHub
-    ref: str  # the branch or tag that notebooks are opened from, and clone
-
-    def on_github(self, path: str) -> str:
-        """The address of a file's page. path: relative to the checkout."""
-        return f"https://github.com/{self.repository}/blob/{self.ref}/{path}"
-
-    def in_colab(self, path: str) -> str:
-        """The address that opens a notebook in Colab. path: relative to the checkout."""
-        return f"{COLAB}/github/{self.repository}/blob/{self.ref}/{path}"
-
-    def on_site(self) -> str:
-        """The address of the site, if it's published with GitHub Pages under its usual name."""
-        owner, name = self.repository.split("/")
-        host = f"{owner.lower()}.github.io"
-        if name.lower() == host:
-            return f"https://{host}/"
-        return f"https://{host}/{name}/"
-
-    def colab_badge(self, path: str) -> str:
-        """The badge that opens the notebook at `path` in Colab."""
-        return f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({self.in_colab(path)})"
-
-    def badges(self, path: str) -> str:
-        """The paragraph with the badges that open the notebook at `path`."""
-        file = f"{self.repository}/blob/{self.ref}/{path}"
-        studio = "https://studiolab.sagemaker.aws"
-        kaggle = "https://kaggle.com"
-        return (
-            f"{MARKER}\n"
-            f"{self.colab_badge(path)}\n"
-            f"[![Open in Kaggle]({kaggle}/static/images/open-in-kaggle.svg)]"
-            f"({kaggle}/kernels/welcome?src={self.on_github(path)})\n"
-            f"[![Open in Studio Lab]({studio}/studiolab.svg)]({studio}/import/github/{file})\n"
-            "*(On Kaggle, turn on Internet in the settings of the notebook first.)*"
-        )
-
-
-def repository_from(address: str) -> str:
-    """The owner/name in an address as people paste it. Raises ValueError if there is none."""
-    text = address.strip()
-    text = re.sub(r"^(https?://)?(www\.)?github\.com/|^(ssh://)?git@github\.com[:/]", "", text)
-    text = re.sub(r"(\.git)?/?$", "", text)
-    if not REPOSITORY.fullmatch(text):
-        raise ValueError(
-            f"{address!r} isn't an address on GitHub: use owner/name, or the address of its page."
-        )
-    return text
-
-
-def find_place(address: str, ref: str) -> Place:
-    """The place for an address and a ref; where they're empty, what git says about this checkout.
-
-    Raises ValueError if one of them is missing or isn't possible.
-    """
-    if not address:
-        address = _git("remote", "get-url", "origin")
-        if not address:
-            raise ValueError("This checkout has no remote: use make publish REPO=owner/name.")
-    if not ref:
-        ref = _git("symbolic-ref", "--short", "HEAD") or "main"
-    if not REF_NAME.fullmatch(ref):
-        raise ValueError(f"{ref!r} can't be a branch or a tag here: use letters, digits, . / _ -")
-    return Place(repository_from(address), ref)
 
 
 def published_place() -> Place | None:
@@ -146,13 +67,6 @@ def published_place() -> Place | None:
     if not repository or not ref or not repository[1]:
         return None
     return Place(repository[1], ref[1])
-
-
-def _git(*command: str) -> str:
-    """What git prints about this checkout, or "" if it fails."""
-    checkout = str(notebooks.FOLDER.parent)
-    done = subprocess.run(["git", "-C", checkout, *command], capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def publish(place: Place) -> None:
@@ -286,6 +200,27 @@ def _networks_are_offered() -> bool:
     return any("finished" in entry for entry in manifest.values())
 
 
+def what_to_do(place: Place) -> str:
+    """What the lecturer does next, step by step: commands and addresses."""
+    move_the_tag = ""
+    if branch() and place.ref != branch():
+        move_the_tag = f"    git tag --force {place.ref} && git push --force origin {place.ref}\n"
+    first = sources()[0].stem
+    lectures = [place.in_colab(f"class/lecture-{length}.ipynb") for length in LENGTHS]
+    return (
+        f"Everything is written for {place.repository}, {place.ref}. Now commit and push:\n"
+        "    git add README.md data_manifest.json notebooks class\n"
+        f'    git commit -m "Publish for {place.ref}" && git push\n'
+        f"{move_the_tag}"
+        "GitHub builds the site, once you've chosen Settings → Pages → Source → GitHub Actions:\n"
+        f"    {place.on_site()}\n"
+        "Then give your students this link:\n"
+        f"    {place.on_github(f'class/{first}.ipynb')}\n"
+        "and present from one of these:\n"
+        "    " + "\n    ".join(lectures)
+    )
+
+
 def main(arguments: list[str]) -> None:
     """Parse the command line and publish; an error is one sentence and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m tools.publish", description=__doc__)
@@ -299,19 +234,7 @@ def main(arguments: list[str]) -> None:
         publish(place)
     except (ValueError, OSError) as error:
         sys.exit(str(error))
-    first = sources()[0].stem
-    print(
-        f"Everything is written for {place.repository}, {place.ref}. Now commit and push:\n"
-        "    git add README.md notebooks class\n"
-        f'    git commit -m "Publish for {place.ref}" && git push\n'
-        "GitHub builds the site, once you've chosen Settings → Pages → Source → GitHub Actions:\n"
-        f"    {place.on_site()}\n"
-        "Then give your students this link:\n"
-        f"    {place.on_github(f'class/{first}.ipynb')}\n"
-        "and present from one of these:"
-    )
-    for length in LENGTHS:
-        print(f"    {place.in_colab(f'class/lecture-{length}.ipynb')}")
+    print(what_to_do(place))
 
 
 if __name__ == "__main__":
