@@ -4,6 +4,7 @@ import csv
 import functools
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -175,6 +176,15 @@ def hand_in_odd_ones(folder):
     below = the_notebook()
     below.cells.append(nbformat.v4.new_code_cell(RIGHT))
     (folder / "in_a_cell_below.ipynb").write_text(as_notebook(below), encoding="utf-8")
+    helper = "def are_wrong(labels, predicted):\n    return predicted != labels\n"
+    with_helper = RIGHT.replace("predicted != labels", "are_wrong(labels, predicted)")
+    for name, codes, last in (
+        ("right_after_wrong", [WRONG, RIGHT], ""),
+        ("wrong_after_right", [RIGHT, WRONG], ""),
+        ("right_below_the_check", [WRONG], RIGHT),
+        ("helper_in_another_cell", [helper, with_helper], ""),
+    ):
+        (folder / f"{name}.ipynb").write_text(in_cells(codes, last), encoding="utf-8")
     missing = student_version(source_with("res_block"))
     missing.cells = [cell for cell in missing.cells if "my_res_block" not in cell.source]
     (folder / "=missing.ipynb").write_text(as_notebook(missing), encoding="utf-8")
@@ -189,6 +199,17 @@ def hand_in_odd_ones(folder):
     (folder / "link.ipynb").symlink_to(folder / "right.ipynb")
     (folder / ".ipynb_checkpoints").mkdir()
     write(folder / ".ipynb_checkpoints" / "right.ipynb", RIGHT)
+
+
+def in_cells(codes, last):
+    """The notebook with an answer in several cells, the first one tagged, and a last cell."""
+    notebook = the_notebook()
+    [place] = [number for number, cell in enumerate(notebook.cells) if has_tag(cell, "exercise")]
+    notebook.cells[place].source = codes[0]
+    more = [nbformat.v4.new_code_cell(code) for code in codes[1:]]
+    notebook.cells[place + 1 : place + 1] = more
+    notebook.cells.append(nbformat.v4.new_code_cell(last))
+    return as_notebook(notebook)
 
 
 def share_of(marked, name):
@@ -211,6 +232,15 @@ def test_an_answer_is_found_without_its_tag(name, marked):
 def test_tricks_have_no_points(name, marked):
     row = share_of(marked, name)
     assert row["points"] == "0" and row["sentence"].startswith("✗")
+
+
+def test_of_several_answers_the_last_one_above_the_check_counts(marked):
+    """As when the notebook is run; a person reads what that may be unfair to."""
+    assert share_of(marked, "right_after_wrong")["sentence"].startswith("✓")
+    for name in ("wrong_after_right", "right_below_the_check", "helper_in_another_cell"):
+        row = share_of(marked, name)
+        assert row["sentence"].startswith("✗")
+        assert bool(row["read"]) == (name != "wrong_after_right")
 
 
 def test_what_isnt_right_is_told_apart(marked):
@@ -348,6 +378,24 @@ def test_what_ends_marking_costs_no_marks_that_were_given_before(tmp_path, monke
     with pytest.raises(RuntimeError):
         graded(tmp_path, monkeypatch)
     assert "a.py,colour_share" in (tmp_path / "marks.csv").read_text(encoding="utf-8")
+
+
+def test_interrupted_marking_names_the_marks_so_far(tmp_path, monkeypatch, no_marker):
+    def action():
+        raise KeyboardInterrupt
+
+    no_marker(action)
+    (tmp_path / "a.py").write_text(ANSWER)
+    with pytest.raises(SystemExit, match=r"marks\.csv"):
+        graded(tmp_path, monkeypatch)
+
+
+def test_an_endless_answer_ends_even_if_nobody_is_left_to_end_it(tmp_path):
+    program = (
+        f"from tools import marking\nmarking.enter({str(tmp_path)!r}, 1.0)\nwhile True:\n    pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=120)
+    assert done.returncode == -signal.SIGALRM
 
 
 def test_a_table_that_cannot_be_written_is_a_sentence_before_anything_is_marked(

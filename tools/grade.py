@@ -179,11 +179,18 @@ def code_cells(path: Path) -> list[NotebookNode]:
 
 
 def answers_to(exercise: Exercise, cells: list[NotebookNode]) -> list[str]:
-    """The code that may answer an exercise: its tagged cells; then also cells without the tag."""
-    defining = [cell for cell in cells if exercise.definition.search(cell.source)]
-    tagged = [cell.source for cell in defining if has_tag(cell, "exercise")]
-    everything = [cell.source for cell in defining]
-    versions = ["\n\n".join(tagged), "\n\n".join(everything)]
+    """The code that may answer an exercise: its cells down to the check; then also those below.
+
+    Of several definitions, the last one counts, as it does when the notebook is run.
+    """
+    end = len(cells)
+    for number, cell in enumerate(cells):
+        if re.search(rf"\bchecks\.{exercise.name}\(", cell.source):
+            end = number + 1  # an answer may stand in the check's own cell
+    versions = []
+    for part in (cells[:end], cells):
+        defining = [cell.source for cell in part if exercise.definition.search(cell.source)]
+        versions.append("\n\n".join(defining))
     return [code for code in dict.fromkeys(versions) if code]
 
 
@@ -220,12 +227,17 @@ def mark(exercise: Exercise, versions: list[str], name: str, marker: Marker) -> 
         verdict, sentence = marker.mark(code, exercise.check, SECONDS)
         if verdict is not None:
             break
+    reasons = unusual_means(exercise, code)
+    if "raises NameError" in sentence:
+        reasons.append("uses a name that its own cell doesn't define")
+    if verdict is False and len(versions) > 1:
+        reasons.append("there's another answer below the check")
     points = of if verdict is True else 0
-    return Mark(name, exercise.name, points, of, sentence, to_read(exercise, code))
+    return Mark(name, exercise.name, points, of, sentence, "; ".join(reasons))
 
 
-def to_read(exercise: Exercise, code: str) -> str:
-    """Why a person should read an answer, or ""."""
+def unusual_means(exercise: Exercise, code: str) -> list[str]:
+    """What an answer uses that a right one can do without, in words."""
     reasons = []
     ready_made = READY_MADE.get(exercise.name)
     if ready_made and (found := ready_made.search(code)):
@@ -233,7 +245,7 @@ def to_read(exercise: Exercise, code: str) -> str:
     unusual = set(UNUSUAL.findall(code))
     if unusual:
         reasons.append(f"uses {', '.join(sorted(unusual))}")
-    return "; ".join(reasons)
+    return reasons
 
 
 def as_csv(marks: list[Mark]) -> str:
@@ -303,6 +315,8 @@ def main() -> None:
         marks = grade(folder, table)
     except CourseError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(f"Stopped. The marks so far are in {table}.")
     for row in marks:
         if row.read:
             print(f"Read {brief(row.file)}, {row.exercise or 'the file'}: {row.read}")

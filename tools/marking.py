@@ -102,7 +102,7 @@ def in_its_own_process(code: str, check: str, seconds: float, course: Any) -> tu
     process = os.fork()
     if process == 0:
         os.close(reader)
-        enter(folder)
+        enter(folder, seconds)
         os.write(writer, json.dumps([token, *mark(code, check, course)]).encode())
         os._exit(0)
     os.close(writer)
@@ -127,8 +127,9 @@ def in_its_own_process(code: str, check: str, seconds: float, course: Any) -> tu
     return tuple(json.loads(message)[1:])
 
 
-def enter(folder: str) -> None:
-    """Confine this process to an empty folder, as well as Python can."""
+def enter(folder: str, seconds: float) -> None:
+    """Confine this process to an empty folder, as well as Python can, and to a time."""
+    signal.alarm(math.ceil(seconds) + 5)  # if nobody is left to end it, as after Ctrl-C
     os.setsid()
     os.chdir(folder)
     os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = folder
