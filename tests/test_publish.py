@@ -1,5 +1,6 @@
 """What a class needs, on small notebooks of the tests' own: addresses, badges, clean versions."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from tools import lecture_plan, notebooks, pair, publish
 from tools.lecture_plan import Planned
@@ -323,9 +325,25 @@ def test_only_what_links_can_lead_to_is_published(course):
             find_place("", ref)
 
 
+def run_what_is_printed(course, ref, printed):
+    for line in printed.splitlines():
+        if line.startswith("    git "):
+            for command in line.split(" && "):
+                git(course, *shlex.split(command)[1:])
+
+
+def run_the_workflows_last_step(course, ref, printed):
+    workflow = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text(encoding="utf-8"))
+    script = workflow["jobs"]["publish"]["steps"][-1]["run"]
+    script = f"gh() {{ false; }}\n{script}"  # GitHub isn't asked for anything
+    environment = os.environ | {"BRANCH": "main", "CHOSEN": ref}
+    subprocess.run(["bash", "-ec", script], cwd=course, env=environment, check=True)
+
+
 @pytest.mark.parametrize("ref", ["main", "2026-autumn"])
-def test_what_is_printed_brings_everything_to_where_the_links_lead(ref, course, tmp_path, capsys):
-    """Twice, because the course is also published after finished networks were offered."""
+@pytest.mark.parametrize("push", [run_what_is_printed, run_the_workflows_last_step])
+def test_everything_gets_to_where_the_links_lead(push, ref, course, tmp_path, capsys):
+    """Twice, because the course is published again after finished networks were offered."""
     server = tmp_path / "server.git"
     git(tmp_path, "init", "--bare", "--initial-branch", "main", str(server))
     start_git(course, "main")
@@ -339,10 +357,7 @@ def test_what_is_printed_brings_everything_to_where_the_links_lead(ref, course, 
         (course / "data_manifest.json").write_text(manifest, encoding="utf-8")
         capsys.readouterr()
         publish.main(["--ref", ref])
-        for line in capsys.readouterr().out.splitlines():
-            if line.startswith("    git "):
-                for command in line.split(" && "):
-                    git(course, *shlex.split(command)[1:])
+        push(course, ref, capsys.readouterr().out)
         assert git(course, "status", "--porcelain") == ""
         assert git(server, "show", f"{ref}:data_manifest.json") == manifest
         assert f'ref = \\"{ref}\\"' in git(server, "show", f"{ref}:class/00_name.ipynb")
