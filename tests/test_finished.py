@@ -248,3 +248,7 @@ def test_the_command_writes_the_files_and_the_manifest(course, tmp_path, monkeyp
     assert [network["address"] for network in networks] == [
         f"https://example.org/files/{name}" for name in files
     ]
+    # Nothing else changes, not even a line's form, so that a new version can be merged.
+    after = manifest.MANIFEST.read_bytes().splitlines()
+    changed = set(before.splitlines()) - set(after)
+    assert changed == {b'    "layout": "generated"'}  # now with a comma
