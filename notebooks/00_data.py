@@ -50,10 +50,11 @@
 #
 # Terms in bold are explained in the [glossary](glossary.md).
 #
-# **Run the next cell first.** It opens the course: `data` says which images you train on, and the
-# `preset` how much: `smoke` takes seconds, `lecture` minutes, `full` is the report's experiment.
-# Where the processor can, the network computes in **bf16**, numbers of 16 bits instead of 32, which
-# is several times as fast. `course` then holds the images, the settings and the folder of this run.
+# **Run the next cell first.** It opens the course: `data` says which images you train on (`shapes`
+# are small pictures of 80 classes that the course draws itself), and the `preset` how much: `smoke`
+# takes seconds, `lecture` minutes, `full` is the report's experiment. Where the processor can, the
+# network computes in **bf16**, numbers of 16 bits instead of 32 (fp32), which is several times as
+# fast. `course` then holds the images, the settings and the folder of this run.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Open the course: choose the data, the preset, and whether to keep a copy on Google Drive
@@ -183,6 +184,9 @@ augmented = transforms.Compose(
 keep(show_steps(picture, plain, augmented), course.folder / "steps.png")
 
 # %% [markdown]
+# If the course draws the images, all four transforms preserve the class, unless a small crop misses
+# the motif. With other classes, they may not: a 6 that's flipped both ways is a 9.
+#
 # Two details will matter later. The picture is rotated *after* it's normalised, so the empty
 # corners are 0 in the range −1…1, which is mid-grey; if it were rotated first, they'd be black. And
 # every picture gets new random values in every epoch: in 50 augmented epochs, the network sees 50
@@ -205,7 +209,8 @@ browse_augmentation(images, course)
 # picture. Pictures it was trained on can't tell you which. So there are some images that we never
 # train on: the **held-out** images.
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title How many images there are, and what guessing achieves
 heldout = course.data.heldout
 print(f"{len(images):,} training images; {len(heldout):,} held-out images: {course.data.split}.")
 counts = images.labels.unique(return_counts=True)[1]
@@ -223,7 +228,8 @@ if course.data.is_unequal:
 # 1. For which data are flipped and rotated pictures fine, and for which aren't they? What about
 #    yours?
 # 2. A crop may show as little as 8% of the picture. What can go wrong?
-# 3. Is it OK to use held-out images to choose how long to train?
+# 3. A network gets all of its training images right. Why doesn't that show that it has learned the
+#    classes, and what would?
 # 4. Why does `Normalize` come before the rotation, and what would the corners look like otherwise?
 # 5. There are 80 classes, equally large. How often is a guess right? And if half of all images were
 #    of one class, how could you be right half of the time without looking at them?
@@ -235,8 +241,7 @@ if course.data.is_unequal:
 #    their meaning, too.
 # 2. The crop may miss whatever identifies the class. Then the label doesn't fit this version of the
 #    picture. That's label noise, and one reason why you can't expect 100% on augmented images.
-# 3. No. They'd no longer be unseen, because you'd have picked whatever happens to suit them. Set
-#    aside some of the *training* images for such choices, and save the held-out images for the end.
+# 3. It may just remember these pictures. Held-out images, which it has never seen, would show it.
 # 4. It's the report's order. The empty corners are filled with 0, which is mid-grey after
 #    normalising; before it, 0 is black.
 # 5. 1 in 80 times, 1.25%. In the other case, always answer with the large class: that's why we name

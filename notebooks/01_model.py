@@ -87,14 +87,18 @@ image = plain_batch(course.data.train.batch([0]), course.settings.size)[0]
 keep(plot_convolutions(image), course.folder / "convolutions.png")
 
 # %% [markdown]
+# Both do, each in its own way: the 1×1 convolution has changed each pixel's colour, and the 3×3
+# convolution has found the edges on the left and right of each shape.
+#
 # With **stride** 2, the window moves two pixels at a time, which halves the picture's height and
-# width. **ReLU** turns negative numbers into 0.
+# width. **ReLU** turns negative numbers into 0. **Batch norm** shifts and scales each channel
+# (notebook 02 shows how).
 #
 # The network is a stack of **residual blocks**. Each one computes $y = \mathrm{relu}(F(x) + S(x))$:
 # three convolutions $F$ on the main path, and a **short-cut** $S$ around them. The addition is the
 # key idea of residual networks: a block only has to learn what to *change* about its input. And
-# since most short-cuts are the identity, the gradient (notebook 02) has a short path back to
-# the early layers.
+# since most short-cuts are the identity, the gradient (notebook 02) has a short path back to the
+# early layers.
 
 # %%
 from course_lib import draw_block, res_block
@@ -102,10 +106,12 @@ from course_lib import draw_block, res_block
 keep(draw_block(res_block(128, 128, stride=2), (128, 16, 16)), course.folder / "block.png")
 
 # %% [markdown]
-# The block is a **bottleneck**: a cheap 1×1 convolution maps the input to `out_` channels, the 3×3
-# convolution works on those, and another 1×1 convolution widens the result to `2·out_` channels.
-# (ResNet-50 widens by a factor of 4, the report by 2.) If input and output differ in shape, the
-# short-cut needs a 1×1 convolution, too; otherwise it's the identity.
+# The arguments of `res_block(in_, out_, stride)` say how many channels come in, how many the block
+# works on, and by how much it shrinks the picture. It's a **bottleneck**: a cheap 1×1 convolution
+# maps the input to `out_` channels, the 3×3 convolution works on those, and another 1×1 convolution
+# widens the result to `2·out_` channels. (ResNet-50 widens by a factor of 4, the report by 2.) If
+# input and output differ in shape, the short-cut needs a 1×1 convolution, too; otherwise it's the
+# identity.
 
 # %% [markdown]
 # Why a bottleneck? Here's what it saves, compared with two 3×3 convolutions of the same width.
@@ -126,14 +132,15 @@ print(
 # Write the block yourself: a 1×1 convolution to `out_` channels, a 3×3 convolution with the stride,
 # and a 1×1 convolution to twice as many channels, each without bias and with batch norm; then add
 # the short-cut. Each of `conv1`, `conv2` and `conv3` is an `nn.Sequential` (convolution, batch
-# norm, perhaps a ReLU), and so is `shortway`. **Before you write,** look at the formula and decide:
+# norm, perhaps a ReLU), and so is `shortway`. **Before you write,** look at the drawing above:
 # which of the three convolutions are followed by a ReLU, and what comes last, the addition or a
 # ReLU? The check loads our weights into your block and compares the outputs.
 #
 # <details><summary>Hint</summary>
 #
-# Two ReLUs are inside F, after the first two convolutions; the third one comes after the addition.
-# You can add two tensors only if *all* of their sizes agree: channels, height and width.
+# Only the 3×3 convolution needs padding. You can add two tensors only if *all* of their sizes
+# agree: channels, height and width. If they agree already, the short-cut is the identity, which an
+# empty `nn.Sequential()` is.
 #
 # </details>
 
@@ -191,8 +198,7 @@ class my_res_block(nn.Module):
 passed = checks.res_block(my_res_block)
 
 # %% [markdown]
-# Tried it? Then run the next cell to print ours, for comparison: the stride is on the 3×3
-# convolution, and the ReLU comes after the addition.
+# Tried it? Then set `show_ours` to `True` and run the next cell to see ours.
 
 # %%
 import inspect
@@ -206,15 +212,19 @@ if show_ours:
 #
 # `MyModel` is a first convolution, four groups with 13 blocks in all, and a **linear layer** that
 # turns 1,024 numbers into **logits**, one per class: 80 in the report, and here, as many as your
-# data has classes. From group to group, the picture gets smaller and the number of channels
-# doubles: the network gives up detail about *where* things are, and gains detail about *what* they
-# are.
+# data has classes. **Pooling** replaces neighbouring numbers by one: `conv1` ends with their
+# maximum, and `pool` takes the mean of each whole channel, so that where something was no longer
+# matters. From group to group, the picture gets smaller and the number of channels doubles: the
+# network gives up detail about *where* things are, and gains detail about *what* they are.
 
 # %%
 from course_lib import MyModel, draw_model
 
 model = course.new_model()  # a new MyModel for the classes of this data
 keep(draw_model(model, course.settings.size), course.folder / "model.png")
+
+# %% [markdown]
+# Here's its source. (“1.A” and the like, here and in the library, are sections of the report.)
 
 # %%
 import inspect
@@ -240,10 +250,6 @@ with torch.inference_mode():  # we only look; nothing is learned
 
 # %%
 print(f"{sum(p.numel() for p in model.parameters()):,} parameters in all")
-
-# %% [markdown]
-# `pool` is **pooling**: it replaces each channel of the last group by its mean, so that where
-# something was no longer matters.
 
 # %% [markdown]
 # ## Exercise: how deep is it?
@@ -295,7 +301,7 @@ passed = checks.layers(my_count)
 # 2. A sum needs equal shapes. Where a block halves the picture or changes the number of channels, a
 #    1×1 convolution brings the input into the new shape.
 # 3. The 1×1, by a factor of nine: it has one weight per pair of channels instead of nine.
-# 4. Far fewer positions, but 1,024 channels: what is where has been traded for what there is.
+# 4. 2 × 2 positions, but 1,024 channels: *where* things are has been traded for *what* they are.
 # 5. Only the last layer, `fc`, which has one row of weights per class.
 #
 # </details>

@@ -94,8 +94,8 @@ print(tuple(batch.shape))
 # channel so that it has mean 0 and standard deviation 1 *over the current batch* (all its images
 # and positions), and then applies a learned scale and offset. In eval mode, it uses running
 # averages collected during training instead: in a fresh network, they're still 0 and 1, so batch
-# norm changes nothing. So in training mode, an image's logits depend on the other images in its
-# batch. **Predict:** will a fresh network give an image the same logits in both modes?
+# norm changes nothing. **Predict:** will a fresh network give an image the same logits in both
+# modes?
 
 
 # %%
@@ -137,17 +137,19 @@ print(f"In each of {len(means)} channels, the mean is 0, to within {means.abs().
 print(f"the standard deviation is {deviations.min():.3f} to {deviations.max():.3f}.")
 
 # %% [markdown]
-# That's why evaluation needs `model.eval()`, and why accuracy that's measured *while* training (in
-# training mode, with weights that change from batch to batch) isn't the accuracy of the finished
-# network. We'll come back to this.
+# So in training mode, an image's logits depend on the rest of its batch, and in eval mode, they
+# don't. That's why evaluation needs `model.eval()`, and why accuracy that's measured *while*
+# training (in training mode, with weights that change from batch to batch) isn't the accuracy of
+# the finished network. We'll come back to this.
 #
 # ## The loss: cross entropy
 #
 # **Softmax** turns logits $z$ into probabilities, $p_c = e^{z_c} / \sum_k e^{z_k}$. **Cross
 # entropy** is the negative logarithm of the probability that the network gives to the right class:
-# $L = -\ln p_{\text{right}}$, averaged over the batch. A network that knows nothing gives each of K
-# classes a probability of 1/K. With natural logarithms, the unit of the loss is called a **nat**.
-# Here is what an image costs, depending on the probability of its right class:
+# $L = -\ln p_{\text{right}}$, averaged over the batch. With natural logarithms, the unit of the
+# loss is called a **nat**. **Predict** the loss of a network that knows nothing: it gives each of K
+# classes a probability of 1/K. Then run the next cell, which draws what an image costs, depending
+# on the probability of its right class:
 
 # %%
 from course_lib import keep, plot_surprise
@@ -156,7 +158,9 @@ classes = len(course.data.classes)
 keep(plot_surprise(classes), course.folder / "loss.png")
 
 # %% [markdown]
-# **Predict the loss of a fresh network.**
+# Does a fresh network, which has learned nothing yet, have that loss? We compute it twice, by hand
+# and with PyTorch. (`p[range(len(labels)), labels]` picks one probability from each row: that of
+# the right class.)
 
 # %%
 import math
@@ -276,8 +280,7 @@ full = len(dataset) >= 32
 loader = DataLoader(dataset, batch_size=32, drop_last=full, shuffle=True, generator=order)
 
 # %% [markdown]
-# And here's a complete training loop. **Predict** its first loss, and whether five epochs are
-# enough to see it fall.
+# And here's a complete training loop. **Predict:** are five epochs enough to see its loss fall?
 
 # %%
 model = course.new_model()
@@ -308,8 +311,8 @@ from course_lib import train
 print(inspect.getsource(train))
 
 # %% [markdown]
-# So if the runtime dies in mid-epoch, run the cell again: training resumes in the same epoch, and
-# you lose at most two minutes.
+# So if the runtime dies in mid-epoch, run the notebook from the top: training resumes in the same
+# epoch, and you lose at most two minutes.
 
 # %% [markdown]
 # ## Five questions

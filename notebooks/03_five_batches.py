@@ -34,6 +34,10 @@
 # the step, the learning rate and the network all at once. **The question: does the network learn,
 # and which settings make it learn fastest?**
 #
+# We've also trained with five **seeds**, the numbers that all random choices follow from. Below
+# each measurement, a fold says what held for all five. Open it after you've seen your own result,
+# which may lie a little outside: other processors round differently.
+#
 # The [glossary](glossary.md) explains the terms.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -133,8 +137,9 @@ print(f"Guessing costs ln {classes} = {math.log(classes):.2f}.")
 #
 # The report chose 0.01 on five batches like these. `trial` trains a new network briefly, with
 # another setting; each run below starts from the same weights. If the losses differ a lot, their
-# axis is logarithmic, because the interesting part is near zero. **Predict:** what happens if the
-# learning rate is ten times as large? And if it's a tenth?
+# axis is logarithmic, because the interesting part is near zero. What counts is the mean of the
+# last three epochs: the loss jumps from epoch to epoch, so a single one may be lucky. **Predict:**
+# what happens if the learning rate is ten times as large? And if it's a tenth?
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title A helper: how low the loss of a run ends
@@ -275,8 +280,8 @@ for label, run in runs.items():
 #
 # </details>
 #
-# But that's memorising a few images quickly. To find out whether depth
-# pays off, you need more images, and images that the network hasn't seen.
+# But that's memorising a few images quickly. To find out whether depth pays off, you need more
+# images, and images that the network hasn't seen.
 
 # %% [markdown]
 # ## Exercise: take the short-cut away
@@ -289,7 +294,8 @@ for label, run in runs.items():
 #
 # <details><summary>Hint</summary>
 #
-# `class my_block(res_block)` inherits all layers, so you only need to write `forward`.
+# `class my_block(res_block)` inherits the layers `conv1`, `conv2`, `conv3`, `shortway` and `relu`,
+# so you only need to write `forward`.
 #
 # </details>
 

@@ -78,10 +78,11 @@ print(course.describe())
 # ## Predict two numbers
 #
 # After the last epoch, what share of the *training* images will the network get right? And of the
-# *held-out* images, which it has never seen? Enter both: they become lines in the figure below.
-# This much takes no learning at all:
+# *held-out* images, which it has never seen? Enter both below; they become lines in the figure.
+# Before that, see what takes no learning at all:
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title What takes no learning at all
 classes = len(course.data.classes)
 print(f"Guessing gets 1 in {classes} images right, {100 * course.data.guessing:.3g}%.")
 largest, share = course.data.largest_class
@@ -124,16 +125,24 @@ history = train(
 # The blue curve shows **running** accuracy: each batch is counted in training mode with the weights
 # of that moment, so the first batches of an epoch are judged by an older network. The finished
 # network is **evaluated** in eval mode. Early on, running accuracy lags behind; at the end, either
-# may be higher. `measure` evaluates on three sets of images: the training images as they are; the
-# same images, augmented, as in the report; and all held-out images.
+# may be higher. (In the first epochs, the held-out loss may be far off the axis, and ↑ says how
+# far: the running averages of batch norm haven't caught up with the weights yet.)
+#
+# `measure` evaluates on three sets of images: the training images as they are, or **plain**; the
+# same images, augmented, as in the report; and all held-out images, plain.
 
 # %%
 from IPython.display import display
 
-from course_lib import answer, measure, record, table
+from course_lib import measure, record, table
 
 final = measure(model, course)
 display(table(record(stage, model, history, final), last_stage=2))
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Running accuracy, and your guesses
+from course_lib import answer
+
 if history:  # a model from elsewhere comes without
     first, last = history[0], history[-1]
     then, now = (f"{entry['train_accuracy']:.1%}" for entry in (first, last))
@@ -166,8 +175,8 @@ answer(course, "stage 2, held-out", final["heldout_plain"].accuracy)
 #    crops even show too little to tell the class. Then it fails on augmented pictures, whether it
 #    has seen the originals or not.
 #
-# Augmented training images alone can't tell the two apart. Four numbers can: known and new images,
-# each augmented and not. **Predict** the fourth: new images, augmented.
+# Augmented training images alone can't tell the two apart. Four numbers can: training and held-out
+# images, each as they are and augmented. **Predict** the fourth: held-out images, augmented.
 
 # %%
 from course_lib import evaluate, markdown_table
@@ -202,12 +211,14 @@ if unequal:
 print(f"With {images:,} held-out images, differences of up to {luck:.0f} points may be luck.")
 
 # %% [markdown]
-# Look at the second column: once they're augmented, does the network still do better on known
-# images than on new ones? If the two are close, memorising is no help here: the network remembers
-# exact pictures, and augmentation changes them.
+# If both differences are more than luck, both reasons are at work, and the report's 50% can't tell
+# how much each of them took away. Now look at the second column: once they're augmented, does the
+# network still do better on training images than on held-out ones? If the two are close, memorising
+# is no help here: the network remembers exact pictures, and augmentation changes them.
 
 # %% [markdown]
-# Here are up to six training images, first as they are, then augmented:
+# Here are up to six training images, first as they are, then augmented. Above each is what the
+# network answers, and the probability that it gives to its answer:
 
 # %%
 from course_lib import show_plain_and_augmented
@@ -217,6 +228,8 @@ keep(figure, course.folder / "stage-2-plain-and-augmented.png")
 
 # %% [markdown]
 # ## When would you have stopped?
+#
+# Look at the held-out curve above once more, and name an epoch before you run the next cell.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title What came out

@@ -79,10 +79,10 @@ print(course.describe())
 # ## Keep training, on pictures that are never the same
 #
 # We load the network of stage 2 (it's trained first if you skipped notebook 04). The optimizer
-# starts fresh, without momentum. The report doesn't say whether images were mixed in that aren't
-# augmented; its code trains on augmented images only, and so do we. **Predict:** what will the
-# running accuracy of the very first epoch be, near the old 100% or near chance? And will the
-# held-out curve rise or fall?
+# starts afresh: its sum of past gradients is zero again. The report doesn't say whether images were
+# mixed in that aren't augmented; its code trains on augmented images only, and so do we.
+# **Predict:** what will the running accuracy of the very first epoch be, near the old 100% or near
+# chance? And will the held-out curve rise or fall?
 
 # %% cellView="form"
 # @title Your guess: held-out accuracy after stage 3, in percent (−1: no guess)
@@ -129,7 +129,8 @@ results = record(stage, model, history, final)
 display(table(results))
 answer(course, "stage 3, held-out", final["heldout_plain"].accuracy)
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The whole experiment
 histories = {int(number): measured["epochs"] for number, measured in results["stages"].items()}
 figure = plot_history(histories, title="The whole experiment", data=course.data)
 keep(figure, course.folder / "curves.png")
@@ -254,7 +255,8 @@ def heldout(name):
     return [100 * run[name]["final"]["heldout_plain"] for run in every]
 
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Stage 3 and its two controls
 if seeds:
     from_scratch = [run["augmented from scratch"]["epochs"] for run in every]
     runs = {
@@ -286,7 +288,7 @@ if seeds:
     print(
         f"After the same number of epochs, augmentation is ahead in {ahead} of {len(gains)} seeds,"
     )
-    print(f"by {min(gains):.0f} to {max(gains):.0f} points.")
+    print(f"by {min(gains):.1f} to {max(gains):.1f} points.")
     detour = mean(heldout("3")) - mean(heldout("augmented from scratch"))
     print(f"The detour through stage 2 makes a difference of {detour:+.1f} points to the mean.")
 

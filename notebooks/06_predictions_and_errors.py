@@ -93,8 +93,9 @@ print("\n".join(result.read_text(encoding="utf-8").splitlines()[:4]))
 # %% [markdown]
 # ## Right and wrong
 #
-# From here on, we look at the held-out images, because we know their classes. ✓ and a thin frame
-# mean right; ✗ and a thick dashed frame mean wrong, with the true class below.
+# From here on, we look at the held-out images, because we know their classes. (If the course draws
+# the images, these are the test images.) Above each are the network's answer and its probability. ✓
+# and a thin frame mean right; ✗ and a thick dashed frame mean wrong, with the true class below.
 
 # %%
 from course_lib import keep, predict, show_predictions
@@ -120,7 +121,16 @@ browse_predictions(images, probabilities)
 #
 # In a **confusion matrix**, rows are true classes and columns are predictions; everything off the
 # diagonal is a mistake. If every class has two parts, such as a fruit and its colour, you can also
-# draw a matrix for each part. **Predict:** what does the network confuse most often?
+# draw a matrix for each part. **Predict:** what does the network confuse most often? And if a class
+# is a motif in a colour, how often is at least the colour of a misclassified image right?
+
+# %% cellView="form"
+# @title Your guess: how many of this network's errors have the right colour, in percent
+colour_guess = -1  # @param {type: "slider", min: -1, max: 100, step: 1}
+
+from course_lib import guess
+
+guess(course, "errors with the right colour", colour_guess)
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title The parts of a class
@@ -222,14 +232,6 @@ def my_share(labels, predicted):
 
 # %% tags=["check"]
 passed = checks.colour_share(my_share)
-
-# %% cellView="form"
-# @title Your guess: how many of this network's errors have the right colour, in percent
-colour_guess = -1  # @param {type: "slider", min: -1, max: 100, step: 1}
-
-from course_lib import guess
-
-guess(course, "errors with the right colour", colour_guess)
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title How far off the wrong colours are
