@@ -178,7 +178,8 @@ answer(course, "stage 2, held-out", final["heldout_plain"].accuracy)
 # Augmented training images alone can't tell the two apart. Four numbers can: training and held-out
 # images, each as they are and augmented. **Predict** the fourth: held-out images, augmented.
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The four numbers
 from course_lib import evaluate, markdown_table
 
 four = {name: measured.accuracy for name, measured in final.items()}
