@@ -112,7 +112,7 @@ def plot_history(
     """
     stages = ", ".join(f"{number} ({STAGES[number].title})" for number in histories)
     alt = f"{title or 'Curves'}: accuracy and loss per epoch in stage {stages}."
-    figure = Picture((WIDTH, 8), title, alt)
+    figure = Picture((WIDTH, 6), title, alt)
     grid = figure.subplots(2, len(histories), squeeze=False, sharey="row", sharex="col")
     highest = _highest_loss(histories.values())
     for column, number in enumerate(sorted(histories)):
