@@ -102,13 +102,8 @@ def plot_predictions(
     """
     likeliest = min(likeliest, len(classes))
     top = likeliest_classes(probabilities, likeliest)
-    if likeliest == 1:  # then its share has a line of its own, and the name more room
-        names = short_names(classes, 17)
-        before_share = "\n"
-    else:
-        names = short_names(classes, 13)
-        before_share = " "
-    true_names = short_names(classes, 17)
+    before_share = "\n" if likeliest == 1 else " "  # a single one has a line of its own
+    names = short_names(classes, 17)
     marks = []
     captions = []
     for i in range(len(labels)):
@@ -119,7 +114,7 @@ def plot_predictions(
         lines = []
         for guess, share in zip(guesses, shares):
             lines.append(f"{names[guess]}{before_share}{share:.0%}")
-        lines.append(f"is: {true_names[label]}" if mark is WRONG else "")  # as many for all images
+        lines.append(f"is: {names[label]}" if mark is WRONG else "")  # as many for all images
         marks.append(mark)
         captions.append(mark.sign + "\n".join(lines))
     figure = plot_images(images, captions, title=title)

@@ -29,6 +29,7 @@ from course_lib import (
     plot_runs,
 )
 from course_lib.data.bank import Bank
+from course_lib.data.shapes import COLOURS, MOTIFS
 from course_lib.errors import DataError
 from course_lib.plots import likeliest_classes
 
@@ -374,6 +375,16 @@ def test_classes_whose_names_begin_alike_are_told_apart():
         captions = [axis.get_title() for axis in figure.axes]
         for i, caption in enumerate(captions):
             assert str(i) in caption.split("%")[0]
+
+
+@pytest.mark.parametrize("likeliest", [1, 3])
+def test_colour_and_motif_of_each_drawn_class_can_be_read(likeliest):
+    kinds = [(motif, colour) for motif in MOTIFS for colour in COLOURS]
+    names = [f"{colour} {motif}" for motif, colour in kinds]
+    labels = list(range(len(names)))
+    figure = predictions(labels, labels, names, likeliest=likeliest)
+    for axis, (motif, colour) in zip(figure.axes, kinds, strict=True):
+        assert f"{colour} {motif[:4]}" in axis.get_title()
 
 
 def test_float_images_are_shown_as_the_pixels_they_came_from():
