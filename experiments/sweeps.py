@@ -32,6 +32,7 @@ from course_lib import (
     trial,
 )
 from course_lib.data.bank import Images
+from course_lib.distributed import batch_end
 from course_lib.experiment import Course
 
 from .stored import write_stored
@@ -62,19 +63,30 @@ def five_batches(course: Course, seed: int) -> dict[str, History]:
     """
     images = course.stage(1).images
     run = partial(trial, course, images, seed=seed)
-    steps = FIVE_BATCHES_EPOCHS * math.ceil(len(images) / course.settings.batch_size)
+    usual = course.settings.batch_size
+    steps = FIVE_BATCHES_EPOCHS * steps_per_epoch(len(images), usual)
     runs = {}
     for rate in LEARNING_RATES:
         model = course.new_model(seed=seed)
         runs[f"lr {rate}"] = run(epochs=FIVE_BATCHES_EPOCHS, model=model, lr=rate)
     for size in BATCH_SIZES:
-        epochs = max(1, steps // math.ceil(len(images) / size))
+        epochs = max(1, steps // steps_per_epoch(len(images), size))
         model = course.new_model(seed=seed)
         runs[f"batches of {size}"] = run(epochs=epochs, model=model, batch_size=size)
     for groups in GROUPS:
         model = first_groups(course, groups, seed)
         runs[f"conv1–conv{groups}"] = run(epochs=FIVE_BATCHES_EPOCHS, model=model)
     return runs
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """How many batches an epoch of so many images has; a short rest joins the batch before it."""
+    steps = 0
+    end = 0
+    while end < images:
+        end = batch_end(end, batch_size, images)
+        steps += 1
+    return steps
 
 
 def first_groups(course: Course, count: int, seed: int) -> nn.Module:

@@ -62,7 +62,8 @@ def course_is_here():
 
 if repository and not course_is_here():
     address = f"https://github.com/{repository}"
-    if os.system(f"git clone --quiet --depth=1 --branch={ref} {address} course"):
+    clone = f"git clone --quiet --depth=1 --config=advice.detachedHead=false --branch={ref}"
+    if os.system(f"{clone} {address} course"):
         sys.exit(
             f"{address} can't be cloned. Check that it's public, and that this computer may use the"
             " Internet (on Kaggle, it's a setting of the notebook). Then run this cell again."
@@ -194,12 +195,14 @@ for label, run in runs.items():
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title A helper: as many steps with any batch size
-all_steps = epochs * math.ceil(len(five) / 32)  # of our run
+from experiments.sweeps import steps_per_epoch
+
+all_steps = epochs * steps_per_epoch(len(five), 32)  # of our run
 
 
 def with_equal_steps(size):
     """The history of a run with batches of this size, with the number of steps at each epoch."""
-    steps = math.ceil(len(five) / size)  # per epoch
+    steps = steps_per_epoch(len(five), size)
     if size == 32:
         run = history[:epochs]
     else:

@@ -58,7 +58,8 @@ def course_is_here():
 
 if repository and not course_is_here():
     address = f"https://github.com/{repository}"
-    if os.system(f"git clone --quiet --depth=1 --branch={ref} {address} course"):
+    clone = f"git clone --quiet --depth=1 --config=advice.detachedHead=false --branch={ref}"
+    if os.system(f"{clone} {address} course"):
         sys.exit(
             f"{address} can't be cloned. Check that it's public, and that this computer may use the"
             " Internet (on Kaggle, it's a setting of the notebook). Then run this cell again."
@@ -151,9 +152,9 @@ keep(figure, course.folder / "curves.png")
 # @title Three readings, and a fourth number
 from math import nan
 
-running = [entry["train_accuracy"] for entry in history] or [
-    nan
-]  # a model from elsewhere may have no history
+running = [entry["train_accuracy"] for entry in history]
+if not running:  # a model from elsewhere may have no history
+    running = [nan]
 readings = {
     "running accuracy of the last epoch (augmented, training mode)": running[-1],
     "training images, augmented, eval mode": final["train_augmented"].accuracy,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import conv_model, noise_images
 
-from course_lib import plain_block, res_block
+from course_lib import plain_block, res_block, training_batches
 from course_lib.experiment import Course
 from experiments import copies, recipes, sweeps
 from experiments.stored import unpack_right
@@ -38,6 +38,16 @@ def test_batch_sizes_are_compared_after_equally_many_steps(course, asked):
         if "batch_size" in options:
             steps[name] = options["epochs"] * math.ceil(160 / options["batch_size"])
     assert steps == {"batches of 16": 100, "batches of 32": 100, "batches of 64": 99}
+
+
+@pytest.mark.parametrize("images", [18, 65, 100, 160])
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_steps_are_counted_as_training_takes_them(course, images, size):
+    """100 images in batches of 32: three steps, since the last four images join the third."""
+    settings = course.settings.with_changes(batch_size=size)
+    stage = replace(course, settings=settings).stage(2)
+    batches = list(training_batches(noise_images(images), stage, epoch=1, augmented=False))
+    assert sweeps.steps_per_epoch(images, size) == len(batches)
 
 
 @pytest.mark.parametrize("count, channels", [(2, 128), (3, 256), (4, 512)])
