@@ -184,11 +184,12 @@ for number, measured in results["stages"].items():
 # %% [markdown]
 # ## Is augmentation the reason?
 #
-# In stage 3, the network has trained with augmentation, but it has also simply trained *longer*.
+# If held-out accuracy has risen, what could be the reason, besides augmentation?
 
 # %% [markdown]
 # ## Exercise: was it the augmentation?
 #
+# In stage 3, the network has trained with augmentation, but it has also simply trained *longer*.
 # Suppose that you can afford one more run. Which one tells the two causes apart?
 #
 # - **a)** Measure the model of stage 2 on augmented training images.
@@ -228,10 +229,10 @@ passed = checks.separating_experiment(my_choice)
 # ## Two controls
 #
 # An experiment that's the same in every respect except the supposed cause is called a **control**.
-# The course comes with two, run with five seeds (`make seeds`). The first continues after stage 2
-# for as many epochs as stage 3, but *without augmentation*. The second augments from the very first
-# epoch, for as many epochs as both stages together. Lines are means; bands span the lowest to the
-# highest seed in each epoch.
+# The course comes with two, each run with five seeds. The first continues after stage 2 for as many
+# epochs as stage 3, but *without augmentation*. The second augments from the very first epoch, for
+# as many epochs as both stages together. Lines are means; bands span the lowest to the highest seed
+# in each epoch.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title The stored controls

@@ -188,8 +188,8 @@ PLAN = [
         "05",
         "Is augmentation the reason?",
         {45: 2, 90: 3},
-        "Hide the screen for a moment, and ask: *what else could explain the gain?* Wait until "
-        "someone proposes that it trained longer. Then: *which one run would tell the two apart?*",
+        "Ask: *what else could explain the gain?* Wait until someone proposes that it trained "
+        "longer. Then: *which one run would tell the two apart?*",
     ),
     Planned(
         "05",
