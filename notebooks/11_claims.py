@@ -64,7 +64,8 @@ def course_is_here():
 
 if repository and not course_is_here():
     address = f"https://github.com/{repository}"
-    if os.system(f"git clone --quiet --depth=1 --branch={ref} {address} course"):
+    clone = f"git clone --quiet --depth=1 --config=advice.detachedHead=false --branch={ref}"
+    if os.system(f"{clone} {address} course"):
         sys.exit(
             f"{address} can't be cloned. Check that it's public, and that this computer may use the"
             " Internet (on Kaggle, it's a setting of the notebook). Then run this cell again."
