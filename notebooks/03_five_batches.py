@@ -291,9 +291,10 @@ for label, run in runs.items():
 #
 # The report says that without its `res_block`, the loss was at least ten times as large. We take
 # that to mean: without the short-cut. Write a block without one (change only the addition; keep the
-# last ReLU), and predict: after 30 steps, each with all of these images at 32 × 32 pixels, what
-# will the loss be? (You've seen above what guessing costs.) The check trains the network once with
-# your block and once with ours, so that you can compare. That takes about a minute.
+# last ReLU), and predict: after 30 epochs, each a single step with all of these images at 32 × 32
+# pixels, what will the loss be? (You've seen above what guessing costs.) The check trains the
+# network once with your block and once with ours, so that you can compare. That takes about a
+# minute.
 #
 # <details><summary>Hint</summary>
 #

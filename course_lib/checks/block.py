@@ -75,7 +75,7 @@ def res_block(my_res_block: BlockMaker) -> str:
 def no_shortcut(my_block: BlockMaker, my_prediction: object, course: Course) -> str:
     """Check that `my_block` is a block without its short-cut; train with it, and with ours.
 
-    my_prediction: the loss of the last pass. The sentence tells how far off it is.
+    my_prediction: the loss of the last epoch. The sentence tells how far off it is.
     """
     random = examples()
     for case in CASES:
