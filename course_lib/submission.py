@@ -76,6 +76,7 @@ def submit(
             write_openings(course.folder, openings)  # the board may be missing
             return opening.claim
     opened = _times_opened(course) + 1
+    position = len(openings)
     openings.append(Opening(key))
     write_openings(course.folder, openings)  # whatever comes next, this opening counts
     my_right = _right(my_answers)
@@ -102,7 +103,7 @@ def submit(
         commit=commit(),
     )
     openings = read_openings(course.folder)  # another notebook may have added one meanwhile
-    openings[claim.opened - 1].claim = claim
+    openings[position].claim = claim
     write_openings(course.folder, openings)
     return claim
 

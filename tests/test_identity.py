@@ -409,7 +409,7 @@ def test_a_course_that_starts_over_leaves_an_empty_run(course):
 
 OURS = [
     *("run.json", "results.json", "result.csv", ".drive.json", ".results.json.12.tmp"),
-    *(f"stage-1/{CHECKPOINT}", "stage-2/model.pth", "stage-2/measured.json"),
+    *(f"stage-1/{CHECKPOINT}", "stage-2/measured.json"),
     *(f"stage-2/.{CHECKPOINT}.12.tmp", "stage-2/.model.pth.34.tmp", "..drive.json.1.tmp"),
     *("trials/0123456789abcdef.json", "guesses/0123456789abcdef.json"),
 ]
@@ -431,12 +431,16 @@ def test_only_what_the_course_writes_is_deleted(course):
             write_text(course.folder / name, name)
     (course.folder / "stage-1" / "empty").mkdir()
     (course.folder / "stage-3" / "model.pth").mkdir(parents=True)
+    unknown = course.folder / "stage-2" / "model.pth"  # to all checkpoints and measurements
+    write_text(unknown, "mine")
     course.stage(1).start_over()
     left = {path.relative_to(course.folder).as_posix() for path in content(course.folder)}
-    assert left == {name for name in OURS if not name.startswith("stage-1/")} | {*YOURS}
+    expected = {name for name in OURS if not name.startswith("stage-1/")}
+    assert left == expected | {*YOURS, "stage-2/model.pth"}
     course.start_over()
     left = {path.relative_to(course.folder).as_posix() for path in content(course.folder)}
-    assert left == {"run.json", *YOURS}
+    assert left == {"run.json", *YOURS, "stage-2/model-1.pth"}
+    assert unknown.with_name("model-1.pth").read_text() == "mine"
     assert (course.folder / "stage-1" / "empty").is_dir()
     assert (course.folder / "stage-3" / "model.pth").is_dir()
     assert open_course().folder == course.folder
