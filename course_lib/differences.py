@@ -19,6 +19,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 SEED: dict[str, Any] = {"color": "#999999", "marker": "|", "markersize": 14, "linestyle": ""}
 SEED["markeredgewidth"] = 2
+LEAST_LIMIT = 15.0  # points that the axis may reach
+BEYOND = 1.5  # … and how far it may go beyond the accuracies that were measured
 
 
 @styled
@@ -36,14 +38,18 @@ def plot_verdicts(
     axis = figure.subplots()
     axis.axvline(0, color="black", linewidth=1.5)
     heights = range(len(names), 0, -1)  # the first one on top
+    furthest = LEAST_LIMIT
     for height, name in zip(heights, names):
         ahead = 100 * (right[name].mean(1) - right[baseline].mean())
+        furthest = max(furthest, BEYOND * abs(ahead).max())
         if len(ahead) > 1:
             axis.plot(ahead, [height] * len(ahead), label="one seed", **SEED)
         _plot_verdict(axis, verdicts[name], height)
     labels = [short(name, 32) for name in names]
     axis.set_yticks(heights, labels)
     axis.set_ylim(0.4, len(names) + 0.6)
+    low, high = axis.get_xlim()
+    axis.set_xlim(max(low, -furthest), min(high, furthest))  # too wide an interval runs off it
     axis.set_xlabel(f"points ahead of “{short(baseline, 32)}” on held-out images")
     lines, labels = axis.get_legend_handles_labels()
     once = dict(zip(labels, lines))

@@ -86,18 +86,11 @@ print(course.describe())
 # ## The rules
 #
 # Every variant is compared with the *baseline*: the report's network, trained without augmentation.
-# It changes one thing and keeps everything else: the same images, the same number of epochs, the
-# same seed for everything random. A network that was lucky once proves nothing, so `make compare`
-# trains each variant with three seeds on the generated images; the next cell says how many are
-# stored. Accuracy is measured on images that weren't trained on; since it jumps from epoch to epoch
-# at a constant learning rate, we average the last three epochs.
-#
-# On the photographs (`tiny80` below), we measure on 2,000 *training* images that were put aside for
-# it, not on the 2,000 held-out ones; notebook 12 says why. Only stage 3 and its controls, further
-# down, are measured on those.
-#
-# All of it takes hours on a CPU, so it was measured once and stored. Tick the box to do it again:
-# finished variants are kept, and a second run reuses them.
+# It changes one thing and keeps everything else: the same images, and the same number of epochs. A
+# network that was lucky once proves nothing, so `make compare` trains each variant with five seeds
+# (the table below each figure says how many there are so far). All of it takes hours on a CPU, so
+# it was measured once and stored. Tick the box to do it again: finished variants are kept, and a
+# second run reuses them.
 
 # %% cellView="form"
 # @title Use the stored measurements, or measure again
@@ -105,94 +98,91 @@ measure_again = False  # @param {type: "boolean"}
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title What is stored, or measured
-from course_lib import stored
 from experiments import compare
+from experiments.evidence import CLAIMED, Evidence, stored_evidence
 from experiments.stored import read_stored
 
 if measure_again:
-    everything = {course.data.name: compare.compare_variants(course)}
-    classes = len(course.data.classes)
+    everything = [Evidence(course.data.name, compare.compare_variants(course))]
 else:
-    everything = read_stored("compare.json")
-    classes = 80  # of both stored data sets
-for name, found in everything.items():
-    runs, size = found["runs"], found["size"]
-    seeds = max(map(len, runs.values()), default=0)
-    fewer = [
-        f"“{variant}” {len(histories)}"
-        for variant, histories in runs.items()
-        if len(histories) < seeds
-    ]
-    print(
-        f"{name}: {found['trained']:,} images of {size} × {size} pixels to train on,"
-        f" {found['measured']:,} to measure; {len(runs)} of {len(compare.VARIANTS)} variants, seeds"
-        f" of each: {seeds}",
-        *fewer,
-        sep=", ",
-    )
-if not measure_again and stored(course, "compare.json") is None:
-    print(f"Nothing is stored for {course.data.name}, preset {course.preset}, so what follows")
-    print("is about the data sets above. Tick the box to measure yours.")
+    everything = stored_evidence()
+for evidence in everything:
+    print(evidence)
+print("Each accuracy is measured on images that weren't trained on.")
 
 # %% [markdown]
-# When does a claim hold? With several seeds, we compare seed by seed: a variant is better if it's
-# ahead in *every* one. (Even that isn't proof: of two equally good variants, one is ahead in all of
-# three seeds in a quarter of the cases.) With only one seed, we can't see how much luck there is in
-# the training. We can at least ask whether the choice of the measured images explains a difference:
-# the accuracy p of *n* images has a **standard error** of √(p(1 − p)/n), and for a difference, you
-# add the squares of both under the root. Less than two standard errors decides nothing; more means
-# "better in this run". (The formula is for two different sets of images. Both networks see the same
-# ones, which usually makes a difference more certain than the formula says.)
+# When is a variant better? Two kinds of luck could explain a difference. Train a network again with
+# another **seed**, and its accuracy changes. Measure it on other **images**, and it changes, too;
+# as all seeds are measured on the same ones, more seeds don't help against that. So we give every
+# difference an interval that is wide enough for both, and call a variant better or worse only if
+# zero lies outside. And because we'll look at eight differences, each interval is wider than it'd
+# have to be for one: if none of the eight were real, we'd still call one of them "better" or
+# "worse" in at most 5% of cases.
+#
+# Here's what luck alone does. In this simulation, all nine networks are equally good: each is right
+# about the same images with the same probabilities.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Helpers: compare two variants, and draw their curves
-from math import sqrt
-from statistics import mean
-
+# @title Eight differences that are nothing but luck
+import numpy as np
 from IPython.display import display
 
-from course_lib import plot_runs
+from course_lib.differences import plot_verdicts
+
+random = np.random.default_rng(2)
+ease = random.normal(0, 1.2, size=640)  # of each image
+equally_good = {}
+for number in range(9):
+    of_seeds = random.normal(0, 0.25, size=(5, 1))  # how well a training went
+    probabilities = 1 / (1 + np.exp(-(ease + of_seeds)))
+    equally_good[f"network {number}"] = random.random((5, 640)) < probabilities
+display(plot_verdicts(equally_good, "network 0", "Nine networks, equally good"))
+baseline = equally_good.pop("network 0").mean(1)
+always = [
+    name
+    for name, right in equally_good.items()
+    if (right.mean(1) > baseline).all() or (right.mean(1) < baseline).all()
+]
+print(f"Seed by seed, ahead of network 0 in all five, or behind: {', '.join(always) or 'none'}.")
+
+# %% [markdown]
+# A grey line is one seed's accuracy, compared with the mean of network 0. Every mark lies on one
+# side or the other, some by several points, and every interval includes zero. (“It's better with
+# every seed” would be a weaker rule: it's fooled more often.)
+#
+# The accuracies below are those after the last epoch. For photographs (`tiny80`), only one seed is
+# stored, so there's a table without verdicts: an accuracy ± two standard errors, √(p(1 − p)/n) for
+# *n* images. It says nothing about the luck of a seed. These 2,000 are *training* images that were
+# put aside; notebook 12 says why.
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Helpers: show verdicts as a figure and a table, and a verdict on a claim
+from IPython.display import Markdown
+
+from course_lib.tables import verdict_card
+
+judged = next(evidence for evidence in everything if evidence.can_be_judged)
+verdicts = judged.verdicts(CLAIMED, "baseline")
 
 
-def measured(*names):
-    """The data sets on which all these variants were measured: (name, what was found)."""
-    return [(name, found) for name, found in everything.items() if {*names} <= {*found["runs"]}]
+def show_verdicts(variants, title):
+    """For each data set: a figure of the verdicts if it can be judged, and a table."""
+    for evidence in everything:
+        if evidence.can_be_judged:
+            right = evidence.right(CLAIMED)
+            display(plot_verdicts(right, "baseline", f"{title} ({evidence.run})", variants))
+        else:
+            print(f"{evidence.run}, one seed each:")
+        display(evidence.table(["baseline", *variants]))
 
 
-def compared(found, one, other):
-    """Mean accuracies in percent, how far `one` is ahead in each seed, and the verdict."""
-    pairs = [
-        [compare.late(history) for history in pair]
-        for pair in zip(found["runs"][one], found["runs"][other])
-    ]
-    gains = [100 * (a - b) for a, b in pairs]
-    doubtful = 0
-    if len(pairs) == 1:
-        doubtful = 200 * sqrt(sum(share * (1 - share) for share in pairs[0]) / found["measured"])
-    ahead = one if min(gains) > doubtful else other if max(gains) < -doubtful else None
-    run = "" if len(pairs) > 1 else " in this run"
-    verdict = f"“{ahead}” is better{run}" if ahead else "no clear difference"
-    return [100 * mean(shares) for shares in zip(*pairs)], gains, verdict
+def show_card(claim, verdict, *reasons):
+    """Show the verdict on a claim, and keep it for the end."""
+    cards[claim] = verdict
+    display(verdict_card(claim, verdict, reasons))
 
 
-def report(one, other):
-    """Print the comparison of two variants on each data set."""
-    if not measured(one, other):
-        print(f"“{one}” and “{other}”: not measured yet.")
-    for name, found in measured(one, other):
-        shares, gains, verdict = compared(found, one, other)
-        print(
-            f"{name}: “{one}” {shares[0]:.1f}%, “{other}” {shares[1]:.1f}% held out, "
-            f"{', '.join(f'{gain:+.1f}' for gain in gains)} points: {verdict}."
-        )
-
-
-def curves(names, quantity, title):
-    """One figure per data set: the variants' histories."""
-    for name, found in measured(*names):
-        runs = {variant: found["runs"][variant] for variant in names}
-        display(plot_runs(runs, quantity, f"{title} ({name})", classes=classes))
-
+cards = {}
 
 # %% [markdown]
 # ## "Over 50 layers"
@@ -211,7 +201,15 @@ kinds = (nn.Conv2d, nn.Linear)
 main_path = [name for name, layer in on_main_path.items() if isinstance(layer, kinds)]
 norms = [name for name, layer in on_main_path.items() if isinstance(layer, nn.BatchNorm2d)]
 print(f"{len(main_path)} layers with weights; with batch norm, {len(main_path) + len(norms)}.")
-print(f"“Over 50 layers” {'holds' if len(main_path) > 50 else 'does not hold'}.")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The verdict
+show_card(
+    "The network has over 50 layers",
+    "holds" if len(main_path) > 50 else "doesn't hold",
+    f"{len(main_path)} layers have weights, the way the field counts them.",
+    f"If batch norm counts as a layer of its own, there are {len(main_path) + len(norms)}.",
+)
 
 # %% [markdown]
 # ## Claim A: augmentation works against overfitting
@@ -222,64 +220,50 @@ print(f"“Over 50 layers” {'holds' if len(main_path) > 50 else 'does not hold
 # network of stage 2 most?
 
 # %%
-for name, found in everything.items():
-    print(f"{name}, stage 2, on training images, in eval mode:")
-    for transform, accuracy in found["stage_2"].items():
+for evidence in everything:
+    print(f"{evidence.run}, stage 2, on training images, in eval mode:")
+    for transform, accuracy in evidence.found["stage_2"].items():
         print(f"{accuracy:7.1%}  {transform}")
 
 # %% [markdown]
-# (On the generated images, this is the network of an earlier run, so “plain” differs a little from
-# notebook 04.) Careful: these are training images, so a drop can have two reasons, as in notebook
-# 04. A flipped picture isn't the one that the network has memorised (for shapes, which come at any
-# angle, that's the only reason), and a close-up is also unlike anything it has seen. Now let
-# networks train with the transforms. All start from scratch: the baseline, three that get one of
-# the transforms, and one that gets all three. (The table adds one that gets half of its images
-# plain.) **Predict:** which of these five is best on held-out images after so few epochs?
+# (On the generated images, this is the network of an earlier run, so “plain” may differ a little
+# from notebook 04.) Careful: these are training images, so a drop can have two reasons, as in
+# notebook 04. A flipped picture isn't the one that the network has memorised (for shapes, which
+# come at any angle, that's the only reason), and a close-up is also unlike anything it has seen.
+# Now let networks train with the transforms. All start from scratch: the baseline, three that get
+# one of the transforms, one that gets all three, and one that gets all three on half of its images.
+# **Predict:** which of these six is best on held-out images after so few epochs?
 
 # %%
-transforms = ["baseline", "crop alone", "flips alone", "rotation alone", "augmented"]
-curves(transforms, "heldout_accuracy", "Augmentation from scratch")
-
-# %%
-for name in [*transforms[1:], "half plain, half augmented"]:
-    report(name, "baseline")
-for name, found in measured(*transforms):
-    for variant in transforms:
-        final = mean(history[-1]["train_accuracy"] for history in found["runs"][variant])
-        late = mean(map(compare.late, found["runs"][variant]))
-        print(
-            f"{name}, {variant}: {final:.0%} of training images right (running), {late:.0%} of"
-            " held-out ones."
-        )
+transforms = ["augmented", "crop alone", "flips alone", "rotation alone"]
+show_verdicts([*transforms, "half plain, half augmented"], "Augmentation from scratch")
 
 # %% [markdown]
-# The first percentage in each line is a running accuracy. Early in training, that's lower than an
-# evaluation (notebook 04), so it can hide a small gap. On the generated images, such runs do have a
-# gap in eval mode ([benchmarks](../benchmarks/README.md#several-processes) has three seeds), but a
-# far smaller one than after stage 2: there's little overfitting to cure yet, and augmentation makes
-# learning harder. Where running accuracy is far ahead of held-out accuracy, there's plenty to cure,
-# but a few epochs may be too few to learn from augmented images. Does longer training change the
-# verdict? `make seeds` trained the networks of notebook 05 on larger images and for more epochs (so
-# two things differ from the runs above):
+# A running accuracy is lower than an evaluation early in training (notebook 04), so it can hide a
+# small gap to the held-out images. On the generated images, such runs do have a gap in eval mode
+# ([benchmarks](../benchmarks/README.md#several-processes) has three seeds), but a far smaller one
+# than after stage 2: there's little overfitting to cure yet, and augmentation makes learning
+# harder. Does longer training change the verdict? `make seeds` trained the networks of notebook 05
+# on larger images and for more epochs (so two things differ from the runs above):
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Longer training, from the stored seeds
+# @title Longer training, from the stored seeds, and the verdict
+from statistics import mean
+
 seeds = [*read_stored("seeds.json")["shapes-lecture"]["seeds"].values()]
 epochs = len(seeds[0]["augmented from scratch"]["epochs"])
-gains = [
-    100
-    * (
-        run["augmented from scratch"]["final"]["heldout_plain"]
-        - run["more plain epochs"]["final"]["heldout_plain"]
-    )
-    for run in seeds
-]
-verdict = "holds" if min(gains) > 0 else "doesn't hold" if max(gains) < 0 else "depends on the seed"
-print(
-    f"After {epochs} epochs, augmentation gains {', '.join(f'{gain:+.0f}' for gain in gains)}"
-    " points."
+gains = []
+for run in seeds:
+    augmented = run["augmented from scratch"]["final"]["heldout_plain"]
+    plain = run["more plain epochs"]["final"]["heldout_plain"]
+    gains.append(100 * (augmented - plain))
+each_gain = ", ".join(f"{gain:+.0f}" for gain in gains)
+show_card(
+    "A: augmentation works against overfitting",
+    "holds, if you train long enough" if min(gains) > 0 else "depends on the seed",
+    f"From scratch, after {judged.epochs} epochs: {verdicts['augmented']}.",
+    f"After {epochs} epochs on images of 64 × 64 pixels: {each_gain} points with five seeds.",
 )
-print(f"With that budget, claim A {verdict}.")
 
 # %% [markdown]
 # On the photographs, that would take hours, so controls stop after ten epochs of all 40,000. “More
@@ -289,24 +273,24 @@ print(f"With that budget, claim A {verdict}.")
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title The stored controls on photographs
-for name, found in everything.items():
-    for control, outcome in found.get("controls", {}).items():
+for evidence in everything:
+    for control, outcome in evidence.found.get("controls", {}).items():
         *_, reached = (entry["heldout_accuracy"] for entry in outcome["epochs"])
         stage_3 = [
             entry["heldout_accuracy"]
-            for entry in read_stored("results.json")[name]["stages"]["3"]["epochs"]
+            for entry in read_stored("results.json")[evidence.run]["stages"]["3"]["epochs"]
         ]
         after = len(outcome["epochs"])
         print(
-            f"{name}, {after} epochs: {reached:.1%} held out with {control},"
+            f"{evidence.run}, {after} epochs: {reached:.1%} held out with {control},"
             f" {stage_3[after - 1]:.1%} in stage 3. After {len(stage_3)}, stage 3 has"
             f" {stage_3[-1]:.1%}."
         )
 
 # %% [markdown]
-# **Claim A holds if you train long enough: after 20 epochs at 32 × 32 pixels, augmentation is
-# behind with each of three seeds; after 74 epochs at 64 × 64, it's ahead by 30.3 to 39.5 points
-# with each of five.**
+# **Claim A holds if you train long enough: after 20 epochs at 32 × 32 pixels, there's no clear
+# difference (−11.7 to +1.8 points); after 74 epochs at 64 × 64, augmentation is ahead by 30.3 to
+# 39.5 points with each of five seeds.**
 # <!-- holds: augmentation_takes_time -->
 #
 # A comparison at equal budget always says: *at this budget*. A network that changes over to
@@ -330,80 +314,69 @@ print(inspect.getsource(plain_block))
 # or larger without the short-cut?
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title A helper: the gradient of each layer
-import torch.nn.functional as F
-
-from course_lib import training_batches
+# @title A helper: the gradients of the 1×1 convolutions that begin a block
+from course_lib import plot_runs
+from experiments.sweeps import relative_gradients
 
 
 def gradients(block):
-    """The norm of each convolution's gradient on the first batch, from first layer to last."""
-    model = course.new_model(block=block).to(course.device)
-    batch = next(training_batches(course.data.train, course.stage(2), epoch=1, augmented=False))
-    F.cross_entropy(model(batch.images), batch.labels).backward()
-    norms = [
-        layer.weight.grad.norm().item()
-        for name, layer in model.named_modules()
-        if name in main_path
-    ]
-    return [
-        {"layer": number, "gradient": norm} for number, norm in enumerate(norms[:-1], 1)
-    ]  # without fc
+    """The gradient of each block's first convolution, divided by the norm of its weights."""
+    ratios = relative_gradients(course, block)["1×1, conv1"]
+    return [{"block": number, "gradient": ratio} for number, ratio in enumerate(ratios, 1)]
 
 
 # %%
 norms = {"with the short-cut": gradients(res_block), "without": gradients(plain_block)}
-display(plot_runs(norms, "gradient", "Gradients before training", x="layer"))
+display(plot_runs(norms, "gradient", "Gradients before training", x="block"))
 for name, entries in norms.items():
     print(
-        f"{name}: the first layer's gradient is"
-        f" {entries[0]['gradient'] / entries[-1]['gradient']:.0f} × the last's"
+        f"{name}: in the first block, the gradient is"
+        f" {entries[0]['gradient'] / entries[-1]['gradient']:.0f} × the last block's"
     )
 
 # %% [markdown]
-# The axis is logarithmic, and layer 1 is next to the image. Read the figure from right to left, the
-# way gradients travel: a curve that falls on its way means vanishing gradients, one that rises
-# means *exploding* ones. (The zigzag comes from the three convolutions of a block, which differ in
-# shape: compare every third one.) If both rise, which one is steeper? If gradients explode, a
-# learning rate that suits the last layers may be too large for the first. Does the network without
-# short-cuts train worse?
+# The axis is logarithmic, and block 1 is next to the image. Each block begins with a 1×1
+# convolution; only layers of one kind can be compared fairly, and only if each gradient is divided
+# by the size of the weights that it would change. Read the figure from right to left, the way
+# gradients travel: a curve that falls on its way means vanishing gradients, one that rises means
+# *exploding* ones. If both rise, which one is steeper? If gradients explode, a learning rate that
+# suits the last layers may be too large for the first. Does the network without short-cuts train
+# worse?
 #
-# Only layers of one kind can be compared fairly, and only if each gradient is divided by the size
-# of the weights that it would change. Measured that way on the images that the course draws:
 # **Gradients explode without the short-cut: that of the first 1×1 convolution is 354 times the last
 # one's in relation to its weights, and with the short-cut it's 30 times.**
 # <!-- holds: shortcuts_tame_gradients -->
 
 # %%
-curves(["baseline", "without short-cut"], "loss", "The short-cut")
+for evidence in everything:
+    runs = {name: evidence.histories(name) for name in ("baseline", "without short-cut")}
+    title = f"The short-cut ({evidence.run})"
+    display(plot_runs(runs, "loss", title, classes=len(course.data.classes)))
+show_verdicts(["without short-cut"], "The short-cut")
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title The two losses
+# @title The verdict
 from math import log
 
-for name, found in measured("baseline", "without short-cut"):
-    ours, without = (
-        mean(history[-1]["loss"] for history in found["runs"][variant])
-        for variant in ("baseline", "without short-cut")
-    )
-    verdict = "holds" if without >= 10 * ours else "doesn't hold as stated"
-    print(
-        f"{name}: loss {without:.2f} without the short-cut, {ours:.2f} with it:"
-        f" {without / ours:.1f} ×."
-    )
-    print(
-        f"“At least ten times as large” {verdict} at this budget. Guessing costs ln {classes} ="
-        f" {log(classes):.2f}, so for a"
-    )
-    print(
-        "network that learns nothing, the ratio can reach ten only once the other loss is below"
-        f" {log(classes) / 10:.2f}."
-    )
-report("without short-cut", "baseline")
+final_losses = {}
+for name in ("baseline", "without short-cut"):
+    losses = [entry["loss"] for history in judged.histories(name) for entry in history[-3:]]
+    final_losses[name] = mean(losses)
+ratio = final_losses["without short-cut"] / final_losses["baseline"]
+guessing = log(len(course.data.classes))
+show_card(
+    "B: without the short-cut, the loss is at least ten times as large",
+    "holds" if ratio >= 10 else "doesn't hold as stated at this budget, yet the short-cut matters",
+    f"After {judged.epochs} epochs, the loss is {final_losses['without short-cut']:.2f} without"
+    f" it, {final_losses['baseline']:.2f} with it: {ratio:.1f} times as large.",
+    f"Guessing costs {guessing:.2f} nats. For a network that learns nothing, the ratio can reach"
+    f" ten only once the other loss is below {guessing / 10:.2f}.",
+    f"Without it, on held-out images: {verdicts['without short-cut']}.",
+)
 
 # %% [markdown]
-# **Without the short-cut, the network learns nothing in 20 epochs: with each of three seeds, its
-# loss ends above that of guessing, 4.38 nats, and it gets at most 1.7% of the held-out images
+# **Without the short-cut, the network learns nothing in 20 epochs: with each of four seeds, its
+# loss ends above that of guessing, 4.38 nats, and it gets at most 2.0% of the held-out images
 # right.**
 # <!-- holds: without_shortcut_nothing_is_learned -->
 #
@@ -444,19 +417,19 @@ for name, (weights, multiplications) in costs.items():
     )
 
 # %%
-names = ["baseline", "two 3×3 convolutions"]
-curves(names, "heldout_accuracy", "The bottleneck")
-report(*reversed(names))
-saved = costs["two 3×3 convolutions"][1] / costs["baseline"][1]
-print(f"Without the bottleneck, it takes {saved:.1f} times as many multiplications.")
+show_verdicts(["two 3×3 convolutions"], "The bottleneck")
 
 # %% [markdown]
 # Multiplications aren't seconds: a processor is better at some layers than at others. So we time a
 # training step, roughly.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title The seconds of a training step
+# @title The seconds of a training step, and the verdict
 import time
+
+import torch.nn.functional as F
+
+from course_lib import training_batches
 
 
 def seconds_per_step(block, steps=3):
@@ -476,17 +449,23 @@ def seconds_per_step(block, steps=3):
 
 threads = torch.get_num_threads()
 torch.set_num_threads(1)  # so that other programs don't spoil the timings
-seconds = [seconds_per_step(block) for block in (res_block, two_conv_block)]
+with_bottleneck = seconds_per_step(res_block)
+without_bottleneck = seconds_per_step(two_conv_block)
 torch.set_num_threads(threads)
-print(
-    f"{seconds[0]:.3f} s with the bottleneck, {seconds[1]:.3f} s without:"
-    f" {seconds[1] / seconds[0]:.1f} × as long."
+saved = costs["two 3×3 convolutions"][1] / costs["baseline"][1]
+show_card(
+    "C: the bottleneck saves computing",
+    "holds" if saved > 1 and without_bottleneck > with_bottleneck else "doesn't hold here",
+    f"Without it, a step takes {saved:.1f} times as many multiplications.",
+    f"It took {without_bottleneck:.3f} s instead of {with_bottleneck:.3f} s on this computer:"
+    f" {without_bottleneck / with_bottleneck:.1f} times as long.",
+    f"What that buys, on held-out images: {verdicts['two 3×3 convolutions']}.",
 )
 
 # %% [markdown]
-# Is that the factor of the multiplications? It rarely is. Batch norm, ReLU and 1×1 convolutions
-# spend much of their time moving numbers rather than multiplying them, and so does a layer whose
-# weights don't fit into the processor's cache.
+# Is the factor of the seconds that of the multiplications? It rarely is. Batch norm, ReLU and 1×1
+# convolutions spend much of their time moving numbers rather than multiplying them, and so does a
+# layer whose weights don't fit into the processor's cache.
 #
 # ## Claim D: doubling the channels makes the network better
 #
@@ -497,14 +476,26 @@ print(
 # the number of weights?
 
 # %%
-names = ["baseline", "constant width"]
-curves(names, "heldout_accuracy", "Doubling the channels")
-report(*reversed(names))
+show_verdicts(["constant width"], "A constant width instead of doubling")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The verdict
+words = {
+    "better": "doesn't hold on these images",
+    "worse": "holds",
+    "no clear difference": "can't be told: no clear difference",
+}
+show_card(
+    "D: doubling the channels makes the network better",
+    words[verdicts["constant width"].verdict],
+    f"A constant width, compared with doubling: {verdicts['constant width']}.",
+    f"It has {costs['constant width'][0] / costs['baseline'][0]:.0%} of the weights.",
+)
 
 # %% [markdown]
-# **Claim D doesn't hold at 32 × 32 pixels: the network of constant width is better with each of
-# three seeds, by 8.5 to 14.2 points.**
-# <!-- holds: constant_width_is_better -->
+# **Whether claim D holds at 32 × 32 pixels, four seeds can't tell: the network of constant width is
+# 7.3 points ahead, but the interval goes from −4.4 to +19.0.**
+# <!-- holds: constant_width_is_not_clearly_better -->
 #
 # Do the data sets agree? If they don't, the size of the images may be a reason. On the generated
 # ones, which have 32 × 32 pixels here, `conv5` works on a single pixel: around it, its 3×3 windows
@@ -514,49 +505,42 @@ report(*reversed(names))
 #
 # ## Your five answers
 #
-# How many of your five answers were right? Here are the accuracies of the short trainings once
-# more. They aren't the whole verdict: for A, add the longer trainings; B is about the loss; C is
-# also about multiplications and seconds; and the layers were counted at the start.
+# How many of your five answers were right?
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title The accuracies once more
-claims = {
-    "A, augmentation": ("augmented", "baseline"),
-    "B, the short-cut": ("without short-cut", "baseline"),
-    "C, the bottleneck": ("two 3×3 convolutions", "baseline"),
-    "D, doubling the channels": ("constant width", "baseline"),
-}
-for claim, pair in claims.items():
-    for name, found in measured(*pair):
-        shares, _, verdict = compared(found, *pair)
-        print(
-            f"{claim} ({name}): “{pair[0]}” {shares[0]:.1f}%, “baseline” {shares[1]:.1f}%:"
-            f" {verdict}."
-        )
+# @title All verdicts
+from course_lib import markdown_table
+
+display(markdown_table([["claim", "verdict"], *cards.items()]))
+variants = [name for name in CLAIMED if name != "baseline"]
+display(plot_verdicts(judged.right(CLAIMED), "baseline", f"All variants ({judged.run})", variants))
 
 # %% [markdown]
 # ## Try it: a claim of your own
 #
-# A variant is one call. This one asks whether a tenth of the learning rate is better in two epochs;
-# change what you like (`lr`, `momentum`, `batch_size`, `weight_decay`, `label_smoothing`,
-# `augmented`, …), or give it a `model` of your own. **Predict** first, then run it. (Label
-# smoothing and augmentation change what the loss measures: with those, train longer and compare
-# `heldout_accuracy`.)
+# A variant is one call. This one asks whether a tenth of the learning rate is better after two
+# epochs, with three seeds and an interval; change what you like (`lr`, `momentum`, `batch_size`,
+# `weight_decay`, `augmented`, …), or give it a `model` of your own. **Predict** first, then run it.
 
 # %%
-from course_lib import few_heldout, trial
+from course_lib import few_heldout, judge, trial
 
 few, others = course.data.train.take(320), few_heldout(course)
-ours = trial(course, few, epochs=2, heldout=others, size=32)
-yours = trial(course, few, epochs=2, heldout=others, size=32, lr=0.001)
-print(f"Loss after two epochs: {ours[-1]['loss']:.2f}, with your change {yours[-1]['loss']:.2f}.")
+options = {"epochs": 2, "heldout": others, "size": 32}
+ours = [trial(course, few, seed=seed, **options) for seed in range(3)]
+yours = [trial(course, few, seed=seed, lr=0.001, **options) for seed in range(3)]
+
+# %%
+right = [[history[-1]["heldout_right"] for history in runs] for runs in (yours, ours)]
+print(f"Your change, on {len(others):,} held-out images: {judge(*right)}")
 
 # %% [markdown]
 # ## Recap
 #
 # - A claim needs a comparison: one change, equal budget, and a measure fixed beforehand.
-# - Without a spread, a difference is a number, not a result. Three seeds are few; one is an
-#   anecdote.
+# - A difference without an interval is a number, not a result. The interval has to allow for the
+#   seeds *and* for the images, and for how many differences you look at.
+# - “No clear difference” doesn't mean “equal”: say how large a difference would have been found.
 # - "It depends" is an answer if you can say on what: the budget, the data, the seed.
 #
 # Next: if you may choose the recipe freely,
