@@ -25,7 +25,7 @@ QUANTITIES = {
     "train_accuracy": "accuracy on training images (%)",
     "heldout_loss": "mean loss on held-out images (nats)",
     "heldout_accuracy": "accuracy on held-out images (%)",
-    "gradient": "norm of the gradient",
+    "gradient": "norm of the gradient / of the weights",
     "rate": "learning rate",
 }
 LIVE_SIZE = (WIDTH, 5)  # inches: all of it fits on a projector of 1280 × 720 at 150%

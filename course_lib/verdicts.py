@@ -55,7 +55,7 @@ class Verdict(NamedTuple):
     def would_be_found(self) -> str:
         """What to say beside "no clear difference": "one of 5.8 points would probably be found"."""
         if self.smallest_found > 100:
-            return "with so few images, none could be found"
+            return "with so few seeds or images, none could be found"
         return f"one of {self.smallest_found:.1f} points would probably be found"
 
     def __str__(self) -> str:

@@ -97,11 +97,12 @@ class Evidence:
     def __str__(self) -> str:
         """What was trained, on what, and how often."""
         size = self.found["size"]
-        seeds = max(len(histories) for histories in self.found["runs"].values())
+        counts = {len(histories) for histories in self.found["runs"].values()}
+        seeds = " or ".join(str(count) for count in sorted(counts))
         return (
             f"{self.run}: {self.found['trained']:,} images of {size} × {size} pixels to train on, "
             f"{self.found['measured']:,} to measure on; {len(self.found['runs'])} of "
-            f"{len(VARIANTS)} variants with up to {seeds} seeds"
+            f"{len(VARIANTS)} variants; seeds of each: {seeds}"
         )
 
 
