@@ -17,8 +17,13 @@ LOOKS: dict[str, dict[str, Any]] = {
     "worse": {"color": ORANGE, "marker": "v"},
     "no clear difference": {"color": "#555555", "marker": "o", "markerfacecolor": "white"},
 }
-SEED: dict[str, Any] = {"color": "#999999", "marker": "|", "markersize": 14, "linestyle": ""}
-SEED["markeredgewidth"] = 2
+ONE_SEED: dict[str, Any] = {
+    "color": "#999999",
+    "marker": "|",
+    "markersize": 14,
+    "markeredgewidth": 2,
+    "linestyle": "",
+}
 LEAST_LIMIT = 15.0  # points that the axis may reach
 BEYOND = 1.5  # … and how far it may go beyond the accuracies that were measured
 
@@ -43,10 +48,9 @@ def plot_verdicts(
         ahead = 100 * (right[name].mean(1) - right[baseline].mean())
         furthest = max(furthest, BEYOND * abs(ahead).max())
         if len(ahead) > 1:
-            axis.plot(ahead, [height] * len(ahead), label="one seed", **SEED)
+            axis.plot(ahead, [height] * len(ahead), label="one seed", **ONE_SEED)
         _plot_verdict(axis, verdicts[name], height)
-    labels = [short(name, 32) for name in names]
-    axis.set_yticks(heights, labels)
+    axis.set_yticks(heights, [short(name, 32) for name in names])
     axis.set_ylim(0.4, len(names) + 0.6)
     low, high = axis.get_xlim()
     axis.set_xlim(max(low, -furthest), min(high, furthest))  # too wide an interval runs off it

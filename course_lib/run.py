@@ -26,7 +26,6 @@ from .distributed import (
 )
 from .errors import CheckpointError, DivergedError, Stopped
 from .fingerprints import answers, made_on, stage_identity, training_code_digest
-from .kept_model import keep_other_model
 from .overflow import OverflowGuard
 from .position import Position
 from .progress import EpochLines, ProgressBar
@@ -38,6 +37,7 @@ from .resume import (
     require_same_stage,
 )
 from .storage import checkpoints
+from .storage.kept_model import keep_unknown_model
 from .threads import MOST, choose_threads
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Run:
         self._save()
         self._claim()
         if rank() == 0:
-            keep_other_model(self.stage)
+            keep_unknown_model(self.stage.folder)
         checkpoints.write_model(self.stage.model_path, self.model)
         broadcast_buffers(self.model)  # all processes end with rank 0's BatchNorm
         if self.position.history:  # a model from elsewhere may have come without one

@@ -32,10 +32,6 @@ class Evidence:
         """The history of each seed; none if the variant hasn't been trained."""
         return self.found["runs"].get(variant, [])
 
-    def has(self, *variants: str) -> bool:
-        """Whether all of these variants have been trained."""
-        return all(self.histories(variant) for variant in variants)
-
     @property
     def epochs(self) -> int:
         """How long each variant was trained."""
@@ -47,8 +43,8 @@ class Evidence:
 
     @property
     def can_be_judged(self) -> bool:
-        """Whether it's stored which images were right."""
-        return bool(self.found.get("right"))
+        """Whether it's stored, for all variants, which images were right."""
+        return set(VARIANTS) <= set(self.found.get("right", {}))
 
     def right(self, variants: list[str]) -> dict[str, np.ndarray]:
         """Which of the measured images were right after the last epoch: bool (seeds, images)."""
@@ -74,7 +70,8 @@ class Evidence:
     def table(self, variants: list[str]) -> Markdown:
         """Accuracy of each variant: mean and standard deviation over the seeds.
 
-        The accuracy on training images is a running one. Where there's one seed, the last column
+        Accuracy on held-out images is averaged over the last three epochs, as by `late`; that on
+        training images is a running one. Where there's one seed, the last column
         has two standard errors of the accuracy instead, which the choice of the images causes.
         """
         rows = [["variant", "seeds", "training images (running)", "held-out images"]]

@@ -164,7 +164,8 @@ else:
 
 # %% [markdown]
 # A mark is a difference from “augmented” after the last epoch, with an interval that's wide enough
-# for the luck of the seeds, of the images, and of looking at five differences (notebook 11).
+# for the luck of the seeds, of the images, and of looking at five differences (notebook 11). The
+# table averages the last three epochs, and ± is the standard deviation over the seeds.
 #
 # A choice is a kind of training, too: if you pick the best of six by their accuracies, you've
 # fitted those accuracies a little. So we choose on one half of the images that were measured, and
