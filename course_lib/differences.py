@@ -25,7 +25,7 @@ ONE_SEED: dict[str, Any] = {
     "linestyle": "",
 }
 LEAST_LIMIT = 15.0  # points that the axis may reach
-BEYOND = 1.5  # … and how far it may go beyond the accuracies that were measured
+BEYOND = 2.0  # … or this many times as far as the accuracies that were measured
 
 
 @styled
