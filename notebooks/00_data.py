@@ -208,7 +208,8 @@ browse_augmentation(images, course)
 #
 # A network that gets a picture right may have learned the class, or it may just remember the
 # picture. Pictures it was trained on can't tell you which. So there are some images that we never
-# train on: the **held-out** images.
+# train on: the **held-out** images. The report didn't know the classes of its test images. If we
+# know those of ours, the test images are held out; otherwise, we set others aside.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title How many images there are, and what guessing achieves
@@ -231,7 +232,8 @@ if course.data.is_unequal:
 # 2. A crop may show as little as 8% of the picture. What can go wrong?
 # 3. A network gets all of its training images right. Why doesn't that show that it has learned the
 #    classes, and what would?
-# 4. Why does `Normalize` come before the rotation, and what would the corners look like otherwise?
+# 4. Why are the empty corners grey after the rotation, and what would they be if it came before
+#    `Normalize`?
 # 5. There are 80 classes, equally large. How often is a guess right? And if half of all images were
 #    of one class, how could you be right half of the time without looking at them?
 #
@@ -243,8 +245,7 @@ if course.data.is_unequal:
 # 2. The crop may miss whatever identifies the class. Then the label doesn't fit this version of the
 #    picture. That's label noise, and one reason why you can't expect 100% on augmented images.
 # 3. It may just remember these pictures. Held-out images, which it has never seen, would show it.
-# 4. It's the report's order. The empty corners are filled with 0, which is mid-grey after
-#    normalising; before it, 0 is black.
+# 4. They're filled with 0, which is mid-grey after normalising. Before it, 0 is black.
 # 5. 1 in 80 times, 1.25%. In the other case, always answer with the large class: that's why we name
 #    its share beside chance if classes are unequal.
 #
