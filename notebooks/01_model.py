@@ -131,11 +131,12 @@ print(
 # ## Exercise: write `res_block`
 #
 # Write the block yourself: a 1×1 convolution to `out_` channels, a 3×3 convolution with the stride,
-# and a 1×1 convolution to twice as many channels, each without bias and with batch norm; then add
-# the short-cut. Each of `conv1`, `conv2` and `conv3` is an `nn.Sequential` (convolution, batch
-# norm, perhaps a ReLU), and so is `shortway`. **Before you write,** look at the drawing above:
-# which of the three convolutions are followed by a ReLU, and what comes last, the addition or a
-# ReLU? The check loads our weights into your block and compares the outputs.
+# and a 1×1 convolution to twice as many channels, each without bias and with batch norm
+# (`nn.BatchNorm2d(channels)`); then add the short-cut. Each of `conv1`, `conv2` and `conv3` is an
+# `nn.Sequential` (convolution, batch norm, perhaps a ReLU), and so is `shortway`. **Before you
+# write,** look at the drawing above: which of the three convolutions are followed by a ReLU, and
+# what comes last, the addition or a ReLU? The check loads our weights into your block and compares
+# the outputs.
 #
 # <details><summary>Hint</summary>
 #
@@ -288,7 +289,7 @@ passed = checks.layers(my_count)
 # %% [markdown]
 # ## Five questions
 #
-# 1. What does the short-cut carry when a block's three convolutions all output 0?
+# 1. What does a block output if its three convolutions on the main path all output 0?
 # 2. Why do some short-cuts need a convolution of their own?
 # 3. Which is cheaper, a 1×1 or a 3×3 convolution with the same channels, and by what factor?
 # 4. A picture enters with 64 × 64 pixels. What's left of its height and width in `conv5`, and where
@@ -297,8 +298,9 @@ passed = checks.layers(my_count)
 #
 # <details><summary>Answers</summary>
 #
-# 1. The block's input: the sum is then $S(x)$, which is $x$ wherever the shapes agree. So a block
-#    that has learned nothing does no harm.
+# 1. Its input, wherever the shapes agree: the sum is then $S(x)$, which is $x$, and the last ReLU
+#    changes nothing, since $x$ comes from a ReLU already. So a block that has learned nothing does
+#    no harm.
 # 2. A sum needs equal shapes. Where a block halves the picture or changes the number of channels, a
 #    1×1 convolution brings the input into the new shape.
 # 3. The 1×1, by a factor of nine: it has one weight per pair of channels instead of nine.
