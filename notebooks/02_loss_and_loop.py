@@ -266,13 +266,13 @@ for _ in range(3):
 # Now you have all the pieces. A **dataset** returns one (image, label) pair at a time; the report's
 # is called `MyDataset` and opens one file per image. Here, the images are decoded already, so a
 # list of pairs will do. A **DataLoader** shuffles the pairs and groups them into batches; we leave
-# out a last batch that isn't full. An **epoch** is one pass over all images.
+# out a last batch that isn't full, unless it's the only one. An **epoch** is one pass over all
+# images.
 
 # %%
 from torch.utils.data import DataLoader
 
-# Drawn at random. With Subset(dataset, range(160)), all images might be of one class: data sets are
-# often sorted.
+# Drawn at random: data sets are often sorted, so the first 160 images might all be of one class.
 some = images.take(160, seed=settings.seed)
 decoded = plain_batch(some.batch(range(len(some))), settings.size)
 dataset = list(zip(decoded, some.labels.tolist()))
@@ -319,7 +319,7 @@ print(inspect.getsource(train))
 # ## Five questions
 #
 # 1. A network answers 80 classes with equal probability. What's its loss, and why?
-# 2. Why may the same image get other logits in training mode than in eval mode?
+# 2. Why may the same image get different logits in training mode and in eval mode?
 # 3. The loss of your first batch is 10, with 80 classes. Is that a problem?
 # 4. What does momentum change if successive gradients agree, and what if they alternate?
 # 5. The runtime dies in the middle of an epoch. What do you do, and what have you lost?
@@ -359,6 +359,7 @@ print(inspect.getsource(train))
 #   the work (notebook 15).
 # - `course.precision.autocast()` computes with 16-bit numbers (bf16 or fp16) if the hardware
 #   supports them, which is faster.
+# - `label_smoothing` is 0 in the report and changes nothing; notebook 12 tries another value.
 # - `scaler` is for fp16, which can't represent tiny gradients: the loss is scaled up before
 #   `backward`, and the gradients are scaled down again before the step. With other precisions, it
 #   does nothing.
