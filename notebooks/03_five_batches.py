@@ -35,8 +35,8 @@
 # and which settings make it learn fastest?**
 #
 # We've also trained with five **seeds**, the numbers that all random choices follow from. Below
-# each measurement, a fold says what held for all five. Open it after you've seen your own result,
-# which may lie a little outside: other processors round differently.
+# each measurement, a line that you can click says what held for all five. Open it after you've seen
+# your own result, which may be a little different: other processors round differently.
 #
 # The [glossary](glossary.md) explains the terms.
 
@@ -191,7 +191,7 @@ for label, run in runs.items():
 #
 # What's a fair comparison: equal epochs, equal steps or equal time? Each answers a different
 # question. We take equal *steps*. **Predict:** after the same number of steps, which batch size has
-# the lowest loss, and which costs the most?
+# the lowest loss, and which takes the most time?
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title A helper: as many steps with any batch size
@@ -242,9 +242,9 @@ for label, run in runs.items():
 #
 # ## Would fewer layers do?
 #
-# The report added layers until the network overfitted. Here's the same network, cut off after
-# `conv2`, `conv3` or `conv4` and followed by a new linear layer. **Predict:** which depth memorises
-# fastest?
+# The report added layers until the network overfitted. Here's the same network, cut off after its
+# second, third or fourth group, if `conv1` counts as the first, and followed by a new linear layer.
+# **Predict:** which depth memorises fastest?
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title A helper: the first groups of the network
@@ -280,6 +280,8 @@ for label, run in runs.items():
 # **Fewer layers memorise just as fast: after 20 epochs, the network that's cut off after its third
 # group has the lower loss in 4 of five seeds.**
 # <!-- holds: fewer_layers_memorise_as_fast -->
+#
+# (Lower than the whole network's, that is.)
 #
 # </details>
 #
@@ -344,7 +346,8 @@ passed = checks.no_shortcut(my_block, my_prediction, course)
 # - **Which settings suit the real run.** The best learning rate for 20 epochs on 160 images
 #   needn't be the best for 30 epochs over 40,000.
 # - **How much is luck.** Each curve is one run with one seed. With another seed, curves that are
-#   close may swap places; try `COURSE_SEED=1`.
+#   close may swap places. To try that, run `%env COURSE_SEED=1` in a new cell at the top, and then
+#   all the others again.
 #
 # What they do tell you: nothing is broken, and the learning rate has the right order of magnitude.
 #
@@ -354,7 +357,8 @@ passed = checks.no_shortcut(my_block, my_prediction, course)
 # 2. Why is that no evidence that the network recognises anything?
 # 3. Two learning rates end with losses of 0.30 and 0.28 after 20 epochs, with one seed each. Which
 #    one is better?
-# 4. Why did we compare batch sizes after equally many steps, and not after equally many epochs?
+# 4. We compared batch sizes after equally many steps. Which of them does that favour, and which
+#    would equally many epochs have favoured?
 # 5. Why do we average the last three epochs instead of taking the last one?
 #
 # <details><summary>Answers</summary>
@@ -364,8 +368,8 @@ passed = checks.no_shortcut(my_block, my_prediction, course)
 # 2. It has only been tested on images that it was trained on. It could tell them apart by any
 #    detail, and it would memorise wrong labels just as well.
 # 3. You can't tell: with other seeds, they might swap places.
-# 4. It's one fair comparison of several. After equal epochs, smaller batches would have taken more
-#    steps; after equal steps, larger ones have seen more images. Say which one you've made.
+# 4. After equal steps, larger batches have seen more images; after equal epochs, smaller ones would
+#    have taken more steps. Each is one fair comparison of several, so say which one you've made.
 # 5. At a constant learning rate, the loss jumps from epoch to epoch, so a single one may be lucky.
 #
 # </details>
