@@ -26,9 +26,9 @@
 # then the zipped folder in the file panel, and unzip it with `!unzip -q course.zip`.*
 #
 # *20 minutes to present, an hour to work through; two minutes of computing on two CPU cores with
-# bf16, about six times as long without. You'll continue training on
-# augmented images, find three ways to read one number in the report, and see which experiments you
-# need before you can say "because".*
+# bf16, about six times as long without. You'll continue training on augmented images, find three
+# ways to read one number in the report, and see which experiments you need before you can say
+# "because".*
 #
 # The report continues with the network of stage 2: about 50 more epochs "together with the
 # augmented images", and accuracy reaches 85%. **The question: does the network now recognise images
@@ -80,8 +80,8 @@ print(course.describe())
 # ## Keep training, on pictures that are never the same
 #
 # We load the network of stage 2 (it's trained first if you skipped notebook 04). The optimizer
-# starts afresh: its sum of past gradients is zero again. The report doesn't say whether images were
-# mixed in that aren't augmented; its code trains on augmented images only, and so do we.
+# starts afresh: its sum of past gradients is zero again. The report doesn't say whether plain
+# images were mixed in, too; its code trains on augmented images only, and so do we.
 # **Predict:** what will the running accuracy of the very first epoch be, near the old 100% or near
 # chance? And will the held-out curve rise or fall?
 
@@ -190,7 +190,8 @@ for number, measured in results["stages"].items():
 # ## Exercise: was it the augmentation?
 #
 # In stage 3, the network has trained with augmentation, but it has also simply trained *longer*.
-# Suppose that you can afford one more run. Which one tells the two causes apart?
+# Suppose that you can afford one more run. Which one tells the two causes apart? Enter its letter,
+# in quotes.
 #
 # - **a)** Measure the model of stage 2 on augmented training images.
 # - **b)** Train stage 3 for twice as many epochs, with augmentation.
