@@ -162,7 +162,7 @@ answer(course, "stage 2, held-out", final["heldout_plain"].accuracy)
 # the held-out ones.**
 # <!-- holds: photographs_are_memorised_too -->
 #
-# (We trained that network ourselves, for 30 epochs, as in the report, which had no held-out images.)
+# (We trained that network ourselves, for 30 epochs like the report, which had no held-out images.)
 #
 # </details>
 #
