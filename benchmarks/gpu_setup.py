@@ -44,7 +44,7 @@ class Effort:
     per_class: int = 4  # images that are generated
     seconds: float = 2  # that are timed per contestant, size and round; rounds differ in speed
     rounds: int = 2
-    network: str = "MyModel"  # one of NETWORKS, that is to be right; MyModel is to be fast
+    network: str = "MyModel"  # one of NETWORKS, but for what is timed: that is MyModel
     steps: int = 30  # of trainings that are to be right
     scale: float = 2.0**24  # of the loss, for an overflow in fp16
     batches: int = 3  # that are timed at first, until it's known how long they take

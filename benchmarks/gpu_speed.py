@@ -10,7 +10,7 @@ from typing import Any
 
 import report_recipe
 import torch
-from gpu_setup import Effort, Row, repeat_images
+from gpu_setup import NETWORKS, Effort, Row, repeat_images
 from launches import launches_per_step, profiled, with_graphs
 from places import Place
 from table import interleaved
@@ -124,16 +124,17 @@ def minutes(place: Place, rates: dict[str, float]) -> Iterator[Row]:
 def launching(place: Place, effort: Effort) -> Iterator[Row]:
     """How much Python launches for a step, with and without CUDA graphs."""
     size = f"{place.size.pixels} px"
+    network = NETWORKS[effort.network]
     if place.device.type != "cuda":
         for way in WAYS:
-            found = f"{launches_per_step(place, way):,.0f} operators"
+            found = f"{launches_per_step(place, way, network):,.0f} operators"
             yield Row(f"a step, {size}, {way}", found, "counted on the CPU")
         return
     for way in WAYS:
-        found = f"{launches_per_step(place, way):,.0f} launches"
+        found = f"{launches_per_step(place, way, network):,.0f} launches"
         yield Row(f"a step, {size}, {way}", found)
     with with_graphs(place):
-        found = f"{launches_per_step(place, 'augmented'):,.0f} launches"
+        found = f"{launches_per_step(place, 'augmented', network):,.0f} launches"
     yield Row(f"a step, {size}, {GRAPHS}", found)
 
 

@@ -49,21 +49,21 @@ FREE = {
 }
 
 
-def launches_per_step(place: Place, way: str) -> float:
+def launches_per_step(place: Place, way: str, network: type[nn.Module]) -> float:
     """What's launched for one training step: on a GPU counted; on the CPU, its operators.
 
     On the CPU, one operator on a list of tensors counts once, although a GPU may need a few
     launches for it.
     """
-    few = launches_in(place, way, steps=1)
-    more = launches_in(place, way, steps=3)
+    few = launches_in(place, way, network, steps=1)
+    more = launches_in(place, way, network, steps=3)
     return (more - few) / 2  # without what's launched once per epoch
 
 
-def launches_in(place: Place, way: str, steps: int) -> int:
+def launches_in(place: Place, way: str, network: type[nn.Module], steps: int) -> int:
     """What's launched while a new model is trained for some steps."""
     with profiled(place) as recorded, patch.object(loops, "new_optimizer", optimizer_of_a_gpu):
-        place.train(way, steps * place.plan.batch, epochs=1)
+        place.train(way, steps * place.plan.batch, epochs=1, network=network)
     if place.device.type == "cuda":
         return sum(event.count for event in recorded.key_averages() if event.key in CALLS)
     return sum(operators(event) for event in recorded.events() if event.cpu_parent is None)

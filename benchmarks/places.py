@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import report_recipe
 import torch
+from torch import nn
 
 from course_lib import MyModel, get_model, loops, open_course, train, training_batches
 from course_lib.data.bank import Images
@@ -101,7 +102,12 @@ class Place:
         return asked.result()
 
     def train(
-        self, way: str, count: int, epochs: int, heldout: Images | None = None
+        self,
+        way: str,
+        count: int,
+        epochs: int,
+        heldout: Images | None = None,
+        network: type[nn.Module] = MyModel,
     ) -> list[dict[str, Any]]:
         """The history of a new model trained on `count` images."""
         course = self.course.experiment("bench", batch_size=self.plan.batch, epochs=epochs)
@@ -109,7 +115,7 @@ class Place:
         shutil.rmtree(stage.folder, ignore_errors=True)
         with redirect_stdout(io.StringIO()):
             return train(
-                get_model(MyModel),
+                get_model(network),
                 self.images.take(count),
                 stage,
                 augmented=way == "augmented",

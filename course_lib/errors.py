@@ -1,5 +1,9 @@
-"""Errors you can do something about: each says what is wrong, where, and what to do."""
+"""Errors you can do something about: each says what is wrong, where, and what to do.
 
+Also how messages show what somebody else's files contain, and how they are said only once.
+"""
+
+import functools
 import reprlib
 
 _TEXT = reprlib.Repr()
@@ -11,6 +15,12 @@ def brief(value: object) -> str:
     if isinstance(value, str):
         return _TEXT.repr(value)
     return reprlib.repr(value)
+
+
+@functools.cache
+def say_once(sentence: str) -> None:
+    """Print a sentence, unless it has been printed before."""
+    print(sentence)
 
 
 class CourseError(Exception):

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from .augment import evaluation_batches, training_batches
 from .data.answers import natural_order
+from .data.findings import report_overlap
 from .data.sealed import require_open
 from .data.source import REPORT_LAYOUT
 from .device import place
@@ -26,7 +27,7 @@ from .distributed import (
     ranks,
     require_agreement,
 )
-from .errors import CheckpointError, DataError, DivergedError, SettingsError
+from .errors import CheckpointError, DataError, DivergedError, SettingsError, say_once
 from .fingerprints import answers, measured_on, same_answers
 from .model import eval_mode
 from .run import Run
@@ -213,7 +214,7 @@ def evaluate(model: nn.Module, images: Images, course: Course, augmented: bool =
     augmented: on augmented images, always with the same draws for a seed. Raises DataError if
     labels are missing, or images are sealed in this course.
     """
-    _require_labels(images)
+    _require_labels(images, course)
     logits = _logits(model, images, course, augmented)  # (n, classes)
     labels = images.labels.to(logits.device)  # (n,)
     loss = F.cross_entropy(logits, labels).item()
@@ -285,11 +286,15 @@ def _logits(
 def _require_trainable(
     model: nn.Module, images: Images, heldout: Images | None, course: Course
 ) -> None:
-    """Raise DataError or SettingsError if these images can't be trained on, or not measured."""
-    _require_labels(images)
+    """Raise DataError or SettingsError if these images can't be trained on, or not measured.
+
+    If some are in both, you'll see a message.
+    """
+    _require_labels(images, course)
     require_open(images, course.data)
     if heldout is not None:
         require_open(heldout, course.data)
+        report_overlap(images, heldout)
     if len(images) == 1:
         raise DataError("There is one image; training needs at least two.")
     has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
@@ -297,8 +302,11 @@ def _require_trainable(
         raise SettingsError("batch_size is 1: batch norm needs batches of two images or more.")
 
 
-def _require_labels(images: Images) -> None:
-    """Raise DataError if there are no images, or one of them has no label."""
+def _require_labels(images: Images, course: Course) -> None:
+    """Raise DataError if there are no images, or one has no label.
+
+    If they are labels of other classes, you'll see a message.
+    """
     if not len(images):
         raise DataError("There are no images.")
     unlabelled = (images.labels < 0).nonzero()
@@ -307,4 +315,9 @@ def _require_labels(images: Images) -> None:
         raise DataError(
             f"Training and evaluation need a label for every image; {name!r} has none "
             f"({len(unlabelled):,} of {len(images):,} images)."
+        )
+    if images.classes != course.data.classes:
+        say_once(
+            f"Some images' {len(images.classes):,} classes aren't called like the course's "
+            f"{len(course.data.classes):,}. Only if each number means the same is accuracy right."
         )

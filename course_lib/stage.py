@@ -22,6 +22,7 @@ class Stage:
     spec: StageSpec
     folder: Path  # of its checkpoints, `model.pth` and `measured.json`
     epochs: int
+    is_trial: bool = False  # then nothing in its folder is kept once it's finished
 
     @property
     def number(self) -> int:

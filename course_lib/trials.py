@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import secrets
 from copy import deepcopy
 from dataclasses import replace
@@ -11,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from .data.bank import Images
-from .data.sealed import pictures
+from .data.findings import report_overlap
 from .device import choose_precision
 from .distributed import rank_0_first, ranks
-from .errors import CheckpointError
+from .errors import CheckpointError, say_once
 from .experiment import Course
 from .fingerprints import architecture, new_model_identity, training_code_digest
 from .loops import predict, train
@@ -73,7 +72,7 @@ def trial(
         measured["sealed"] = sealed.content_digest()
         measured["recipe"] = _recipe(training, model)
     if heldout is not None:
-        _report_overlap(images, heldout)
+        report_overlap(images, heldout)
     name = content_digest(training | measured)[:16]
     path = course.folder / "trials" / f"{name}.json"
     if path.exists():
@@ -82,7 +81,8 @@ def trial(
         except CheckpointError as error:
             print(f"{error} This trial is trained again.")
     unfinished = replace(attempt, folder=course.unfinished_trials / name)
-    stage = Stage(unfinished, StageSpec(1, "a trial"), unfinished.folder / "stage-1", epochs)
+    folder = unfinished.folder / "stage-1"
+    stage = Stage(unfinished, StageSpec(1, "a trial"), folder, epochs, is_trial=True)
     copy = deepcopy(model)  # so that the model which was passed in stays new
     history = train(copy, images, stage, augmented=augmented, heldout=heldout, live=NoDisplay())
     if heldout is not None:
@@ -114,23 +114,12 @@ def _recipe(training: dict[str, Any], model: nn.Module) -> str:
     return content_digest(training | without_seed)[:16]
 
 
-def _report_overlap(images: Images, heldout: Images) -> None:
-    """Say so if some of the images to measure on are trained on as well."""
-    trained_on = set(pictures(images))
-    overlap = sum(picture in trained_on for picture in pictures(heldout))
-    if overlap:
-        _say_once(
-            f"{overlap:,} of {len(heldout):,} held-out images are trained on as well: accuracy on "
-            "them says nothing about new images."
-        )
-
-
 def _identity_or_none(model: nn.Module) -> str | None:
     """What a new model is; None, and a message, if nobody can tell whether it has changed."""
     try:
         return new_model_identity(model)
     except NotDescribed as error:
-        _say_once(f"Trials of this network are trained anew each time: {error}.")
+        say_once(f"Trials of this network are trained anew each time: {error}.")
         return None
 
 
@@ -138,9 +127,3 @@ def _right(model: nn.Module, images: Images, course: Course) -> list[bool]:
     """For each image, in order, whether the model predicts its label."""
     predicted = predict(model, images, course).argmax(1)
     return (predicted == images.labels).tolist()
-
-
-@functools.cache
-def _say_once(sentence: str) -> None:
-    """Print a sentence, unless it has been printed before."""
-    print(sentence)

@@ -14,6 +14,7 @@ from tiny import BATCH, EPOCHS
 
 from course_lib import experiment, open_course
 from course_lib.data.bank import open_data
+from course_lib.errors import say_once
 from course_lib.storage import checkpoints
 
 # Always the same examples, so that a red build stays red; no time limit, since a machine may be
@@ -52,6 +53,12 @@ def pytest_collection_modifyitems(items):
     items.sort(
         key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST)
     )
+
+
+@pytest.fixture(autouse=True)
+def nothing_said():
+    """What an earlier test has made the course say is said again."""
+    say_once.cache_clear()
 
 
 @pytest.fixture

@@ -44,6 +44,14 @@ def test_an_order_is_a_permutation_and_always_the_same(seed, stage, epoch, count
     assert (order == draws.order(seed, stage, epoch, count)).all()
 
 
+@given(st.tuples(seeds, stages, epochs, samples, st.integers(0, 64)), st.integers(0, 4))
+def test_every_step_of_every_process_has_a_seed_of_its_own(key, which):
+    other = (*key[:which], key[which] + 1, *key[which + 1 :])
+    assert draws.seed_of_step(*key) == draws.seed_of_step(*key)
+    assert draws.seed_of_step(*key) != draws.seed_of_step(*other)
+    torch.Generator().manual_seed(draws.seed_of_step(*key))
+
+
 def test_uniforms_are_uniform():
     """10,000 images' first draws and one image's 10,000 draws: both fill [0, 1) evenly, and aren't
     correlated."""

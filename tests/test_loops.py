@@ -263,6 +263,28 @@ def random_state():
     return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
 
+@pytest.mark.parametrize("shared", [0, 3])
+def test_training_says_so_if_it_is_measured_on_the_same_images(short, shared, capsys):
+    images = noise_images()
+    positions = range(10 - shared, 20 - shared)
+    train(
+        linear_model(),
+        images.subset(range(10)),
+        short.stage(2),
+        augmented=False,
+        heldout=images.subset(positions),
+    )
+    assert (f"{shared} of 10" in capsys.readouterr().out) == (shared > 0)
+
+
+def test_labels_of_other_classes_are_reported(course, capsys):
+    images = noise_images()
+    evaluate(linear_model(), replace(images, classes=course.data.classes), course)
+    assert "classes" not in capsys.readouterr().out
+    evaluate(linear_model(), replace(images, classes=["cat", "dog"]), course)
+    assert "2 classes" in capsys.readouterr().out
+
+
 def test_the_global_random_state_is_neither_used_nor_changed(short):
     models, images = [], noise_images()
     for seed in (1, 2):

@@ -42,6 +42,7 @@ from course_lib import (
 from course_lib import results as results_module
 from course_lib.device import Precision
 from course_lib.experiment import Course
+from course_lib.storage import checkpoints
 from course_lib.storage.files import read_sealed, write_sealed
 from course_lib.storage.weights import load_weights
 from tools.adopt import adopt_model
@@ -410,6 +411,11 @@ def test_a_trial_that_is_measured_on_what_it_trains_on_says_so(course, overlap, 
     some = others if overlap == 0 else images.subset([*range(overlap)])
     trial(course, images, epochs=1, model=linear_model(), heldout=some)
     assert (f"{overlap} of {overlap}" in capsys.readouterr().out) == (overlap > 0)
+
+
+def test_a_trial_that_is_not_stopped_writes_no_weights(course, monkeypatch):
+    monkeypatch.setattr(checkpoints, "write_bytes", lambda *arguments: crash())
+    attempt(course)
 
 
 def test_a_trial_on_other_pixels_under_the_same_names_is_measured_anew(course):

@@ -31,6 +31,7 @@ from tiny import (
     press_stop,
     same_weights,
 )
+from torch import nn
 
 from course_lib import (
     CheckpointError,
@@ -114,6 +115,28 @@ def test_stop_at_any_step_saves_everything_and_the_same_call_resumes(short, numb
         )  # the weights come from the checkpoint
         assert_same(fit(stage, rest, augmented), expected, step)
         assert stage.state == "finished" and same_weights(weights_in(stage.model_path), expected[0])
+
+
+def with_dropout(seed=0):
+    """A network that draws from PyTorch's global generator in each step."""
+    *layers, last = conv_model(seed)
+    return nn.Sequential(*layers, nn.Dropout(0.5), last)
+
+
+def test_dropout_draws_the_same_after_a_resume_and_something_else_in_each_step(short):
+    expected = fit(elsewhere(short).stage(2), with_dropout())
+    for step in (1, 2, 5):
+        torch.manual_seed(step)
+        stage = elsewhere(short).stage(2)
+        with pytest.raises(Stopped):
+            fit(stage, at_step(with_dropout(), step, press_stop))
+        torch.rand(step)
+        assert_same(fit(stage, with_dropout(seed=99)), expected, step)
+    drawn = []
+    model = with_dropout()
+    model[-2].register_forward_hook(lambda layer, inputs, output: drawn.append(output == 0))
+    fit(elsewhere(short, epochs=1).stage(2), model, heldout=None)
+    assert not torch.equal(drawn[0], drawn[1])
 
 
 def test_a_recipe_with_a_schedule_resumes_bit_for_bit_but_not_with_other_epochs(short):

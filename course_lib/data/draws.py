@@ -28,6 +28,16 @@ def uniforms(seed: int, stage: int, epoch: int, samples: Iterable[int], count: i
     return np.stack(drawn)
 
 
+def seed_of_step(seed: int, stage: int, epoch: int, seen: int, process: int = 0) -> int:
+    """A seed for PyTorch's own generators, for the step after `seen` images of an epoch.
+
+    process: the number of the process, if several train together. Returns a whole number from 0 to
+    2⁶³ − 1.
+    """
+    generator = _generator(seed, stage, epoch, seen, stream=2 + process)
+    return int(generator.integers(2**63, dtype=np.uint64))
+
+
 def _generator(seed, stage, epoch, sample, stream):
     """The generator of one image of one epoch.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING
 
-from ..errors import CourseError, DataError, brief
+from ..errors import CourseError, DataError, brief, say_once
 from ..storage.identity import read_record
 from ..storage.mounts import drive_root
 from .answers import data_error, is_hidden
@@ -183,10 +183,9 @@ def _holds_a_run(folder):
         return False
 
 
-@cache
 def _report_left_out(folder, reason):
-    """Say, once, why a folder's images don't belong to the data."""
-    print(
+    """Say why a folder's images don't belong to the data."""
+    say_once(
         f"{brief(str(folder))} {reason}, so no image in it is part of the data. If some are, move "
         "them to a folder of their own."
     )
