@@ -189,12 +189,12 @@ if evidence.can_be_judged:
         print(f"Compared with “{other}”: {judge(to_measure[best], to_measure[other], 2)}")
 
 # %% [markdown]
-# **The one-cycle schedule alone gives most of the gain: it's 15.9 points ahead of the report's
-# augmentation (2.1 to 29.7).**
+# **The one-cycle schedule alone gives most of the gain: it's 14.2 points ahead of the report's
+# augmentation (2.7 to 25.8).**
 # <!-- holds: one_cycle_gives_most -->
 #
-# **Whether the other three ingredients add anything, four seeds can't tell: all four together are
-# 0.7 points ahead of the schedule alone, and a difference would have to be 12.2 to be noticed.**
+# **Whether the other three ingredients add anything, five seeds can't tell: all four together are
+# 0.8 points ahead of the schedule alone, and a difference would have to be 11.3 to be noticed.**
 # <!-- holds: the_others_may_add_nothing -->
 #
 # ## One run, a quarter of the time
