@@ -34,6 +34,7 @@ TRAINING_CODE = (
     "augment.py",
     "device.py",
     "distributed.py",
+    "generators.py",
     "loops.py",
     "model.py",
     "overflow.py",

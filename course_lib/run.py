@@ -17,7 +17,6 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .augment import Batch
-from .data import draws
 from .distributed import (
     all_reduce,
     broadcast_buffers,
@@ -27,6 +26,7 @@ from .distributed import (
 )
 from .errors import CheckpointError, DivergedError, Stopped
 from .fingerprints import answers, made_on, stage_identity, training_code_digest
+from .generators import restoring_generators, seed_step
 from .overflow import OverflowGuard
 from .position import Position
 from .progress import EpochLines, ProgressBar
@@ -105,9 +105,8 @@ class Run:
         self._step_was_skipped = False
 
     def __enter__(self) -> Run:
-        # What others draw from PyTorch's generators doesn't depend on what's drawn in here.
-        self._own_generators = torch.random.fork_rng(self._gpus())
-        self._own_generators.__enter__()
+        self._generators = restoring_generators(self.course.device)
+        self._generators.__enter__()
         done = self.position.epoch * self.images_per_epoch + self.position.seen
         self.bar = ProgressBar(self.stage.number, self.last_epoch, self.images_per_epoch, done)
         self._in_main_thread = threading.current_thread() is threading.main_thread()
@@ -118,7 +117,7 @@ class Run:
     def __exit__(self, kind, error, traceback) -> None:
         if self._in_main_thread:
             signal.signal(signal.SIGINT, self._handler)
-        self._own_generators.__exit__(kind, error, traceback)
+        self._generators.__exit__(kind, error, traceback)
         self.bar.close()
         if error is None:
             if self.course.drive:
@@ -143,7 +142,7 @@ class Run:
         """Yield `batches`. After each step, stop if you pressed ■, and save every two minutes."""
         start = time.perf_counter()
         for batch in batches:
-            self._seed_dropout()
+            seed_step(self.course.settings.seed, self.stage.number, self.position)
             yield batch  # here, the caller trains on it
             self.position.seen += batch.total
             self.position.seconds += time.perf_counter() - start
@@ -212,19 +211,6 @@ class Run:
         """Called by Python when you press ■."""
         if rank() == 0:
             self.interrupted = True
-
-    def _seed_dropout(self) -> None:
-        """Seed PyTorch's generators for a step: dropout then draws the same after a resume."""
-        seed = self.course.settings.seed
-        position = self.position
-        drawn = draws.seed_of_step(
-            seed, self.stage.number, position.epoch, position.seen, process=rank()
-        )
-        torch.manual_seed(drawn)
-
-    def _gpus(self) -> list[int]:
-        """The GPU that trains, by its number, in a list; empty on the CPU."""
-        return [torch.cuda.current_device()] if self.course.device.type == "cuda" else []
 
     def _choose_threads(self) -> None:
         """Choose how many threads compute an epoch; a resumed one keeps the number it had."""

@@ -1,0 +1,26 @@
+"""PyTorch's own random generators while a stage is trained: layers such as dropout use them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from .data import draws
+from .distributed import rank
+from .position import Position
+
+
+def restoring_generators(device: torch.device) -> AbstractContextManager[None]:
+    """A context that leaves the generators as they were: what you draw doesn't depend on it."""
+    gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
+    return torch.random.fork_rng(gpus)
+
+
+def seed_step(seed: int, stage: int, position: Position) -> None:
+    """Seed the generators for the next step: after a resume, it then draws the same.
+
+    seed: the course's. stage: its number. Each of several processes draws something else.
+    """
+    drawn = draws.seed_of_step(seed, stage, position.epoch, position.seen, process=rank())
+    torch.manual_seed(drawn)
