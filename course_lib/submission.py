@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,10 @@ from .board import (
 from .errors import DataError, SettingsError
 from .experiment import Course
 from .results import commit
-from .storage.files import content_digest
+from .storage.drive import look_on_drive
+from .storage.files import content_digest, entries
 from .storage.identity import read_record
+from .storage.mounts import require_mounted
 from .storage.run_folder import SUBMISSIONS
 from .verdicts import judge
 
@@ -52,10 +55,10 @@ def submit(
     course: from `begin_project`. mine, control: a history of `trial` for each seed. model, student,
     control_name: the names on the board. If you submit the same trainings again, you get the first
     result, and nothing is opened; any others are another opening, which is counted. Both are kept
-    in the run's folder: see `board.py`. Openings in other runs on the same data count as well, such
-    as those of another preset. Raises SettingsError for a name, or a course without sealed
-    images; DataError for trainings that can't be compared; CheckpointError if the run's data has
-    changed, or a file of the board is damaged or isn't ours; DiskError.
+    in the run's folder: see `board.py`. Openings in other runs on the same data, here and on Drive,
+    count as well, such as those of another preset. Raises SettingsError for a name, or a course
+    without sealed images; DataError for trainings that can't be compared; CheckpointError if the
+    run's data has changed, or a file of the board is damaged or isn't ours; DiskError.
     """
     student = require_name(student)
     model = require_name(model)
@@ -116,16 +119,32 @@ def _sealed_digest(course: Course) -> str:
 
 
 def _times_opened(course: Course) -> int:
-    """How often sealed images of this data have been opened, in all runs of the same home."""
-    opened = 0
-    for path in course.home.glob(f"*/{SUBMISSIONS}"):
-        run = path.parent
-        record = read_record(run)
-        if record is None:
+    """How often sealed images of this data have been opened, in all runs of the same home.
+
+    Those on Drive count as well: a new runtime has only this run's.
+    """
+    opened = _openings_in(course.home, course.data.digest)
+    if course.drive:
+        runs_on_drive = course.drive.remote.parent
+        on_drive = look_on_drive(lambda: _openings_in(runs_on_drive, course.data.digest))
+        for name, count in on_drive.items():  # of the same run, if its name is the same
+            opened[name] = max(count, opened.get(name, 0))
+    return sum(opened.values())
+
+
+def _openings_in(runs: Path, digest: str) -> dict[str, int]:
+    """The name of each run's folder in a folder → how often images of this data were opened.
+
+    digest: the data's. Raises DiskError, or CheckpointError if a record is damaged.
+    """
+    require_mounted(runs)
+    opened = {}
+    for run in entries(runs):
+        if not (run / SUBMISSIONS).exists():
             continue
-        digest = record["identity"].get("data", {}).get("digest")
-        if digest == course.data.digest:
-            opened += len(read_openings(run))
+        record = read_record(run)
+        if record is not None and record["identity"].get("data", {}).get("digest") == digest:
+            opened[run.name] = len(read_openings(run))
     return opened
 
 

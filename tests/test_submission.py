@@ -371,6 +371,29 @@ def test_openings_on_another_computer_count_if_both_share_a_drive(computer, tmp_
     assert len(board(projects[1])) == 2
 
 
+def test_openings_in_runs_that_are_only_on_drive_count(computer, tmp_path):
+    """A new runtime submits in a run with another seed, and then in the first one's copy."""
+    pets = write_folder(tmp_path / "pets", class_folders({"cat": 20, "dog": 20}))
+    claims = []
+    for name, seed in {"a": "", "b": 1, "c": 2}.items():
+        project = begin_project(computer(name, data=pets, SEED=seed), epochs=1)
+        claims.append(submitted(project))
+        assert project.drive.wait()
+    again = begin_project(computer("d", data=pets), epochs=1)
+    claims.append(submitted(again, trained(again, lr=0.2)))
+    assert [claim.opened for claim in claims] == [1, 2, 3, 4]
+
+
+def test_a_damaged_record_on_drive_is_named_and_nothing_opened(computer, tmp_path):
+    pets = write_folder(tmp_path / "pets", class_folders({"cat": 20, "dog": 20}))
+    project = begin_project(computer(data=pets), epochs=1)
+    mine, control = trained(project, lr=0.1), trained(project)
+    write_folder(project.drive.remote.parent / "other", {"submissions.json": b"", "run.json": b"{"})
+    with pytest.raises(CheckpointError, match="other"):
+        submitted(project, mine, control)
+    assert not (project.folder / "submissions.json").exists()
+
+
 @given(
     text=st.text(alphabet="=+-@\uff1d; ,\t\r\n\"'ab1"),
     before=st.text(alphabet="a;\"' "),

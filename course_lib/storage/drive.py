@@ -201,6 +201,14 @@ class Drive:
 drive_copy = cache(Drive)  # one for each pair of folders, however often a run is opened
 
 
+def look_on_drive(look: Callable[[], Any]) -> Any:
+    """Have a thread look at something on Drive, and return what it finds.
+
+    Raises DiskError if Drive fails or doesn't answer, and what `look` raises.
+    """
+    return answer_of(_looker(), look)
+
+
 def records_on_drive(folders: list[Path]) -> list[dict[str, Any] | None]:
     """The `run.json` of each folder on Drive, or None if it has none.
 
@@ -212,12 +220,12 @@ def records_on_drive(folders: list[Path]) -> list[dict[str, Any] | None]:
             require_mounted(folder)
         return [read_record(folder) for folder in folders]
 
-    return answer_of(_looker(), read)
+    return look_on_drive(read)
 
 
 def ask_if_mounted(folder: Path) -> None:
     """Raise DiskError if a folder's Drive isn't mounted, fails or doesn't answer."""
-    answer_of(_looker(), lambda: require_mounted(folder))
+    look_on_drive(lambda: require_mounted(folder))
 
 
 @cache
