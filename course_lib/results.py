@@ -292,10 +292,21 @@ def table(results: dict[str, Any], last_stage: int = 3) -> Markdown:
 
 
 def commit() -> str | None:
-    """The checkout's commit, or None outside a checkout."""
-    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
+    """The checkout's commit, with ", edited" if `course_lib` has been; None outside a checkout.
+
+    A repository that the course is only a folder of doesn't count.
+    """
+    head = _git("rev-parse", "HEAD")
+    if head and _git("status", "--porcelain", "--", "course_lib"):
+        return f"{head}, edited"
+    return head
+
+
+def _git(*command: str) -> str | None:
+    """What git prints about the checkout, or None if it fails."""
+    own = ["git", "-C", str(CHECKOUT), "--git-dir", str(CHECKOUT / ".git")]
     try:
-        output = subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL)
+        output = subprocess.check_output([*own, *command], text=True, stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError):
         return None
     return output.strip()

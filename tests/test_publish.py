@@ -293,6 +293,17 @@ def test_git_knows_the_address_and_the_branch(course):
     assert 'ref = "trunk"' in (course / "notebooks" / "00_name.py").read_text(encoding="utf-8")
 
 
+def test_a_repository_that_the_course_is_only_a_folder_of_is_not_published(course):
+    """The links would lead to its top, where no notebook is."""
+    start_git(course.parent, "main")
+    before = contents(course)
+    with pytest.raises(SystemExit, match="REF="):
+        publish.main([])
+    with pytest.raises(SystemExit, match="REPO="):
+        publish.main(["--ref", "main"])
+    assert contents(course) == before
+
+
 @pytest.mark.parametrize(
     "origin, replaced, by",
     [

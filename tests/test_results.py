@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 from contextlib import suppress
 from dataclasses import asdict, replace
 
@@ -43,10 +44,11 @@ from course_lib import results as results_module
 from course_lib.device import Precision
 from course_lib.experiment import Course
 from course_lib.storage import checkpoints
-from course_lib.storage.files import read_sealed, write_sealed
+from course_lib.storage.files import read_sealed, write_sealed, write_text
 from course_lib.storage.weights import load_weights
 from tools.adopt import adopt_model
 
+COMMIT = "[0-9a-f]{40}(, edited)?"
 FINAL = ["train_plain", "train_augmented", "heldout_plain"]
 
 
@@ -104,7 +106,7 @@ def test_it_has_what_it_should(course, recorded):
         assert measured["versions"]["torch"] == torch.__version__
         assert measured["versions"]["torchvision"] == torchvision.__version__
         assert measured["versions"]["python"]
-        assert measured["commit"] is None or re.fullmatch("[0-9a-f]{40}", measured["commit"])
+        assert measured["commit"] is None or re.fullmatch(COMMIT, measured["commit"])
     assert list(results["stages"]) == ["1", "2", "3"]
     for number, stage in results["stages"].items():
         assert [entry["epoch"] for entry in stage["epochs"]] == [1, 2][: 2 if number == "1" else 1]
@@ -206,6 +208,35 @@ def test_a_stage_measured_by_an_earlier_version_is_read_still(course):
     write_sealed(path, measured)
     found = read_results(course)
     assert list(found["stages"]) == ["1"] and not set(SESSION) & set(found)
+
+
+def git(folder, *command):
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    done = subprocess.run(["git", *identity, *command], cwd=folder, check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+def test_the_commit_is_that_of_the_code_that_ran(tmp_path, monkeypatch):
+    """Not of a repository around it; and an edit of the library is no part of any commit."""
+    checkout = tmp_path / "course"
+    code = checkout / "course_lib" / "loops.py"
+    write_text(code, "as committed")
+    monkeypatch.setattr(results_module, "CHECKOUT", checkout)
+    assert results_module.commit() is None
+    for folder in (tmp_path, checkout):
+        git(folder, "init")
+        git(folder, "add", ".")
+        git(folder, "commit", "-m", folder.name)
+        head = git(folder, "rev-parse", "HEAD")
+        assert results_module.commit() == (head if folder == checkout else None)
+    write_text(checkout / "notes.txt", "not code")
+    assert results_module.commit() == head
+    write_text(code, "edited")
+    assert results_module.commit() == f"{head}, edited"
+    git(checkout, "commit", "--all", "-m", "the edit")
+    assert results_module.commit() == git(checkout, "rev-parse", "HEAD")
+    write_text(code.with_name("new.py"), "")
+    assert "edited" in results_module.commit()
 
 
 def test_a_stored_run_is_compared_with_only_on_the_same_held_out_images(

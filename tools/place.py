@@ -92,7 +92,10 @@ def find_place(address: str, ref: str) -> Place:
         raise ValueError("No branch is checked out here, so nothing can be pushed: git switch one.")
     ref = ref or here
     if not ref:
-        raise ValueError("Git doesn't know this folder, so name your branch: make publish REF=main")
+        raise ValueError(
+            "This folder isn't a git repository of its own. Put the course at the top of one, and "
+            "publish there; or name its branch: make publish REF=main"
+        )
     if not REF_NAME.fullmatch(ref):
         raise ValueError(f"{ref!r} can't be a branch or a tag here: use letters, digits, . / _ -")
     if ref != here and is_a_branch(ref):
@@ -131,7 +134,12 @@ def _origin() -> str:
 
 
 def _git(*command: str) -> str:
-    """What git prints about this checkout, or "" if it fails."""
-    checkout = str(notebooks.FOLDER.parent)
-    done = subprocess.run(["git", "-C", checkout, *command], capture_output=True, text=True)
+    """What git prints about this checkout, or "" if it fails.
+
+    A repository that the checkout is only a folder of doesn't count: links lead to its top.
+    """
+    repository = str(notebooks.FOLDER.parent / ".git")
+    done = subprocess.run(
+        ["git", "--git-dir", repository, *command], capture_output=True, text=True
+    )
     return done.stdout.strip() if done.returncode == 0 else ""
