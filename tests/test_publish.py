@@ -141,6 +141,30 @@ def test_the_readme_has_the_line_to_clone_a_badge_per_notebook_and_the_site(cour
         assert len(lines) == len(README.splitlines()) and lines[-1] == "Text."
 
 
+def test_a_classs_notebook_that_was_edited_is_kept(course, capsys):
+    """All of them, the lectures' too; and none that was only published again, elsewhere."""
+    publish.main(["first/one", "--ref", "main"])
+    edited = {}
+    for path in (course / "class").iterdir():
+        notebook = nbformat.read(path, 4)
+        notebook.cells.append(nbformat.v4.new_markdown_cell(f"My slides in {path.stem}"))
+        nbformat.write(notebook, path)
+        edited[f"{path.stem}-edited-1.ipynb"] = path.read_bytes()
+    for repository in ("first/one", "second/one"):
+        publish.main([repository, "--ref", "v1"])
+    kept = {path.name: path.read_bytes() for path in (course / "class").glob("*-edited-*")}
+    assert kept == edited
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in kept)
+
+
+def test_a_checkout_may_be_called_class_itself(course, monkeypatch):
+    moved = course.rename(course.with_name("class"))
+    monkeypatch.setattr(notebooks, "FOLDER", moved / "notebooks")
+    publish.main(["owner/name", "--ref", "main"])
+    assert not list(moved.rglob("*-edited-*"))
+
+
 def test_a_classs_notebook_has_no_output_no_solution_and_links_that_lead_there(course):
     publish.main(["owner/name", "--ref", "v1"])
     stored = nbformat.read(course / "class" / "00_name.ipynb", 4)

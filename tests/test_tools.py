@@ -296,3 +296,48 @@ def test_a_damaged_notebook_is_named_and_written_anew(tmp_path, monkeypatch, cap
     assert "04_torn.ipynb" in capsys.readouterr().out
     assert stored.read_bytes() == whole
     pair.main(["--check"])
+
+
+def edit(path):
+    """Edit a cell as Jupyter does, which keeps its id."""
+    notebook = nbformat.read(path, 4)
+    notebook.cells[0].source += "\nMINE"
+    nbformat.write(notebook, path)
+
+
+def run_in_jupyter(path):
+    """Save a notebook with an output and what Jupyter notes, but no cell edited."""
+    notebook = nbformat.read(path, 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [nbformat.v4.new_output("stream", text="42")]
+            cell.metadata["execution"] = {}
+    nbformat.write(notebook, path)
+
+
+@pytest.mark.parametrize("derived", ["executed", "student", "solutions"])
+def test_a_derived_notebook_is_kept_if_it_was_edited_and_only_then(
+    derived, folder, tmp_path, capsys
+):
+    source = folder("00_small.py", "x = 1", "6 * 7", "6 * 7")
+    path = tmp_path / "build" / derived / "00_small.ipynb"
+
+    def derive():
+        if derived == "executed":
+            reproduce.execute(source, path)
+        else:
+            exercises.main()
+
+    for _ in range(2):
+        derive()
+        run_in_jupyter(path)
+    edit(path)
+    edited = path.read_bytes()
+    derive()
+    path.write_bytes(b"damaged")
+    derive()
+    kept = {found.name: found.read_bytes() for found in path.parent.glob("*-edited-*")}
+    assert kept == {"00_small-edited-1.ipynb": edited, "00_small-edited-2.ipynb": b"damaged"}
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in kept)
+    assert "MINE" not in path.read_text(encoding="utf-8")

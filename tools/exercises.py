@@ -1,7 +1,7 @@
 """Write each notebook's student version and solution version:  python -m tools.exercises
 
-They go to build/student and build/solutions, where files of the same names are overwritten: work on
-copies.
+They go to build/student and build/solutions. A notebook there that you've edited is kept under
+another name.
 
 In a source, a cell tagged `solution` follows each cell tagged `exercise`. Students get the notebook
 without the solutions; in the other version, the Python of the solution takes the exercise's place.
@@ -16,7 +16,15 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from . import notebooks
-from .notebooks import as_notebook, from_source, has_tag, set_ids, sources, write_text
+from .notebooks import (
+    as_notebook,
+    from_source,
+    has_tag,
+    keep_if_edited,
+    set_ids,
+    sources,
+    write_text,
+)
 
 PYTHON = re.compile(r"^```python\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 
@@ -70,10 +78,12 @@ def main() -> None:
             solved = solved_version(source)
         except ValueError as error:
             sys.exit(f"{source.name}: {error}")
-        name = f"{source.stem}.ipynb"
+        versions = {"student": student_version(source), "solutions": solved}
         try:
-            write_text(build / "student" / name, as_notebook(student_version(source)))
-            write_text(build / "solutions" / name, as_notebook(solved))
+            for folder, notebook in versions.items():
+                path = build / folder / f"{source.stem}.ipynb"
+                keep_if_edited(path)
+                write_text(path, as_notebook(notebook))
         except OSError as error:
             sys.exit(str(error))
 

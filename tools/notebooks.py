@@ -57,6 +57,26 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def keep_if_edited(path: Path) -> None:
+    """Rename a derived notebook that somebody has edited, which would be overwritten otherwise.
+
+    The id of a cell, as it's derived, is that of its content: see `set_ids`. Raises OSError.
+    """
+    if not path.exists():
+        return
+    notebook = read_notebook(path)
+    if notebook is not None:
+        ids = [cell.get("id") for cell in notebook.cells]
+        set_ids(notebook)
+        if ids == [cell.id for cell in notebook.cells]:
+            return
+    number = 1
+    while os.path.lexists(path.with_stem(f"{path.stem}-edited-{number}")):
+        number += 1
+    kept = path.rename(path.with_stem(f"{path.stem}-edited-{number}"))
+    print(f"{path} was edited, or is damaged. It's kept as {kept.name}.")
+
+
 def sources(chosen: str = "") -> list[Path]:
     """The paths of the notebooks' `.py` sources, in order.
 

@@ -4,7 +4,7 @@ It writes the repository's address into the notebooks' setup cells and badges, a
 the line to clone, a badge per notebook, and where the site is.
 It also writes `class/`: every notebook without outputs and solutions, whose badges open it there,
 and a notebook for each lecture (see `lecture.py`). Run it again whenever the notebooks or the
-address change, then commit.
+address change, then commit. A notebook in `class/` that you've edited is kept under another name.
 
 A notebook's badges are the paragraph below the line `<!-- colab -->` in its first Markdown cell.
 Before the first `publish`, the notebooks say there how to open them without a badge.
@@ -31,6 +31,7 @@ from .notebooks import (
     as_notebook,
     as_source,
     files_agree,
+    keep_if_edited,
     set_ids,
     sources,
     write_text,
@@ -88,6 +89,8 @@ def publish(place: Place) -> None:
     readme = checkout / "README.md"
     texts[readme] = published_readme(readme, place)
     for path, text in texts.items():
+        if path.parent == checkout / "class":  # those of a pair agree
+            keep_if_edited(path)
         write_text(path, text)
 
 

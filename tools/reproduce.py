@@ -24,7 +24,7 @@ from course_lib import CourseError, open_course, read_results, table
 from course_lib.live import EPOCH_DATA
 from course_lib.storage.files import write_text
 
-from .notebooks import as_notebook, from_source, sources
+from .notebooks import as_notebook, from_source, keep_if_edited, sources
 
 FIRST_EXTRA = "10"  # this notebook and later ones run only if they are named
 RESUME = "To resume, run the same command again, but without --fresh or FRESH=1."
@@ -37,7 +37,8 @@ class NotebookFailed(CourseError):
 def execute(source: Path, target: Path) -> None:
     """Run a notebook from its `.py` in a fresh kernel and write it to `target`.
 
-    Raises NotebookFailed, or KeyboardInterrupt after Ctrl-C; whatever was run before is written.
+    What's there is kept under another name if somebody has edited it. Raises NotebookFailed, or
+    KeyboardInterrupt after Ctrl-C; whatever was run before is written.
     """
     notebook = from_source(source)
     runner = Runner(
@@ -61,6 +62,7 @@ def execute(source: Path, target: Path) -> None:
     except DeadKernelError:
         raise NotebookFailed(f"{source.name}: its kernel died (out of memory?). {RESUME}") from None
     finally:
+        keep_if_edited(target)
         write_text(target, as_notebook(notebook))
 
 
