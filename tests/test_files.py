@@ -226,6 +226,16 @@ def test_only_on_drive_a_file_is_emptied_for_the_trash(tmp_path, where, emptied)
     remove(path)  # it's gone: another notebook was first
 
 
+def test_a_tilde_is_the_home_folder_and_no_folder_of_that_name(tmp_path, monkeypatch):
+    """Whoever found such a folder would run rm -r ~."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    write_text("~/results/a.csv", "1")
+    assert (tmp_path / "home" / "results" / "a.csv").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
 def test_a_folder_in_a_files_place_is_a_disk_error_and_stays(tmp_path):
     (tmp_path / "result.csv").mkdir()
     (tmp_path / "result.csv" / "mine.txt").write_text("x")

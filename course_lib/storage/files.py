@@ -39,15 +39,15 @@ def replacing(
     """Open a temporary file beside `path`; once it is complete and on disk, rename it to `path`.
 
     If anything fails on the way (a full disk, a kill, an exception), the old file stays as it was.
-    Missing folders are created, but never a missing Google Drive. expected: the bytes that the new
-    file must read back as. options: those of `open`. Of several processes, only the first one
-    writes. Raises DiskError.
+    Missing folders are created, but never a missing Google Drive, nor one called ~, which is your
+    home. expected: the bytes that the new file must read back as. options: those of `open`. Of
+    several processes, only the first one writes. Raises DiskError.
     """
     if not writes_files:
         with open(os.devnull, mode, **options) as file:
             yield file
         return
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     # At random: other computers may write the same file, and their processes have equal numbers.
     name = _short(path.name)
     temporary = path.with_name(f".{name}.{secrets.randbits(64)}.tmp")
