@@ -305,6 +305,7 @@ def commit() -> str | None:
 def _git(*command: str) -> str | None:
     """What git prints about the checkout, or None if it fails."""
     own = ["git", "-C", str(CHECKOUT), "--git-dir", str(CHECKOUT / ".git")]
+    own.append("--no-optional-locks")  # you may be committing something right now
     try:
         output = subprocess.check_output([*own, *command], text=True, stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError):
