@@ -10,7 +10,7 @@ and skips every step of the optimizer.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -136,7 +136,8 @@ def fake_gpu(monkeypatch):
     monkeypatch.setattr(torch, "load", load_values)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(torch.random, "fork_rng", lambda gpus: nullcontext())
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "fake")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 0))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (MEMORY, MEMORY))
