@@ -86,7 +86,8 @@ def judge(one: ArrayLike, other: ArrayLike, comparisons: int = 1, paired: bool =
     (`make seeds` generates them anew for every seed; `make compare` doesn't). Networks that share
     only a seed needn't be paired: after many steps, equal initial weights no longer matter; if they
     did, the interval would be too wide, not too narrow. If `one` and `other` differ on fewer than
-    six images, the interval includes 0. Raises DataError if the shapes don't match.
+    six images, the interval is so wide that six might have differed. Raises DataError if the shapes
+    don't match.
     """
     one, other = _checked(one, other, paired)
     if comparisons < 1:
@@ -95,8 +96,10 @@ def judge(one: ArrayLike, other: ArrayLike, comparisons: int = 1, paired: bool =
     sources = _sources(one, other, paired)
     certain = _certain(comparisons)
     margin = 100 * _width(sources, [certain])
-    differ = np.count_nonzero(one.mean(0) != other.mean(0))
-    if differ < FEWEST or _chance_of_luck(one, other) > FALSE_VERDICTS / comparisons:
+    few = 100 * FEWEST / one.shape[1]
+    if np.count_nonzero(one.mean(0) != other.mean(0)) < FEWEST:
+        margin = max(margin, few)  # of other images, so many may differ; it's above the difference
+    if _chance_of_luck(one, other) > FALSE_VERDICTS / comparisons:
         margin = max(margin, abs(difference))
     margin = min(margin, 100.0)  # t has long tails if there are two or three images
     found = 100 * _width(sources, [certain, FOUND])
@@ -104,7 +107,7 @@ def judge(one: ArrayLike, other: ArrayLike, comparisons: int = 1, paired: bool =
         difference=float(difference),
         low=float(difference - margin),
         high=float(difference + margin),
-        smallest_found=max(found, 100 * FEWEST / one.shape[1]),
+        smallest_found=max(found, few),
         seeds=min(len(one), len(other)),
     )
 

@@ -155,6 +155,21 @@ def test_with_few_seeds_and_images_no_more_verdicts_are_false(seeds, images, sha
     assert false / 400 <= 0.05
 
 
+@pytest.mark.parametrize("images", [6, 10, 30, 100])
+@pytest.mark.parametrize("ahead, behind", [(0.05, 0.0), (0.02, 0.02), (0.0, 0.1)])
+def test_the_interval_holds_the_true_difference_if_networks_rarely_differ(images, ahead, behind):
+    """Two networks that agree on ten images aren't sure to agree on all others."""
+    random = np.random.default_rng(4)
+    inside = 0
+    for _ in range(400):
+        chance = random.random((1, images))
+        one = chance < ahead
+        other = chance > 1 - behind
+        verdict = judge(one, other)
+        inside += verdict.low <= 100 * (ahead - behind) <= verdict.high
+    assert inside / 400 >= 0.93
+
+
 def test_equal_accuracies_of_the_seeds_are_no_certainty():
     one = np.array([[1, 1, 1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1, 1, 1]], dtype=bool)
     verdict = judge(one, np.array([[1, 0] * 4, [0, 1] * 4], dtype=bool))
