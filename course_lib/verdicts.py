@@ -206,17 +206,27 @@ def _sources(one: np.ndarray, other: np.ndarray, paired: bool) -> list[Source]:
     if min(len(one), len(other)) == 1:
         return [Source(float(images), count - 1)]
     independent = [one - other] if paired else [one, other]
-    seeds = 0.0
-    squares = 0.0
+    seeds = []
     for right in independent:
         noise = _noise(right)
         # Seeds whose accuracies happen to be equal still vary by their noise.
         of_seeds = max(right.mean(1).var(ddof=1) / len(right), noise)
-        seeds += of_seeds
-        squares += of_seeds**2 / (len(right) - 1)
+        seeds.append(Source(float(of_seeds), len(right) - 1))
         images -= noise  # it's in both parts; it should count once
-    degrees = seeds**2 / squares if squares > 0 else 1.0
-    return [Source(float(seeds), float(degrees)), Source(max(0.0, float(images)), count - 1)]
+    if len(one) == len(other):
+        seeds = [_together(seeds)]
+    return [*seeds, Source(max(0.0, float(images)), count - 1)]
+
+
+def _together(sources: Sequence[Source]) -> Source:
+    """Sources with equal degrees of freedom as one (Welch).
+
+    If one variant had only two seeds, and the other many, so narrow an interval would be wrong in
+    up to 12% of cases.
+    """
+    variance = sum(source.variance for source in sources)
+    squares = sum(source.variance**2 / source.degrees for source in sources)
+    return Source(variance, variance**2 / squares if squares > 0 else 1.0)
 
 
 def _noise(right: np.ndarray) -> float:

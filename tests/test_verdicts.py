@@ -155,6 +155,19 @@ def test_with_few_seeds_and_images_no_more_verdicts_are_false(seeds, images, sha
     assert false / 400 <= 0.05
 
 
+@pytest.mark.parametrize("seeds", [(2, 10), (8, 2), (3, 20)])
+def test_unequal_numbers_of_seeds_do_not_make_more_verdicts_false(seeds):
+    """Two seeds may be alike by luck; many of the other variant don't change that."""
+    random = np.random.default_rng(3)
+    false = 0
+    for _ in range(600):
+        luck = [random.normal(0.5, 0.1, (count, 1)) for count in seeds]
+        one, other = [random.random((len(shares), 400)) < shares for shares in luck]
+        false += judge(one, other).verdict != "no clear difference"
+    print(f"{seeds}: a false verdict in {false / 600:.1%} of cases")
+    assert false / 600 <= 0.05
+
+
 @pytest.mark.parametrize("images", [6, 10, 30, 100])
 @pytest.mark.parametrize("ahead, behind", [(0.05, 0.0), (0.02, 0.02), (0.0, 0.1)])
 def test_the_interval_holds_the_true_difference_if_networks_rarely_differ(images, ahead, behind):
