@@ -14,7 +14,7 @@ from torch import nn
 
 from .errors import CheckpointError
 from .experiment import Course
-from .fingerprints import answers, images_identity, measured_on, same_answers
+from .fingerprints import answers, decoder, images_identity, measured_on, same_answers
 from .homes import CHECKOUT
 from .loops import Measured, evaluate
 from .settings import STAGES
@@ -130,6 +130,14 @@ def _require_as_named(stage: Stage, state: dict[str, Any]) -> str | None:
         raise CheckpointError(
             f"Stage {stage.number} was trained on other images than the stage's: on "
             f"{identity['images']}, not on {expected}. To train it again, run "
+            f"course.stage({stage.number}).start_over()."
+        )
+    same_decoder = state["made_on"]["decoder"] == decoder()  # another one's pixels may differ
+    if same_decoder and identity["pixels"] != stage.images.content_digest():
+        raise CheckpointError(
+            f"Stage {stage.number} was trained on other pixels than the stage's, under the same "
+            "names: perhaps on images of another seed or size. Train an experiment on its own "
+            f"images, .stage({stage.number}).images. To train it again, run "
             f"course.stage({stage.number}).start_over()."
         )
     before = stage.spec.starts_from
