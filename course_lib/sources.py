@@ -51,6 +51,8 @@ def is_installed(value: type | FunctionType | ModuleType) -> bool:
     """Whether a class, function or module is part of Python or of an installed package."""
     if isinstance(value, ModuleType):
         file = getattr(value, "__file__", None) or ""  # of compiled ones, there may be none
+        if hasattr(value, "__path__") and not file:  # a folder without __init__.py
+            file = next(iter(value.__path__), "")
     elif not is_yours(value):
         return True
     elif _module_of(value) == "__main__":  # a notebook, or the program that was started
@@ -164,11 +166,24 @@ def function_code(function: FunctionType, deep: bool = False, seen: Seen | None 
         value = function.__globals__[name]
         if isinstance(value, SIMPLE) or isinstance(value, FunctionType) or deep:
             parts.append(f"{name} = {described(value, deep, seen)}")
-        if deep and isinstance(value, ModuleType) and not is_installed(value):
-            for member in sorted(_names(compiled) & set(vars(value))):
-                found = vars(value)[member]
-                parts.append(f"{name}.{member} = {described(found, deep, seen)}")
+        if deep and isinstance(value, ModuleType):
+            for path, found in _used_of(value, name, _names(compiled)):
+                parts.append(f"{path} = {described(found, deep, seen)}")
     return "\n".join(parts)
+
+
+def _used_of(module: ModuleType, path: str, names: set[str]) -> Iterator[tuple[str, Any]]:
+    """What code that uses these names may use of a module of yours, and of modules in it.
+
+    path: of the module, such as "nets.blocks". Each member comes with its own.
+    """
+    if is_installed(module):
+        return
+    for member in sorted(names & set(vars(module))):
+        found = vars(module)[member]
+        yield f"{path}.{member}", found
+        if isinstance(found, ModuleType):  # without this name: modules may hold each other
+            yield from _used_of(found, f"{path}.{member}", names - {member})
 
 
 def _enclosed(cell: Any) -> Any:

@@ -395,6 +395,30 @@ def test_a_file_that_was_edited_but_not_imported_again_is_not_what_is_computed(
     assert identity() != stale
 
 
+@pytest.mark.parametrize("is_package", [True, False])
+def test_a_function_in_a_module_in_a_module_is_part_of_a_trial(tmp_path, monkeypatch, is_package):
+    folder = tmp_path / f"my_blocks_{is_package}"
+    (folder / "inner").mkdir(parents=True)
+    if is_package:  # and one that knows the outer one
+        (folder / "__init__.py").touch()
+        (folder / "inner/__init__.py").write_text(f"import {folder.name} as outer")
+    file = folder / "inner/acts.py"
+    file.write_text("def act(x):\n    return x * 1.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    acts = importlib.import_module(f"{folder.name}.inner.acts")
+
+    def identity():
+        torch.manual_seed(0)
+        outer = importlib.import_module(folder.name)
+        return new_model_identity(with_global(outer, "use.inner.acts.act(y)"))
+
+    before = identity()
+    assert identity() == before
+    file.write_text("def act(x):\n    return x * 0.125")
+    importlib.reload(acts)
+    assert identity() != before
+
+
 def test_every_process_describes_a_network_alike(tmp_path):
     (tmp_path / "my_net.py").write_text(MODULE.replace("FACTOR", "1.0"))
     script = """
