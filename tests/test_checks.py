@@ -479,6 +479,7 @@ RIGHT_CHOICES = [
     *("the letter c", "Choice c", "My answer: (c)", "The answer is c.", "Run (c)", "_c_"),
     *("c: same start", "(C): the same start,\nso only augmentation differs"),
     *("c, because both start alike", "c because same start", "c - same epochs", "C) same start"),
+    "c, a control",
     *("I choose c", "it's c", "It’s (c).", "c (same start)", "c. A new network would differ, too"),
     *(["c"], ("c",), {"c"}, ["(C)"], np.str_("c"), np.array("c"), np.array(["c"])),
 ]
@@ -492,6 +493,7 @@ WRONG_CHOICES = [
         for choice in (
             *("f", "", "cc", "c or d", "(c), (d): both", "not c", None, 3, ["c", "d"]),
             *("c: no, d", "c, d", "c - or rather e", "because c", "a c", "c x"),
+            *("c, a", "c; (a)."),
         )
     ),
 ]

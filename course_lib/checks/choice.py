@@ -44,8 +44,10 @@ CHOICE = re.compile(
     r"(((?<=\W)(because|since)\b|(?<=[:,;.()–—-])|(?<=[:,;.()–—-]\s)).*)?",
     re.DOTALL,
 )
-# Such as "c: no, d" and "c, d".
-SECOND_THOUGHT = re.compile(r"\b(no|not|or|and|rather|sorry|actually)\W+[a-e]\b|^\W*\w\W+[b-e]\b")
+# Such as "c: no, d" and "c, d"; but "c, a control" gives a reason.
+SECOND_THOUGHT = re.compile(
+    r"\b(no|not|or|and|rather|sorry|actually)\W+[a-e]\b|^\W*\w\W+([b-e]\b|a\W*$)"
+)
 COUNT = re.compile(r"[=\s]*(?P<count>\d+)\s*(layers?)?\W*")
 
 
