@@ -176,6 +176,16 @@ def architecture(model: nn.Module) -> str:
 
 @functools.cache
 def training_code_digest() -> str:
+    """A digest of the files in TRAINING_CODE as they were imported."""
+    return _digest_of_files()
+
+
+def training_code_has_changed() -> bool:
+    """Whether one of these files was edited since: autoreload may have imported it again."""
+    return _digest_of_files() != training_code_digest()
+
+
+def _digest_of_files() -> str:
     """A digest of the files in TRAINING_CODE, without comments and docstrings."""
     code = []
     for name in TRAINING_CODE:

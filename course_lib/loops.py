@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from .augment import evaluation_batches, training_batches
 from .data.answers import natural_order
-from .data.findings import report_overlap
+from .data.copies import report_overlap
 from .data.sealed import require_open
 from .data.source import REPORT_LAYOUT
 from .device import place

@@ -10,12 +10,17 @@ from typing import Any
 from torch import nn
 
 from .data.bank import Images
-from .data.findings import report_overlap
+from .data.copies import report_overlap
 from .device import choose_precision
 from .distributed import rank_0_first, ranks
 from .errors import CheckpointError, say_once
 from .experiment import Course
-from .fingerprints import architecture, new_model_identity, training_code_digest
+from .fingerprints import (
+    architecture,
+    new_model_identity,
+    training_code_digest,
+    training_code_has_changed,
+)
 from .loops import predict, train
 from .progress import NoDisplay
 from .settings import StageSpec, require_epochs
@@ -44,8 +49,9 @@ def trial(
     `submit` to open. The history is kept in `trials/`, in a file whose name depends on everything
     that could change it (your network's code and the code that trains, too), and is reused the next
     time. After ■ or a kill, the same call continues, as `train` does. If your network uses
-    something of which nobody can tell whether it has changed, such as an open file, the trial is
-    trained anew each time. Raises SettingsError, and what `train` raises.
+    something of which nobody can tell whether it has changed, such as an open file, or if the
+    course's own code has changed in this session, the trial is trained anew each time. Raises
+    SettingsError, and what `train` raises.
     """
     settings = course.settings.with_changes(**changes)
     precision = choose_precision(course.device, changes.get("precision", course.precision.name))
@@ -115,7 +121,13 @@ def _recipe(training: dict[str, Any], model: nn.Module) -> str:
 
 
 def _identity_or_none(model: nn.Module) -> str | None:
-    """What a new model is; None, and a message, if nobody can tell whether it has changed."""
+    """What a new model is; None, and a message, if it or what trains it may have changed."""
+    if training_code_has_changed():
+        say_once(
+            "The course's code has changed since it was imported, so trials are trained anew each "
+            "time. To keep them again, restart the kernel."
+        )
+        return None
     try:
         return new_model_identity(model)
     except NotDescribed as error:

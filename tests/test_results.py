@@ -27,6 +27,7 @@ from course_lib import (
     CheckpointError,
     Stopped,
     evaluate,
+    fingerprints,
     loops,
     measure,
     open_course,
@@ -494,6 +495,21 @@ def test_a_trial_is_not_kept_if_nobody_can_tell_whether_the_network_is_the_same(
     assert not trials_in(course)
     assert not list((course.home / "unfinished-trials").rglob("*.pt"))
     assert capsys.readouterr().out.count("generator") == 1
+
+
+def test_a_trial_of_code_that_was_edited_in_this_session_is_not_kept(course, monkeypatch, tmp_path):
+    """IPython's autoreload may have imported it again: then it's no longer what trained before."""
+    usual = attempt(course)
+    library = tmp_path / "course_lib"
+    shutil.copytree(fingerprints.LIBRARY, library)
+    with monkeypatch.context() as patch:
+        patch.setattr(fingerprints, "LIBRARY", library)
+        assert attempt(course) == (usual[0], False)
+        loops = library / "loops.py"
+        edited = loops.read_text(encoding="utf-8").replace("return settings.lr\n", "return 0.5\n")
+        loops.write_text(edited, encoding="utf-8")
+        assert attempt(course, lr=0.1)[1] is False  # so nothing is stored
+    assert attempt(course) == (usual[0], False)
 
 
 def test_without_a_model_it_is_the_reports_with_the_runs_seed(course, monkeypatch):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import DataError, brief, say_once
+from ..errors import DataError, brief
 from .deep_pixels import UNCLEAR, Scale, nearly_black
-from .sealed import pictures
 from .split import other_label
-
-if TYPE_CHECKING:
-    from .bank import Images
 
 # Large published data sets have a few pictures with two labels: the first 80 classes of Tiny
 # ImageNet 4 in 42,000. More than this share is a mistake.
@@ -130,24 +126,6 @@ def report_leaks(labels: list[int], copies: list[int], training: int, validation
                 f"{len(leaked):,} of {len(parts[part]):,} {part} images can also be found among "
                 f"the {earlier} images: {so}."
             )
-
-
-def report_overlap(images: Images, heldout: Images) -> None:
-    """Say so if some of the images to measure on are trained on as well."""
-    if (
-        images.pixels is heldout.pixels
-    ):  # the same bank: its copies were reported when it was opened
-        trained_on = set(images.rows.tolist())
-        found = heldout.rows.tolist()
-    else:
-        trained_on = set(pictures(images))
-        found = pictures(heldout)
-    overlap = sum(picture in trained_on for picture in found)
-    if overlap:
-        say_once(
-            f"{overlap:,} of {len(heldout):,} held-out images are trained on as well: accuracy on "
-            "them says nothing about new images."
-        )
 
 
 def report_transparency(rows: list[ImageRow], facts: list[Facts]) -> None:

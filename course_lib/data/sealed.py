@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,13 +10,13 @@ import numpy as np
 import torch
 
 from ..errors import DataError, brief
+from .copies import pictures
 from .split import first_copies, split_training
 
 if TYPE_CHECKING:
     from .bank import Bank, Images
 
 FEWEST = 2  # sealed images: one says nothing
-AT_ONCE = 1024  # images whose pixels are read together: memory stays flat
 
 
 class Plan(NamedTuple):
@@ -90,15 +89,6 @@ def require_open(images: Images, data: Bank) -> None:
             f"{len(found):,} of {len(images):,} images, such as {brief(found[0])}, are sealed "
             "until you submit. Use the images of begin_project: project.data.train or .heldout."
         )
-
-
-def pictures(images: Images) -> list[bytes]:
-    """What each image shows: the SHA-256 of its pixels, the same for all copies of a picture."""
-    digests = []
-    for positions in torch.arange(len(images)).split(AT_ONCE):
-        for pixels in images.batch(positions).cpu().numpy():
-            digests.append(hashlib.sha256(pixels.data).digest())
-    return digests
 
 
 def _plan(bank: Bank) -> Plan:
