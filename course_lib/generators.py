@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import torch
 
 from .data import draws
 from .distributed import rank
 from .position import Position
+
+if TYPE_CHECKING:
+    from .experiment import Course
 
 
 def restoring_generators(device: torch.device) -> AbstractContextManager[None]:
@@ -17,10 +21,15 @@ def restoring_generators(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng(gpus)
 
 
-def seed_step(seed: int, stage: int, position: Position) -> None:
+def seed_step(course: Course, stage: int, position: Position) -> None:
     """Seed the generators for the next step: after a resume, it then draws the same.
 
-    seed: the course's. stage: its number. Each of several processes draws something else.
+    stage: its number. Each of several processes draws something else.
     """
-    drawn = draws.seed_of_step(seed, stage, position.epoch, position.seen, process=rank())
-    torch.manual_seed(drawn)
+    seed = draws.seed_of_step(
+        course.settings.seed, stage, position.epoch, position.seen, process=rank()
+    )
+    # `torch.manual_seed` would seed all devices, which takes a millisecond.
+    torch.default_generator.manual_seed(seed)
+    if course.device.type == "cuda":
+        torch.cuda.manual_seed(seed)

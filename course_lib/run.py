@@ -142,7 +142,7 @@ class Run:
         """Yield `batches`. After each step, stop if you pressed ■, and save every two minutes."""
         start = time.perf_counter()
         for batch in batches:
-            seed_step(self.course.settings.seed, self.stage.number, self.position)
+            seed_step(self.course, self.stage.number, self.position)
             yield batch  # here, the caller trains on it
             self.position.seen += batch.total
             self.position.seconds += time.perf_counter() - start
