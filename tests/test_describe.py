@@ -45,7 +45,7 @@ def test_all_that_is_wrong_is_counted_and_named_and_nothing_written(tmp_path, ki
         ("unreadable images", 1, ["train_data/3.png"]),
         ("more than one of training", 1, ["train_data/2.png", "test_data/1.png"]),
         ("several labels", 2, ["train_data/0.png", "train_data/5.png"]),
-        ("there more than once", 3, ["train_data/6.png", "train_data/7.png"]),
+        ("there more than once", 2, ["train_data/6.png", "train_data/7.png"]),
         ("aren't images", 30, ["train_data/more0.txt"]),
         ("without training images", 0, []),
     ):
@@ -167,3 +167,17 @@ def test_an_unlabelled_copy_is_a_leak_but_no_other_label(tmp_path):
     )
     assert found(text, "more than one of training")[0] == 1
     assert found(text, "several labels")[0] == 0
+
+
+def test_a_copy_in_another_part_is_no_copy_within_a_part(tmp_path):
+    contents = {}
+    for part in ("train", "val", "test"):
+        contents |= class_folders({"ant": 3, "bee": 3}, inside=f"{part}/")
+    contents["test/ant/copy.png"] = contents["train/ant/0.png"]
+    contents["val/bee/copy.png"] = contents["train/bee/0.png"]
+    contents["train/bee/copy.png"] = contents["train/bee/0.png"]
+    text = describe_data(write_folder(tmp_path / "mine", contents))
+    number, examples = found(text, "more than one of training")
+    assert number == 2 and "test/ant/copy.png" in examples and "val/bee/copy.png" in examples
+    number, examples = found(text, "more than once in the same part")
+    assert number == 1 and "train/bee/copy.png" in examples and "ant" not in examples

@@ -162,7 +162,14 @@ def _findings(source: Source, seen: list[Seen], failures: list[DataError]) -> li
     for image in seen:
         images_of[image.picture].append(image.row)
     copies = [rows for rows in images_of.values() if len(rows) > 1]
-    in_both = [rows for rows in copies if len({part_of[row.name] for row in rows}) > 1]
+    in_both = []
+    repeated = []
+    for rows in copies:
+        parts = [part_of[row.name] for row in rows]
+        if len(set(parts)) > 1:
+            in_both.append(rows)
+        if len(set(parts)) < len(parts):
+            repeated.append(rows)
     several_labels = [rows for rows in copies if len(_labels(rows)) > 1]
     return [
         Finding(
@@ -186,9 +193,10 @@ def _findings(source: Source, seen: list[Seen], failures: list[DataError]) -> li
             "Remove them from training, or accuracy says nothing about new images.",
         ),
         Finding(
-            "pictures that are there more than once",
-            [_listed(rows, source) for rows in copies],
-            "No harm: all copies in training are held out together, or not at all.",
+            "pictures that are there more than once in the same part",
+            [_listed(rows, source) for rows in repeated],
+            "Keep one of each, or it counts several times. (All copies in training are held out "
+            "together, or not at all.)",
         ),
         *_classes_findings(source),
         Finding(
