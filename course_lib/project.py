@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -10,13 +12,18 @@ from .data import describe
 from .data.manifest import locate
 from .data.sealed import seal
 from .experiment import Course
+from .homes import find_homes
 
 
-def describe_data(course: Course) -> str:
+def describe_data(course: Course | str | Path) -> str:
     """What is found in a course's data, and what's wrong with it, in words. Opens every image.
 
-    Raises DataError.
+    course: or the path of your own folder or archive, if the course can't be opened because of what
+    is wrong. Raises DataError.
     """
+    if isinstance(course, str | Path):
+        home, _ = find_homes(os.environ.get("COURSE_HOME") or "", drive=False)
+        return describe.describe_data(course, home=home)
     located = locate(course.source, course.settings, course.home)
     return describe.describe_data(located.path, located.layout)
 

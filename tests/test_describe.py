@@ -12,7 +12,8 @@ import pytest
 from data_sets import WRITERS, answers, class_folders, png, report_files, stored, write_folder
 from PIL import Image
 
-from course_lib import DataError
+from course_lib import DataError, open_course
+from course_lib import describe_data as describe_course
 from course_lib.data.describe import describe_data
 
 
@@ -181,3 +182,18 @@ def test_a_copy_in_another_part_is_no_copy_within_a_part(tmp_path):
     assert number == 2 and "test/ant/copy.png" in examples and "val/bee/copy.png" in examples
     number, examples = found(text, "more than once in the same part")
     assert number == 1 and "train/bee/copy.png" in examples and "ant" not in examples
+
+
+def test_data_that_no_course_can_open_is_described_by_its_path(environment, tmp_path):
+    contents = class_folders({"ant": 3, "bee": 3})
+    contents["ant/1.png"] = contents["bee/2.png"] = b"no image"
+    folder = write_folder(tmp_path / "mine", contents)
+    environment(PRESET="smoke", HOME=folder / "runs")
+    write_folder(folder / "runs", {"mine-smoke/figure.png": png()})
+    with pytest.raises(DataError, match="describe_data"):
+        open_course(str(folder))
+    for path in (folder, str(folder)):
+        text = describe_course(path)
+        number, examples = found(text, "unreadable images")
+        assert number == 2 and "ant/1.png" in examples and "bee/2.png" in examples
+        assert "2 classes" in text  # runs are no data

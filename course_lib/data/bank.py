@@ -203,7 +203,10 @@ def open_data(
             )
         # No terminal must obey what a folder is called.
         shown = shlex.quote(str(path)) if str(path).isprintable() else "PATH"
-        advice = f"To list all such images: python -m tools.describe {shown}"
+        advice = (
+            "To list all such images: print(describe_data(data)) in a notebook, or "
+            f"python -m tools.describe {shown}"
+        )
         with Files(path, home) as files:
             source = read_source(files, located.layout)
             build_bank(source, settings.size, file, mark, advice, skip_unreadable)

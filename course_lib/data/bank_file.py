@@ -129,7 +129,8 @@ def build_bank(
             if skip_unreadable:
                 return error
             raise DataError(
-                f"{error} To leave it out: COURSE_SKIP_UNREADABLE=1. {advice}"
+                f"{error} To leave it out: open_course(…, skip_unreadable=True), or "
+                f"COURSE_SKIP_UNREADABLE=1. {advice}"
             ) from error
         except DataError as error:  # a disk that fails for a moment must not cost an image
             raise DataError(f"{error} {advice}") from error

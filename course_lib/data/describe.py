@@ -175,7 +175,8 @@ def _findings(source: Source, seen: list[Seen], failures: list[DataError]) -> li
         Finding(
             "unreadable images",
             unreadable,
-            "Mend or remove them, or leave them out: COURSE_SKIP_UNREADABLE=1.",
+            "Mend or remove them, or leave them out: open_course(…, skip_unreadable=True), or "
+            "COURSE_SKIP_UNREADABLE=1.",
         ),
         Finding(
             "images that the disk, the archive or the memory failed to give",
