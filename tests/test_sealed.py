@@ -141,6 +141,17 @@ def test_test_images_that_are_in_validation_are_told_and_stay_open(environment, 
     assert len(data.heldout) == 7 and len(data.sealed) == 11
 
 
+def test_the_test_images_that_are_left_out_are_counted(environment, tmp_path, capsys):
+    contents = TRAIN | class_folders({"ant": 3, "bee": 4}, "val/")
+    contents |= class_folders({"ant": 5, "bee": 6}, "test/")
+    assert len(sealed_folder(environment, tmp_path / "none", contents).sealed) == 11
+    assert "left out" not in capsys.readouterr().out
+    contents["test/ant/copy.png"] = contents["val/ant/0.png"]
+    contents["test/bee/copy.png"] = contents["train/bee/0.png"]
+    assert len(sealed_folder(environment, tmp_path / "two", contents).sealed) == 11
+    assert "2 of 13" in capsys.readouterr().out
+
+
 def test_test_images_that_are_all_in_validation_are_split(environment, tmp_path):
     contents = TRAIN | class_folders({"ant": 4, "bee": 6}, "val/")
     for name, content in list(contents.items()):

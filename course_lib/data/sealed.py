@@ -26,6 +26,7 @@ class Plan(NamedTuple):
     opened: Images  # held out, and free to be measured on
     sealed: Images  # none of their pictures is in another field
     split: str  # where the held-out images come from, in words
+    dropped: int = 0  # test images that are in no field: their pictures are in another part, too
 
 
 def seal(bank: Bank) -> Bank:
@@ -38,8 +39,8 @@ def seal(bank: Bank) -> Bank:
       are sealed; the held-out images stay open.
 
     They are drawn with the bank's seed. A picture that is open isn't sealed. Of several copies, one
-    is held out or sealed, so that each of these images is evidence of its own; a line says how many
-    aren't. Raises DataError if fewer than two images would be sealed.
+    is held out or sealed, so that each of these images is evidence of its own. Lines say how many
+    images are left out. Raises DataError if fewer than two images would be sealed.
     """
     if bank.sealed is not None:
         return bank
@@ -50,6 +51,11 @@ def seal(bank: Bank) -> Bank:
         raise DataError(
             f"{brief(bank.name)} has too few pictures that are nowhere else: only {len(sealed)} "
             f"could be sealed, and a claim needs {FEWEST} or more. Add images."
+        )
+    if plan.dropped:
+        print(
+            f"{plan.dropped:,} of {len(bank.heldout):,} test images are left out, not sealed: "
+            "their pictures are in another part, too."
         )
     copies = len(plan.opened) - len(opened) + len(plan.sealed) - len(sealed)
     if copies:
@@ -98,7 +104,8 @@ def _plan(bank: Bank) -> Plan:
         sealed = _unseen(bank.heldout, [bank.train, bank.validation, *others])
         if _are_enough(sealed, bank):
             split = f"the validation images; {bank.split} are sealed"
-            return Plan(bank.train, bank.validation, sealed, split)
+            dropped = len(bank.heldout) - len(sealed)
+            return Plan(bank.train, bank.validation, sealed, split, dropped)
     if not _are_from_training(bank):
         opened, sealed = _split(bank.heldout, [bank.train, *others], bank.seed, one_in=2)
         if _are_enough(sealed, bank):
