@@ -39,9 +39,17 @@
 # ```
 #
 # Twenty pictures per class are a start; a hundred tell you more. You may also have `train`, `val`
-# and `test` folders with a folder per class in each. If the next cell stops at a picture that can't
-# be read, remove it and run the cell again. **The question: is your own idea better than
+# and `test` folders with a folder per class in each. **The question: is your own idea better than
 # doing without it, and how sure can you be?**
+#
+# If the next cell stops at a picture, there may be more of its kind. In a new cell, list them all,
+# correct them in your folder (and zip it again), and run the next cell once more:
+#
+# ```python
+# from course_lib import describe_data
+#
+# print(describe_data(data))
+# ```
 #
 # The [glossary](glossary.md) explains the terms.
 
@@ -99,7 +107,7 @@ print(describe_data(course))
 # %% [markdown]
 # | what was found | why it matters | what to do |
 # |---|---|---|
-# | unreadable images | nobody can learn from them | remove them, or open with `skip_unreadable` |
+# | unreadable images | nothing to learn from | remove them, or add `skip_unreadable=True` above |
 # | several labels for a picture | no answer to it is right | keep the right one |
 # | a picture in training and test | it may just be remembered | remove it from training |
 # | copies within training | each counts as a picture of its own | keep one |
@@ -123,8 +131,9 @@ from course_lib import begin_project
 epochs = min(20, course.epochs[2])  # of each stage: a fixed budget
 project = begin_project(course, epochs)
 training, open_images, sealed = project.data.train, project.data.heldout, project.data.sealed
-print(f"Training on {len(training):,} images. Held-out images: {len(open_images):,} open,")
-print(f"{len(sealed):,} sealed; taken from: {project.data.split}.")
+print(f"Training on {len(training):,} images.")
+print(f"Held-out images: {len(open_images):,} open, {len(sealed):,} sealed.")
+print(f"Where they come from: {project.data.split}.")
 
 # %% [markdown]
 # How much can so many pictures tell you? An accuracy measured on $n$ images is uncertain by up to
@@ -290,17 +299,29 @@ change = {"schedule": "one-cycle"}
 # %% [markdown]
 # The **control** is trained in the same way, but without the change: the same images, the same
 # number of epochs, with augmentation, from a new network. Both are trained with three seeds, since
-# a single training may be lucky.
+# a single training may be lucky. Each takes half as many epochs as a stage, so all six take about
+# as long as three stages. They're kept: the next time, they're there at once.
 
 # %%
 from course_lib import trial
 
 rounds = max(1, epochs // 2)  # epochs of each training
 options = {"epochs": rounds, "augmented": True, "heldout": open_images}
-control = [trial(project, training, seed=seed, **options) for seed in range(3)]
+
+
+def train_three_seeds(**change):
+    histories = []
+    for seed in range(3):
+        history = trial(project, training, seed=seed, **options, **change)
+        print(f"Seed {seed}: {history[-1]['heldout_accuracy']:.1%} of the open images are right.")
+        histories.append(history)
+    return histories
+
+
+control = train_three_seeds()
 
 # %%
-mine = [trial(project, training, seed=seed, **options, **change) for seed in range(3)]
+mine = train_three_seeds(**change)
 
 # %%
 from course_lib import plot_runs
@@ -372,8 +393,8 @@ passed = checks.paired_difference(my_difference)
 # %% [markdown]
 # ## Before you open the envelope
 #
-# Write your claim down first, in one sentence, with the number that you expect. This is how it'll
-# be read:
+# Write your claim down first, in a cell of its own: one sentence, with the number that you expect.
+# This is how it'll be read:
 #
 # | a good claim says | a weak one |
 # |---|---|
@@ -390,8 +411,9 @@ passed = checks.paired_difference(my_difference)
 #
 # Each of the six networks has answered the sealed images after its last epoch, but nobody has seen
 # the answers. They are opened for *one* comparison. It's counted: if you come back with another
-# idea, the board says that they were opened twice. (Running the cell again with the same trainings
-# shows the first result, and opens nothing.)
+# idea, the board says that they were opened twice, so set `i_am_sure` back to `False` before you
+# try one. (Running the cell again with the same trainings shows the first result, and opens
+# nothing.)
 
 # %%
 student = "anonymous"  # @param {type: "string"}

@@ -17,7 +17,7 @@ def test_it_ends_with_a_claim_once_you_are_sure(environment, tmp_path, capsys):
     names = runpy.run_path(ROOT / "notebooks" / "14_your_own_photographs.py")
     printed = capsys.readouterr().out
     project = names["project"]
-    assert "there more than once: 1" in printed and "copy.png" in printed
+    assert "more than once in the same part: 1" in printed and "copy.png" in printed
     assert "Still sealed" in printed
     assert not (project.folder / "submissions.json").exists()
     assert not OF_THE_DRAWN_IMAGES.findall(printed)
