@@ -271,7 +271,8 @@ if len(surest):
 # %%
 from course_lib import plot_confusion
 
-figure = plot_confusion(images.labels, predicted, images.classes, "True and predicted classes")
+title = f"True and predicted classes of {len(images):,} open images"
+figure = plot_confusion(images.labels, predicted, images.classes, title)
 keep(figure, project.folder / "confusion.png")
 
 # %% [markdown]
