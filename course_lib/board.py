@@ -59,7 +59,7 @@ class Claim:
             )
         images = f"{self.sealed_images:,} sealed images of {self.classes:,} classes"
         seeds = "1 seed (others may differ)" if self.seeds == 1 else f"{self.seeds} seeds"
-        text = f"On {self.data} ({images}), {found}, at {self.budget}, with {seeds}."
+        text = f"On {self.data} ({images}), {found}, after {self.budget}, with {seeds}."
         if self.opened > 1:
             before = "once" if self.opened == 2 else f"{self.opened - 1:,} times"
             text += f" The images had been opened {before} before."

@@ -302,6 +302,9 @@ change = {"schedule": "one-cycle"}
 # number of epochs, with augmentation, from a new network. Both are trained with three seeds, since
 # a single training may be lucky. Each takes half as many epochs as a stage, so all six take about
 # as long as three stages. They're kept: the next time, they're there at once.
+#
+# If the control is no better than guessing, raise `rounds`: networks that have learned nothing
+# can't be compared.
 
 # %%
 from course_lib import trial
@@ -327,7 +330,7 @@ mine = train_three_seeds(**change)
 # %%
 from course_lib import plot_runs
 
-title = f"Open images, {len(mine)} seeds each"
+title = f"Open images: mean, lowest and highest of {len(mine)} seeds"
 figure = plot_runs({"the control": control, idea: mine}, "heldout_accuracy", title)
 keep(figure, project.folder / "idea.png")
 
@@ -428,7 +431,7 @@ if i_am_sure:
     print(claim)
     print(f"\nYour row for the class's board is in {project.shown(project.folder / 'board.csv')}.")
 else:
-    print("Still sealed. Set i_am_sure to True in the cell above, and run both.")
+    print("Still sealed. Set i_am_sure to True in the cell above, and run all from there.")
 
 # %%
 if i_am_sure:
