@@ -180,7 +180,7 @@ def _plot_losses(
         largest = max(entry["heldout_loss"] for entry in above)
         first = (above[0]["epoch"], top)
         beside = {"xytext": (14, -4), "textcoords": "offset points", "va": "top"}
-        axis.annotate(f"↑ {largest:.3g}", first, color=ORANGE, **beside)
+        axis.annotate(f"↑ up to {largest:,.1f}", first, color=ORANGE, **beside)
 
 
 def _highest_loss(histories: Iterable[History]) -> float:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .data.bank import Images
     from .experiment import Course
 
+LETTERS = 128  # that fit above a row of images
 APART = 0.29  # of all classes lie between two that are shown: neighbours may look alike
 
 
@@ -34,7 +35,7 @@ def show_classes(images: Images, count: int, columns: int = 8) -> Picture:
     rows = [(images.labels == label).nonzero().flatten()[:columns] for label in shown]
     columns = max(len(row) for row in rows)
     white = torch.full_like(images.batch([0]), 255)  # fills up the rows of small classes
-    names = short_names(images.classes, 16)
+    names = short_names(images.classes, LETTERS // max(6, columns))
     pictures = []
     captions = []
     for label, row in zip(shown, rows):

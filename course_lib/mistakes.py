@@ -54,7 +54,7 @@ def plot_confusion(
     axis = figure.subplots()
     picture = axis.imshow(percent, "Greys", aspect="auto", vmin=0, vmax=100)
     ticks = range(0, len(shown), math.ceil(len(shown) / MOST_NAMES))
-    all_names = short_names(names, 14)
+    all_names = short_names(names)
     tick_names = [all_names[shown[tick]] for tick in ticks]
     axis.set_xticks(ticks, tick_names, rotation=90, fontsize=13)
     axis.set_yticks(ticks, tick_names, fontsize=13)

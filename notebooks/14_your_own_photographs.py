@@ -236,7 +236,7 @@ for number, guess in guesses.items():
     print(f"and {new[number]:.1%} of the open ones.")
     if guess is not None:
         off = abs(guess - 100 * new[number])
-        print(f"    Your guess was {guess:.0f}%, off by {off:.0f} points.")
+        print(f"    Your guess was {guess:g}%, off by {off:.0f} points.")
 
 # %% [markdown]
 # A large gap between training images and new ones is overfitting (notebook 04). If both are low,
@@ -303,8 +303,8 @@ change = {"schedule": "one-cycle"}
 # a single training may be lucky. Each takes half as many epochs as a stage, so all six take about
 # as long as three stages. They're kept: the next time, they're there at once.
 #
-# If the control is no better than guessing, raise `rounds`: networks that have learned nothing
-# can't be compared.
+# If the control is no better than guessing, or than always giving the same answer, raise `rounds`:
+# networks that have learned nothing can't be compared.
 
 # %%
 from course_lib import trial

@@ -1,5 +1,7 @@
 """Galleries of the notebooks, and the pictures of the theory."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -36,6 +38,16 @@ def test_classes_are_rows_of_their_own_images(course, plotted):
     assert len(set(named)) == 3 and set(captions[1::2]) == {""}
     first = (train.labels == 0).nonzero()[0]
     assert (images[0] == train.batch(first)[0]).all()
+
+
+def test_fewer_columns_leave_room_for_longer_names(course, plotted):
+    eight = course.data.train.subset([0] * 8)
+    longer = replace(eight, classes=["nineteen characters", *eight.classes[1:]])
+    for columns in (6, 8):
+        show_classes(longer, 1, columns=columns)
+    name_of_six, name_of_eight = [captions[0] for _, captions, _ in plotted]
+    assert name_of_six == longer.classes[0]
+    assert len(name_of_eight) <= 16
 
 
 def test_each_step_of_a_transform_is_named_with_its_shape_and_range(capsys):
