@@ -289,8 +289,8 @@ if wrong.any() and not wrong.all():
 # ## A photograph of your own
 #
 # Enter the path of an image; in Colab, upload it first with the folder icon on the left. Leave it
-# empty to see a held-out image. (`whites` says what's white in the few kinds of pictures
-# that don't say so themselves.)
+# empty to see a held-out image. (`whites` matters only for pictures of 32-bit or floating-point
+# numbers: it says which of them is white.)
 
 # %% cellView="form"
 # @title Your photograph
