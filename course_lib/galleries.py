@@ -30,7 +30,8 @@ def show_classes(images: Images, count: int, columns: int = 8) -> Picture:
     columns: images per class; fewer if no class has that many.
     """
     present: list[int] = images.labels.unique().tolist()
-    step = max(1, round(APART * len(present)))
+    widest = (len(present) - 1) // max(1, count - 1)  # or there wouldn't be `count` of them
+    step = max(1, min(round(APART * len(present)), widest))
     shown = present[::step][:count]
     rows = [(images.labels == label).nonzero().flatten()[:columns] for label in shown]
     columns = max(len(row) for row in rows)

@@ -40,6 +40,15 @@ def test_classes_are_rows_of_their_own_images(course, plotted):
     assert (images[0] == train.batch(first)[0]).all()
 
 
+@pytest.mark.parametrize("classes", range(1, 14))
+def test_as_many_classes_are_shown_as_asked_for(course, plotted, classes):
+    train = course.data.train
+    some = train.subset((train.labels < classes).nonzero().flatten())
+    show_classes(some, 4, columns=2)
+    [(_, captions, _)] = plotted
+    assert len({caption for caption in captions if caption}) == min(4, classes)
+
+
 def test_fewer_columns_leave_room_for_longer_names(course, plotted):
     eight = course.data.train.subset([0] * 8)
     longer = replace(eight, classes=["nineteen characters", *eight.classes[1:]])

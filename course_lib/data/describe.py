@@ -128,7 +128,7 @@ def _summary(source: Source, seen: list[Seen]) -> list[str]:
     sizes = Counter(f"{image.size[0]} × {image.size[1]}" for image in seen)
     modes = Counter(image.mode for image in seen)
     lines.append(f"pixels: {_most_common(sizes)}")
-    lines.append(f"modes: {_most_common(modes)}")
+    lines.append(f"Pillow's modes (L is grey): {_most_common(modes)}")
     return lines
 
 
