@@ -214,11 +214,11 @@ if show_ours:
 #
 # `MyModel` is a first convolution, four groups with 13 blocks in all, and a **linear layer** that
 # turns 1,024 numbers into **logits**, one per class: 80 in the report, and here, as many as your
-# data has classes. **Pooling** replaces neighbouring numbers by one: the network's own `conv1` (a
-# block's has none) ends with their maximum, and `pool` takes the mean of each whole channel, so
-# that where something was no longer matters. From group to group, the picture gets smaller and the
-# number of channels doubles: the network gives up detail about *where* things are, and gains detail
-# about *what* they are.
+# data has classes. **Pooling** replaces neighbouring numbers by one: the network's own `conv1` (not
+# a block's) ends with their maximum, and `pool` takes the mean of each whole channel, so that where
+# something was no longer matters. From group to group, the picture gets smaller and the number of
+# channels doubles: the network gives up detail about *where* things are, and gains detail about
+# *what* they are.
 
 # %%
 from course_lib import MyModel, draw_model
