@@ -171,7 +171,7 @@ def test_the_other_notebooks_run_as_scripts(reproduced):
     assert all(path.stat().st_mtime_ns == then for path, then in trained.items())
     printed = done.stdout.decode("cp1252")
     assert "2 processes: mean loss" in printed
-    assert printed.count("stage 2, epoch 1/1") == 1  # only rank 0 tells
+    assert printed.count("stage 2, epoch  1/1") == 1  # only rank 0 tells
 
 
 def test_each_picture_of_a_data_set_with_few_classes_has_its_own_caption(
