@@ -77,11 +77,11 @@ def trial(
     if sealed is not None:
         measured["sealed"] = sealed.content_digest()
         measured["recipe"] = _recipe(training, model)
-    if heldout is not None:
-        report_overlap(images, heldout)
     name = content_digest(training | measured)[:16]
     path = course.folder / "trials" / f"{name}.json"
     if path.exists():
+        if heldout is not None:
+            report_overlap(images, heldout)  # as `train` does
         try:
             return read_sealed(path)
         except CheckpointError as error:

@@ -151,8 +151,8 @@ print(f"Seed by seed, ahead of network 0 in all five, or behind: {', '.join(alwa
 # every seed” would be a weaker rule: it's fooled more often.)
 #
 # In the figures below, verdicts are about the network after its last epoch; an interval without an
-# end goes on beyond the figure. At a constant learning rate, accuracy jumps from epoch to epoch, so
-# the tables average the last three: mean ± standard deviation over the seeds. For photographs
+# end continues beyond the figure. At a constant learning rate, accuracy jumps from epoch to epoch,
+# so the tables average the last three: mean ± standard deviation over the seeds. For photographs
 # (`tiny80`), only one seed is stored, so there's a table without verdicts: an accuracy ± two
 # standard errors, √(p(1 − p)/n) for *n* images. It says nothing about the luck of a seed. These
 # 2,000 are *training* images that were put aside; notebook 12 says why.

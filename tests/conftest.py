@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def nothing_said():
-    """What an earlier test has made the course say is said again."""
+    """Sentences that the course prints only once are printed anew in each test."""
     say_once.cache_clear()
 
 
