@@ -224,6 +224,14 @@ def without_shortcut_nothing_is_learned():
     return [str(evidence.epochs), str(len(histories)), f"{guessing:.2f}", percent(best)]
 
 
+def the_bottleneck_is_not_clearly_worse():
+    evidence = compared()
+    verdict = evidence.verdicts(CLAIMED, "baseline")["two 3×3 convolutions"]
+    assert verdict.low < 0 < verdict.difference < verdict.high
+    size = str(evidence.found["size"])
+    return [size, size, str(verdict.seeds), points(verdict.difference), *interval(verdict)]
+
+
 def constant_width_is_not_clearly_better():
     evidence = compared()
     verdict = evidence.verdicts(CLAIMED, "baseline")["constant width"]
@@ -286,6 +294,7 @@ FINDINGS = {
         parts_are_easier_than_wholes,
         augmentation_takes_time,
         without_shortcut_nothing_is_learned,
+        the_bottleneck_is_not_clearly_worse,
         constant_width_is_not_clearly_better,
         one_cycle_gives_most,
         the_others_may_add_nothing,
