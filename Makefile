@@ -1,6 +1,8 @@
 # make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=03,04 choose;
 #                  SKIP_UNREADABLE=1 leaves out images that can't be read)
 # make test        lint, check the types and the notebook pairs, run the tests (some need chromium)
+# make test-slow   run the tests that take a minute or more each: a lecture, notebooks 10 to 15,
+#                  the benchmarks, a kill of several processes, two runtimes with one Drive, …
 # make format      format the code as `make test` wants it
 # make seeds       repeat the lecture run and its controls with five seeds (about two hours)
 # make compare     measure the report's claims and a better recipe (DATA=, PRESET= choose)
@@ -20,8 +22,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+ALL_CORES := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help reproduce test format seeds compare sweeps recipes bench gpu notebooks pair exercises grade publish release site
+.PHONY: help reproduce test test-slow format seeds compare sweeps recipes bench gpu notebooks pair exercises grade publish release site
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
@@ -52,7 +55,10 @@ test: .venv/test-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow" $(ALL_CORES)
+
+test-slow: .venv/test-installed
+	$(BIN)/python -m pytest -m slow $(ALL_CORES)
 
 format: .venv/test-installed
 	$(BIN)/ruff check --fix-only .

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BENCH = Path(__file__).resolve().parent.parent / "benchmarks" / "bench.py"
 ROWS = [  # what, and a pattern for what it's compared with; in the order of the table
     ("training, 32 px, plain", "the report's recipe, [02] workers"),

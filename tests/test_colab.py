@@ -125,6 +125,7 @@ def runtime(environment, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_run_resumes_from_drive_in_another_runtime(runtime, tmp_path):
     leave = 'course.leave_drive()\nimport os\nassert not os.path.exists("drive/MyDrive")'
     first = runtime("04_without_augmentation", leave, drive=True)

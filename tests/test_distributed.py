@@ -83,6 +83,7 @@ def assert_close(state, expected):
             assert entry[name] == pytest.approx(other[name], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_after_a_kill_two_machines_or_one_process_resume_as_if_nothing_had_happened(
     launch, environment, tmp_path
 ):

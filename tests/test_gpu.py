@@ -73,17 +73,20 @@ def table(tmp_path_factory):
     return rows[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", RIGHT)
 def test_what_must_be_right_is_right_on_a_cpu(table, what):
     verdicts = [row[3] for row in table if row[0].startswith(what)]
     assert verdicts == ["met"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", MEASURED)
 def test_what_is_measured_has_a_row(table, what):
     assert any(row[0].startswith(what) for row in table)
 
 
+@pytest.mark.slow
 def test_no_part_is_left_out(table):
     assert not any("left out" in row[1] or row[3] == "**missed**" for row in table)
 

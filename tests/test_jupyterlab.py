@@ -307,6 +307,7 @@ def test_predictions_are_browsed(lab, page, checkout, tmp_path):
         page.screenshot(path=tmp_path / "predictions.png")
 
 
+@pytest.mark.slow
 def test_training_is_seen_stopped_in_one_line_and_resumed_by_the_same_cell(
     lab, page, checkout, tmp_path
 ):

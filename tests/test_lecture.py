@@ -92,6 +92,7 @@ def names_in(code):
     return Names(symtable.symtable(code, "a cell", "exec"))
 
 
+@pytest.mark.slow
 def test_a_lecture_runs_from_top_to_bottom_and_trains_each_stage_once(
     environment, tmp_path, monkeypatch
 ):

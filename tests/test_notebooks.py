@@ -155,6 +155,7 @@ def test_reproduce_leaves_an_executed_notebook(source, reproduced):
     assert source.stem in printed
 
 
+@pytest.mark.slow
 def test_the_other_notebooks_run_as_scripts(reproduced):
     """In one process, which imports torch once; what was trained before isn't trained again.
 

@@ -131,6 +131,7 @@ def test_the_reference_is_about_this_library_alone_and_leads_to_its_source(site)
         assert (site / address).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")
 def test_no_page_scrolls_sideways_on_a_phone_and_no_code_is_cut_at_1280_pixels(site):
     wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
