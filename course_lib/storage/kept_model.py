@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -63,7 +62,6 @@ def _is_known(digest: str, folder: Path) -> bool:
 def _measured(folder: Path) -> str | None:
     """The digest of the weights that were measured, from `measured.json`; None if it's unknown."""
     try:
-        measured: Any = read_sealed(folder / MEASURED)
+        return read_sealed(folder / MEASURED).get("model")
     except (FileNotFoundError, CheckpointError):
         return None
-    return measured.get("model") if isinstance(measured, dict) else None
