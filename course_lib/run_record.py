@@ -10,7 +10,7 @@ from .errors import CheckpointError, SettingsError, brief
 from .homes import folder_name
 from .settings import Settings
 from .storage.checkpoints import load, newest_good
-from .storage.drive import records_on_drive
+from .storage.drive import record_on_drive
 from .storage.files import write_sealed
 from .storage.identity import read_record, require_ours, require_same
 from .storage.run_folder import RUN
@@ -223,14 +223,8 @@ def _records(folder: Path, runs_on_drive: Path | None) -> list[dict[str, Any]]:
     """The `run.json` of a folder, here and on Drive, where it has one."""
     records = [read_record(folder)]
     if runs_on_drive:
-        records.append(_record_on_drive(runs_on_drive / folder.name))
+        records.append(record_on_drive(runs_on_drive / folder.name))
     return [record for record in records if record is not None]
-
-
-def _record_on_drive(folder: Path) -> dict[str, Any] | None:
-    """The `run.json` of a folder on Drive, or None if it has none."""
-    (record,) = records_on_drive([folder])
-    return record
 
 
 def _is_same_data(record: dict[str, Any], data: Bank) -> bool:

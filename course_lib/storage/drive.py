@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,16 @@ def answer_of(worker: Worker, work: Callable[[], Any]) -> Any:
         raise DiskError(f"The copy on Google Drive can't be used: {error}.") from error
 
 
+def by_its_thread(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a method of Drive: its thread does it, while the caller waits (see `answer_of`)."""
+
+    @wraps(work)
+    def ask(drive: Drive, *args: Any) -> Any:
+        return answer_of(drive._worker, lambda: work(drive, *args))
+
+    return ask
+
+
 class Drive:
     """The copy of a run's folder on Google Drive.
 
@@ -69,7 +79,7 @@ class Drive:
 
         Raises DiskError, or CheckpointError if one of the folders holds another run.
         """
-        self._ask(self._restore)
+        self._restore()
         for other in list(Drive.opened):  # of data that has changed since
             if other.local == self.local and other is not self:
                 other.leave()
@@ -77,34 +87,13 @@ class Drive:
             Drive.opened.append(self)
             atexit.register(self.wait)
 
-    def trained_record(self) -> dict[str, Any] | None:
-        """The `run.json` on Drive, whose run it may be; None unless something is trained there.
-
-        Raises DiskError, or CheckpointError if it's damaged.
-        """
-        return self._ask(self._trained_record)
-
-    def take_over(self, record: dict[str, Any]) -> None:
-        """Write this `run.json` to Drive, unless something is trained there.
-
-        Raises DiskError, or CheckpointError if the folder isn't a run's.
-        """
-        self._ask(lambda: self._take_over(record))
-
-    def delete_any_run(self) -> None:
-        """Delete what the course has written in both folders, whose run it may be.
-
-        Your own files stay. Raises DiskError, or CheckpointError if the folder isn't a run's.
-        """
-        self._ask(self._delete_any_run)
-
     def wait(self) -> bool:
         """Copy what isn't on Drive yet; returns True once Drive has everything, read back.
 
         ■ ends the waiting, but not the copying.
         """
         try:
-            complete = self._ask(self._copy_all)
+            complete = self._copy_all()
         except Exception as error:
             self._tell(error)
             return False
@@ -116,45 +105,59 @@ class Drive:
         Drive.opened.remove(self)
         atexit.unregister(self.wait)
 
-    def forget(self, folder: Path) -> None:
-        """Delete what the course has written in a folder of the run, here and on Drive.
+    @by_its_thread
+    def trained_record(self) -> dict[str, Any] | None:
+        """The `run.json` on Drive, whose run it may be; None unless something is trained there.
 
-        folder: the run's, or a stage's. Raises DiskError or CheckpointError.
+        Raises DiskError, or CheckpointError if it's damaged.
         """
-        self._ask(lambda: self._forget(folder))
-
-    def _ask(self, work: Callable[[], Any]) -> Any:
-        """Have this copy's thread do something: see `answer_of`."""
-        return answer_of(self._worker, work)
-
-    # What the thread does
-
-    def _trained_record(self) -> dict[str, Any] | None:
         require_mounted(self.remote)
         return read_record(self.remote) if has_checkpoints(self.remote) else None
 
-    def _take_over(self, record: dict[str, Any]) -> None:
+    @by_its_thread
+    def take_over(self, record: dict[str, Any]) -> None:
+        """Write this `run.json` to Drive, unless something is trained there.
+
+        Raises DiskError, or CheckpointError if the folder isn't a run's.
+        """
         require_mounted(self.remote)
         require_ours(self.remote)
         if not has_checkpoints(self.remote):
             write_sealed(self.remote / RUN, record)
 
-    def _delete_any_run(self) -> None:
+    @by_its_thread
+    def delete_any_run(self) -> None:
+        """Delete what the course has written in both folders, whose run it may be.
+
+        Your own files stay. Raises DiskError, or CheckpointError if the folder isn't a run's.
+        """
         require_mounted(self.remote)
         require_ours(self.remote)
         self._delete(Path())
 
+    @by_its_thread
+    def forget(self, folder: Path) -> None:
+        """Delete what the course has written in a folder of the run, here and on Drive.
+
+        folder: the run's, or a stage's. Raises DiskError or CheckpointError.
+        """
+        self._compare()
+        self._delete(folder.relative_to(self.local))
+
+    @by_its_thread
     def _restore(self) -> None:
         require_mounted(self.remote)
         require_ours(self.remote)
         self._compare()
         self._mirror.restore()
 
+    @by_its_thread
     def _copy_all(self) -> bool:
         self._compare()
         return self._mirror.copy_all()
 
     def _copy_in_between(self) -> None:
+        """Called by the thread, again and again while it has nothing else to do."""
         if self in Drive.opened:  # until you leave Drive
             try:
                 self._compare()
@@ -162,10 +165,6 @@ class Drive:
                 self._tell(None)
             except Exception as error:  # whatever it is, the next try may succeed
                 self._tell(error)
-
-    def _forget(self, folder: Path) -> None:
-        self._compare()
-        self._delete(folder.relative_to(self.local))
 
     def _delete(self, within: Path) -> None:
         require_no_other_run(self.local, within)  # before anything is deleted on either side
@@ -209,16 +208,15 @@ def look_on_drive(look: Callable[[], Any]) -> Any:
     return answer_of(_looker(), look)
 
 
-def records_on_drive(folders: list[Path]) -> list[dict[str, Any] | None]:
-    """The `run.json` of each folder on Drive, or None if it has none.
+def record_on_drive(folder: Path) -> dict[str, Any] | None:
+    """The `run.json` of a folder on Drive, or None if it has none.
 
-    Raises DiskError if Drive fails or doesn't answer, or CheckpointError if one is damaged.
+    Raises DiskError if Drive fails or doesn't answer, or CheckpointError if it's damaged.
     """
 
     def read():
-        for folder in folders:
-            require_mounted(folder)
-        return [read_record(folder) for folder in folders]
+        require_mounted(folder)
+        return read_record(folder)
 
     return look_on_drive(read)
 
