@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from ..errors import CheckpointError, DiskError
-from .files import remove, sweep_leftovers, write_bytes
+from .files import entries, remove, sweep_leftovers, write_bytes
 
 NAME = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})-(?:([0-9a-f]{8})-)?([0-9a-f]{16})\.pt")
 KEPT = 2  # how many are kept: if the newest one is damaged, there's the one before
@@ -123,12 +123,7 @@ def load(path: str | Path) -> dict[str, Any]:
 
 def newest_first(folder: str | Path) -> list[Path]:
     """The paths of all checkpoints in `folder`, the furthest first. Raises DiskError."""
-    try:  # `glob` would take a folder that can't be read for an empty one
-        found = [path for path in Path(folder).iterdir() if is_checkpoint(path)]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise DiskError(f"{folder} can't be read ({error.strerror or error}).") from error
+    found = [path for path in entries(Path(folder)) if is_checkpoint(path)]
     return sorted(found, key=order, reverse=True)
 
 
