@@ -112,29 +112,16 @@ def judge(one: ArrayLike, other: ArrayLike, comparisons: int = 1, paired: bool =
     )
 
 
-def judge_all(
-    right: dict[str, np.ndarray], baseline: str, paired: bool = False
-) -> dict[str, Verdict]:
+def judge_all(right: dict[str, np.ndarray], baseline: str) -> dict[str, Verdict]:
     """Judge each variant against the baseline, as one family: {variant: verdict}.
 
-    right: {variant: bool (seeds, images)}, with the baseline. paired: as for `judge`.
+    right: {variant: bool (seeds, images)}, with the baseline.
     """
     variants = [name for name in right if name != baseline]
     verdicts = {}
     for name in variants:
-        verdicts[name] = judge(right[name], right[baseline], len(variants), paired)
+        verdicts[name] = judge(right[name], right[baseline], len(variants))
     return verdicts
-
-
-def smallest_found(
-    one: ArrayLike, other: ArrayLike, comparisons: int = 1, paired: bool = False
-) -> float:
-    """The smallest true difference that `judge` would find in 80% of families, in points.
-
-    Arguments and errors are those of `judge`. It depends on how much seeds and images vary, not on
-    the difference that was measured. Say it beside every "no clear difference".
-    """
-    return judge(one, other, comparisons, paired).smallest_found
 
 
 @functools.cache
