@@ -38,12 +38,11 @@ class MyDataset(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        row = _position(index, len(self))
-        name, label = self.rows[row]
+        name, label = self.rows[index]
         path = self.root_dir / name
         if not path.exists():  # a Mac spells 가 in two characters
             path = self.root_dir / unicodedata.normalize("NFD", name)
-        image = upright_rgb(path, f"{brief(name)} (row {row})")
+        image = upright_rgb(path, f"{brief(name)} (row {index % len(self)})")
         return self.transform(image), label
 
 
@@ -70,15 +69,6 @@ class MyDatasett(Dataset):
         return len(self.file_names)
 
     def __getitem__(self, index: int) -> tuple[Any, str]:
-        name = self.file_names[_position(index, len(self))]
+        name = self.file_names[index]
         image = upright_rgb(self.root_dir / name, brief(name))
         return self.transform(image), name
-
-
-def _position(index: int, count: int) -> int:
-    """An index of a sequence of `count` items, counted from its beginning, not from its end."""
-    if not -count <= index < count:
-        raise IndexError(
-            f"There is no image {index}: there are {count:,}, from 0 to {count - 1:,}."
-        )
-    return index % count

@@ -28,7 +28,7 @@ def test_indices_are_those_of_a_list(data):
 
 @pytest.mark.parametrize("index", [COUNT, COUNT + 1, -COUNT - 1, 10**6])
 def test_an_index_beyond_the_ends_is_an_index_error(data, index):
-    with pytest.raises(IndexError, match=str(index)):
+    with pytest.raises(IndexError):
         data[index]
 
 
