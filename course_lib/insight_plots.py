@@ -20,7 +20,7 @@ SMALL = 12  # points; no text is smaller
 
 
 @styled
-def show_filters(weights: Tensor, before: Tensor, columns: int = 16) -> Picture:
+def show_filters(weights: Tensor, before: Tensor) -> Picture:
     """Show the filters of a first layer as colour pictures: before training, and now.
 
     weights, before: float (filters, 3, k, k). A filter's 0 is grey, and its largest weight reaches
@@ -30,7 +30,7 @@ def show_filters(weights: Tensor, before: Tensor, columns: int = 16) -> Picture:
     figure = Picture((9.6, 4.8), None, alt)
     grid = figure.subplots(1, 2, subplot_kw=EMPTY)
     for axis, filters, title in zip(grid, (before, weights), ("before training", "now")):
-        axis.imshow(_tiles(filters.detach().cpu(), columns // 2).numpy(), interpolation="nearest")
+        axis.imshow(_tiles(filters.detach().cpu(), columns=8).numpy(), interpolation="nearest")
         axis.set_title(title)
         axis.grid(False)
     return figure
@@ -131,9 +131,7 @@ def _draw_square(axis: Axes, square: Square, side: int) -> None:
 
 
 @styled
-def show_heat(
-    images: Tensor, heats: Mapping[str, Tensor], captions: Sequence[str], title: str | None = None
-) -> Picture:
+def show_heat(images: Tensor, heats: Mapping[str, Tensor], captions: Sequence[str]) -> Picture:
     """Show images, and below each its heat maps: the redder, the more a place matters.
 
     images: float (B, 3, S, S) in [-1, 1]. heats: {name of the row: float (B, 1, h, w)}; each map
@@ -145,7 +143,7 @@ def show_heat(
     alt = f"{len(images)} images, and their maps: {', '.join(names)}."
     side = (WIDTH - 0.5) / max(6, len(images))  # inches; an image is no larger than one of six
     size = (0.5 + side * len(images), 0.7 + rows * side)
-    figure = Picture(size, title, alt, true_colour=True)
+    figure = Picture(size, None, alt, true_colour=True)
     grid = figure.subplots(rows, len(images), squeeze=False, subplot_kw=EMPTY)
     for axis in grid.flat:
         axis.grid(False)

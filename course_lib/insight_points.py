@@ -141,12 +141,12 @@ class Bins(NamedTuple):
 
 
 @styled
-def show_reliability(found: Mapping[str, Bins], title: str | None = None) -> Picture:
+def show_reliability(found: Mapping[str, Bins]) -> Picture:
     """Plot accuracy against confidence, with intervals of 95%, and how many predictions there are.
 
     found: {name: its bins}.
     """
-    figure = Picture((9, 7), title, f"Accuracy against confidence: {', '.join(found)}.")
+    figure = Picture((9, 7), None, f"Accuracy against confidence: {', '.join(found)}.")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     top.plot([0, 100], [0, 100], color="black", linestyle=":", marker="", label="calibrated")
     for name, bins in found.items():
