@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,8 @@ from .homes import folder_name
 from .settings import Settings
 from .storage.checkpoints import load, newest_good
 from .storage.drive import record_on_drive
-from .storage.files import write_sealed
-from .storage.identity import read_record, require_ours, require_same
+from .storage.files import as_read, write_sealed
+from .storage.identity import KEEP_BOTH, read_record, require_ours, require_same
 from .storage.run_folder import RUN
 
 if TYPE_CHECKING:
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 
 MOST_OF_A_NAME = 20  # data sets of one name whose runs have a folder each
 MOST_CLASSES = 5  # that are named in a message
-ADVICE = (
-    "To keep both, use another COURSE_HOME or experiment name. To give up the old one, delete its "
-    "folder."
-)
 
 
 def claim_folder(course: Course, on_drive: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -38,8 +33,8 @@ def claim_folder(course: Course, on_drive: dict[str, Any] | None = None) -> dict
     begun = any(course.stage(number).state is not None for number in course.epochs)
     if record is not None and not begun:
         settings = record["identity"].get("settings")
-        ours = _as_read(course.identity["settings"])
-        require_same({"settings": settings}, {"settings": ours}, str(course.folder), ADVICE)
+        ours = as_read(course.identity["settings"])
+        require_same({"settings": settings}, {"settings": ours}, str(course.folder), KEEP_BOTH)
     if record is None and begun:
         _require_own_checkpoints(course)
     if on_drive is not None and not begun:
@@ -120,16 +115,16 @@ def require_same_course(course: Course, identity: dict[str, Any], where: str) ->
 
     identity: the stage's, as its checkpoint in the file `where` holds it.
     """
-    ours = _as_read(course.identity)
-    found = _as_read({name: identity.get(name) for name in ours})
-    require_same(found, ours, where, ADVICE)
+    ours = as_read(course.identity)
+    found = as_read({name: identity.get(name) for name in ours})
+    require_same(found, ours, where, KEEP_BOTH)
 
 
 def require_same_run(course: Course, record: dict[str, Any] | None, folder: Path) -> None:
     """Raise CheckpointError unless the `run.json` of a folder is this run's, or None."""
     if record is None:
         return
-    ours = _as_read(course.identity)
+    ours = as_read(course.identity)
     found = record["identity"]
     if found.get("data", {}).get("digest") != ours["data"]["digest"]:
         before = record.get("data", {}).get("classes", {})
@@ -140,7 +135,7 @@ def require_same_run(course: Course, record: dict[str, Any] | None, folder: Path
             "training: add start_over=True to open_course, experiment or begin_project, whichever "
             "raised this, or make reproduce FRESH=1. To keep the old run, rename the data."
         )
-    require_same(found, ours, str(folder), ADVICE)
+    require_same(found, ours, str(folder), KEEP_BOTH)
 
 
 def data_changes(before: dict[str, int], now: dict[str, int]) -> list[str]:
@@ -181,11 +176,6 @@ def _class_change(name, before, now):
 
 def _number(count):
     return "one" if count == 1 else f"{count:,}"
-
-
-def _as_read(content):
-    """Something as it's read back from JSON, where tuples are lists."""
-    return json.loads(json.dumps(content))
 
 
 def choose_folder(course: Course, runs_on_drive: Path | None) -> Path:

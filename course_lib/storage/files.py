@@ -130,8 +130,13 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def write_sealed(path: str | Path, value: Any) -> None:
     """Write `value` to `path` as JSON with a digest, so that `read_sealed` notices any damage."""
-    content = json.loads(json.dumps(value))  # as it will be read: tuples are lists in JSON
+    content = as_read(value)
     write_json(path, {"sha256": content_digest(content), "content": content})
+
+
+def as_read(content: Any) -> Any:
+    """Something as it's read back from JSON, where tuples are lists."""
+    return json.loads(json.dumps(content))
 
 
 def read_sealed(path: str | Path) -> Any:

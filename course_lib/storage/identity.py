@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,13 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError, brief
-from .files import entries, final_name, read_sealed
+from .files import as_read, entries, final_name, read_sealed
 from .run_folder import DELETED, RECORD, RUN, is_a_run, is_ours
+
+KEEP_BOTH = (
+    "To keep both, use another COURSE_HOME or experiment name. To give up the old one, delete its "
+    "folder."
+)
 
 
 def weights_digest(weights: dict[str, torch.Tensor]) -> str:
@@ -48,12 +52,7 @@ def read_run(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     record = read_record(folder)
     if record is None:
         return None
-    expected = json.loads(json.dumps(identity))  # tuples are lists in JSON
-    advice = (
-        "To keep both, use another COURSE_HOME or experiment name. To give up the old one, delete "
-        "its folder."
-    )
-    require_same(record["identity"], expected, str(folder), advice)
+    require_same(record["identity"], as_read(identity), str(folder), KEEP_BOTH)
     return record
 
 
