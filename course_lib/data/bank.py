@@ -76,23 +76,24 @@ class Images:
 
     def of_each_class(self, first: int, last: int, seed: int = 0) -> Images:
         """Images number `first` to `last - 1` of each class, shuffled by a seed."""
-        shuffled = draws.order(seed, 0, 0, len(self))
-        labels = self.labels[shuffled].numpy()
         chosen = []
-        for category in np.unique(labels):
-            chosen.extend(shuffled[labels == category][first:last])
+        for of_this_class in self._shuffled_classes(seed):
+            chosen.extend(of_this_class[first:last])
         return self.subset(chosen)
 
     def sample(self, count: int, seed: int = 0) -> Images:
         """About `count` images: of each class the same share, but at least one, drawn by a seed."""
-        shuffled = draws.order(seed, 0, 0, len(self))
-        labels = self.labels[shuffled].numpy()
         chosen = []
-        for category in np.unique(labels):
-            of_this_class = shuffled[labels == category]
+        for of_this_class in self._shuffled_classes(seed):
             wanted = max(1, len(of_this_class) * count // len(self))
             chosen.extend(of_this_class[:wanted])
         return self.subset(chosen)
+
+    def _shuffled_classes(self, seed: int) -> list[np.ndarray]:
+        """The positions of each class's images, int64, shuffled by a seed."""
+        shuffled = draws.order(seed, 0, 0, len(self))
+        labels = self.labels[shuffled].numpy()
+        return [shuffled[labels == category] for category in np.unique(labels)]
 
     def batch(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """The pixels at some positions: uint8 (B, side, side, 3), on the pixels' device.

@@ -222,9 +222,8 @@ def _require_training_images(wanted, rows, classes, left_out):
 
 def _rows(source):
     """The rows of a data set: those of training images, then of validation, then of test images."""
-    parts = {"training": source.train, "validation": source.validation, "test": source.test}
     rows = []
-    for part, images in parts.items():
+    for part, images in source.parts.items():
         for number, (name, label) in enumerate(images):
             rows.append(ImageRow(name, label, number, part))
     return rows

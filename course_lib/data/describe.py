@@ -249,11 +249,7 @@ def _classes_findings(source: Source) -> Iterator[Finding]:
 def _parts(source: Source) -> dict[str, str]:
     """The path of each image → which part it belongs to."""
     parts = {}
-    for part, rows in {
-        "training": source.train,
-        "validation": source.validation,
-        "test": source.test,
-    }.items():
+    for part, rows in source.parts.items():
         for row in rows:
             parts[row.name] = part
     return parts

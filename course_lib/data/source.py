@@ -23,3 +23,8 @@ class Source(NamedTuple):
     notes: Sequence[str] = ()  # sentences about what else isn't used, such as empty folders
     # Whether each path begins with its part's folder, such as `train_data`, which names leave out.
     has_part_folders: bool = True
+
+    @property
+    def parts(self) -> dict[str, Sequence[Row]]:
+        """The rows of each part, in the order in which they are decoded."""
+        return {"training": self.train, "validation": self.validation, "test": self.test}
