@@ -8,8 +8,8 @@ from pathlib import Path
 
 from .errors import DiskError
 from .settings import PRESETS, Settings
-from .storage.drive import ask_if_mounted
-from .storage.mounts import drive_root, mount, require_same_disk
+from .storage.drive import look_on_drive
+from .storage.mounts import drive_root, mount, require_mounted, require_same_disk
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -24,7 +24,7 @@ def find_homes(wanted: str, drive: bool) -> tuple[Path, Path | None]:
     if wanted:
         path = Path(os.path.abspath(os.path.expanduser(wanted)))
         if drive_root(path):
-            ask_if_mounted(path)
+            look_on_drive(lambda: require_mounted(path))
             runs_on_drive = path
         else:
             local = path

@@ -221,11 +221,6 @@ def record_on_drive(folder: Path) -> dict[str, Any] | None:
     return look_on_drive(read)
 
 
-def ask_if_mounted(folder: Path) -> None:
-    """Raise DiskError if a folder's Drive isn't mounted, fails or doesn't answer."""
-    look_on_drive(lambda: require_mounted(folder))
-
-
 @cache
 def _looker() -> Worker:
     """The thread that looks at Drive before there's a copy of a run."""
