@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import stat
 import struct
 import zipfile
@@ -32,8 +31,7 @@ METHODS = {
     98: "PPMd",
 }
 
-CODE_PAGES = ("utf-8", "cp949")  # of names on a Mac, and on a Korean Windows
-HANGUL = re.compile("[\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]")  # letters and syllables
+CODE_PAGES = ("utf-8", "cp949")  # of names on a Mac, and on a Korean Windows; the likelier first
 
 # A file larger than this (in bytes) that was packed this well is a decompression bomb.
 BOMB_BYTES = 32_000_000
@@ -168,12 +166,7 @@ def _code_page(members, where):
     possible = [page for page in CODE_PAGES if _can_decode(names, page)]
     if not names or possible == ["utf-8"]:
         return "utf-8"
-    if not possible:
-        code_page = "cp437"  # the standard's own
-    elif len(possible) == 2 and not _seem_korean(names):
-        code_page = "utf-8"
-    else:
-        code_page = "cp949"
+    code_page = possible[0] if possible else "cp437"  # the standard's own
     print(
         f"{where} doesn't say how its file names are encoded; reading them as "
         f"{code_page.upper()}, such as {brief(names[0].decode(code_page))}. "
@@ -181,13 +174,6 @@ def _code_page(members, where):
         flush=True,
     )
     return code_page
-
-
-def _seem_korean(names):
-    """Whether names are Hangul if read as CP949, and have no Hangul if read as UTF-8."""
-    text = b"".join(names)
-    letters = [c for c in text.decode("cp949") if not c.isascii()]
-    return all(HANGUL.match(c) for c in letters) and not HANGUL.search(text.decode("utf-8"))
 
 
 def _can_decode(names, encoding):
