@@ -98,17 +98,15 @@ def plot_live(
 @styled
 def plot_history(
     histories: Mapping[int, History],
-    stored: Mapping[int, History] | None = None,
     title: str | None = None,
     data: Bank | None = None,
     smoothing: float = 0.0,
 ) -> Picture:
     """Plot the accuracy (top) and the loss (bottom) of stages, one column per stage.
 
-    histories: {number of the stage: its history}. stored: the same of another run, drawn as wide
-    grey lines. data: what the stages trained on, for the accuracy of guessing a class, and of
-    always naming the largest. smoothing: the stages' `label_smoothing`, which the held-out loss is
-    without.
+    histories: {number of the stage: its history}. data: what the stages trained on, for the
+    accuracy of guessing a class, and of always naming the largest. smoothing: the stages'
+    `label_smoothing`, which the held-out loss is without.
     """
     stages = ", ".join(f"{number} ({STAGES[number].title})" for number in histories)
     alt = f"{title or 'Curves'}: accuracy and loss per epoch in stage {stages}."
@@ -118,9 +116,8 @@ def plot_history(
     for column, number in enumerate(sorted(histories)):
         top = grid[0, column]
         bottom = grid[1, column]
-        other = stored.get(number, []) if stored else []
-        _plot_accuracies(top, histories[number], other, histories)
-        _plot_losses(bottom, histories[number], other, highest, smoothing)
+        _plot_accuracies(top, histories[number], [], histories)
+        _plot_losses(bottom, histories[number], [], highest, smoothing)
         if data is not None:
             _plot_guessing(top, data)
         before = _last_heldout(histories.get(STAGES[number].starts_from or 0, []))

@@ -28,6 +28,7 @@ from course_lib import (
     plot_predictions,
     plot_runs,
 )
+from course_lib.curves import plot_live
 from course_lib.data.bank import Bank
 from course_lib.data.shapes import COLOURS, MOTIFS
 from course_lib.errors import DataError
@@ -84,12 +85,13 @@ def every_figure(names=CLASSES):
     third = history([0.5], [0.4])
     before = history([0.1] * 9, [0.2] * 9)
     four = names[:4]
+    of_five = bank(range(5), names[:5])
     nine = [f"draw {i}" for i in range(1, 10)]
     labels = torch.tensor([0, 1, 2])
     guesses = torch.tensor([0, 2, 2])
     return {
-        "history": plot_history({2: second, 3: third}, data=bank(range(5), names[:5])),
-        "stored": plot_history({2: second}, {2: before}, "Epoch 2 of 9: 40%"),
+        "history": plot_history({2: second, 3: third}, data=of_five),
+        "stored": plot_live(2, second, 9, of_five, "Epoch 2 of 9: 40%", stored=before),
         "runs": plot_runs(dict.fromkeys(four, seeds), "heldout_accuracy", "Five seeds"),
         "loss": plot_runs(dict.fromkeys(four, seeds[0]), "loss", "Learning rate", classes=80),
         "images": plot_images(images.batch(range(5)), names[:5], title="Five images"),
