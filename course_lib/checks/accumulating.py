@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .verdict import Mistake, Wrong, check, examples, is_close, refuse
+from .verdict import Mistake, Wrong, check, examples, is_close, refuse, same_state
 
 Parts: TypeAlias = list[tuple[Tensor, Tensor]]  # of images (B, 3, 8, 8) and labels (B,)
 Accumulate: TypeAlias = Callable[[nn.Module, Parts], object]
@@ -213,9 +213,3 @@ def watch_memory(model: nn.Module, most: int) -> None:
 
     model.register_forward_pre_hook(before)
     model.register_forward_hook(after)
-
-
-def same_state(mine: nn.Module, ours: nn.Module) -> bool:
-    """Weights and running averages are equal."""
-    my_state = mine.state_dict()
-    return all(torch.equal(my_state[name], value) for name, value in ours.state_dict().items())

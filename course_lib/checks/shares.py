@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.shapes import COLOURS, MOTIFS
-from .verdict import Mistake, Wrong, as_tensor, check, compare, examples, refuse
+from .verdict import Mistake, Wrong, as_tensor, check, compare, examples, refuse, same_state
 
 Batches: TypeAlias = list[tuple[Tensor, Tensor]]  # of images (B, 3, 8, 8) and labels (B,)
 MeasureAccuracy: TypeAlias = Callable[[nn.Module, Batches], object]
@@ -81,7 +81,11 @@ def measure_once(my_accuracy: MeasureAccuracy, example: Example, training: bool)
         not torch.is_grad_enabled(),
         "You leave gradients switched off, so training would fail: use `with torch.no_grad():`.",
     )
-    refuse(not same_weights(model, example.model), "Your function changes the model's weights.")
+    trainable = all(weight.requires_grad for weight in model.parameters())
+    refuse(
+        not trainable or not same_state(model, example.model),
+        "Your function changes the model's weights.",
+    )
 
 
 def accuracy_example(sizes: list[tuple[int, int]], random: torch.Generator) -> Example:
@@ -183,14 +187,6 @@ def refuse_counting_ties(my_accuracy: MeasureAccuracy, random: torch.Generator) 
             "When all classes are almost equally likely, you accept any answer: compare argmax "
             "with the label.",
         )
-
-
-def same_weights(mine: nn.Module, ours: nn.Module) -> bool:
-    """Weights and running statistics are equal, and as many weights can still be trained."""
-    my_state = mine.state_dict()
-    equal = [torch.equal(my_state[name].cpu(), value) for name, value in ours.state_dict().items()]
-    trainable = [weight.requires_grad for weight in mine.parameters()]
-    return all(equal) and all(trainable)
 
 
 # --- The errors of the right colour

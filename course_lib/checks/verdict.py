@@ -12,7 +12,7 @@ from typing import NamedTuple, ParamSpec
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import CourseError
 
@@ -139,6 +139,13 @@ def is_close(mine: Tensor, other: Tensor, tolerance: float) -> bool:
     """Shapes agree, and numbers agree to within `tolerance`, absolute or relative."""
     other = other.detach().double()
     return mine.shape == other.shape and torch.allclose(mine, other, tolerance, tolerance)
+
+
+def same_state(mine: nn.Module, ours: nn.Module) -> bool:
+    """Weights and running averages are equal."""
+    my_state = mine.state_dict()
+    equal = [torch.equal(my_state[name].cpu(), value) for name, value in ours.state_dict().items()]
+    return all(equal)
 
 
 def as_tensor(answer: object) -> Tensor:
