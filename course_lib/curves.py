@@ -26,6 +26,7 @@ QUANTITIES = {
     "heldout_loss": "mean loss on held-out images (nats)",
     "heldout_accuracy": "accuracy on held-out images (%)",
     "gradient": "norm of the gradient / of the weights",
+    "ratio": "loss / the other network's loss",
     "rate": "learning rate",
 }
 LIVE_SIZE = (WIDTH, 5)  # inches: all of it fits on a projector of 1280 × 720 at 150%
