@@ -298,11 +298,24 @@ def test_a_damaged_notebook_is_named_and_written_anew(tmp_path, monkeypatch, cap
     pair.main(["--check"])
 
 
-def edit(path):
-    """Edit a cell as Jupyter does, which keeps its id."""
-    notebook = nbformat.read(path, 4)
-    notebook.cells[0].source += "\nMINE"
-    nbformat.write(notebook, path)
+def edit_a_cell(cells):
+    cells[0].source += "\nMINE"
+
+
+def delete_a_cell(cells):
+    del cells[0]
+
+
+def move_a_cell(cells):
+    cells.append(cells.pop(0))
+
+
+def tag_a_cell(cells):
+    cells[0].metadata["slideshow"] = {"slide_type": "skip"}
+
+
+def turn_a_cell_into_text(cells):
+    cells[0] = nbformat.v4.new_markdown_cell(cells[0].source, id=cells[0].id)
 
 
 def run_in_jupyter(path):
@@ -315,10 +328,15 @@ def run_in_jupyter(path):
     nbformat.write(notebook, path)
 
 
+EDITS = [edit_a_cell, delete_a_cell, move_a_cell, tag_a_cell, turn_a_cell_into_text]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)
 @pytest.mark.parametrize("derived", ["executed", "student", "solutions"])
 def test_a_derived_notebook_is_kept_if_it_was_edited_and_only_then(
-    derived, folder, tmp_path, capsys
+    derived, edit, folder, tmp_path, capsys
 ):
+    """Jupyter keeps the ids of cells, whatever becomes of them."""
     source = folder("00_small.py", "x = 1", "6 * 7", "6 * 7")
     path = tmp_path / "build" / derived / "00_small.ipynb"
 
@@ -331,7 +349,9 @@ def test_a_derived_notebook_is_kept_if_it_was_edited_and_only_then(
     for _ in range(2):
         derive()
         run_in_jupyter(path)
-    edit(path)
+    notebook = nbformat.read(path, 4)
+    edit(notebook.cells)
+    nbformat.write(notebook, path)
     edited = path.read_bytes()
     derive()
     path.write_bytes(b"damaged")

@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 
 from . import notebooks
 from .notebooks import (
-    as_notebook,
+    as_derived,
     from_source,
     has_tag,
     keep_if_edited,
@@ -83,7 +83,7 @@ def main() -> None:
             for folder, notebook in versions.items():
                 path = build / folder / f"{source.stem}.ipynb"
                 keep_if_edited(path)
-                write_text(path, as_notebook(notebook))
+                write_text(path, as_derived(notebook))
         except OSError as error:
             sys.exit(str(error))
 

@@ -38,6 +38,7 @@ METADATA = {
 SESSION_ONLY = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
 EPOCH_DATA = "application/vnd.course.epoch+json"  # `course_lib.explore` shows it beside a curve
 
+DERIVED_FROM = "derived_from"  # of a derived notebook's metadata: a digest of its cells
 
 # What's done about a pair whose files differ
 ADVICE = "`make pair` takes the .py, and discards what was edited in the .ipynb."
@@ -60,16 +61,13 @@ def write_text(path: Path, text: str) -> None:
 def keep_if_edited(path: Path) -> None:
     """Rename a derived notebook that somebody has edited, which would be overwritten otherwise.
 
-    The id of a cell, as it's derived, is that of its content: see `set_ids`. Raises OSError.
+    Running it isn't editing. Raises OSError.
     """
     if not path.exists():
         return
     notebook = read_notebook(path)
-    if notebook is not None:
-        ids = [cell.get("id") for cell in notebook.cells]
-        set_ids(notebook)
-        if ids == [cell.id for cell in notebook.cells]:
-            return
+    if notebook is not None and notebook.metadata.get(DERIVED_FROM) == _digest(notebook):
+        return
     number = 1
     while os.path.lexists(path.with_stem(f"{path.stem}-edited-{number}")):
         number += 1
@@ -132,6 +130,18 @@ def as_notebook(notebook: NotebookNode) -> str:
         if cell.cell_type == "code":
             cell.outputs = lasting_outputs(cell.get("outputs", []))
     return jupytext.writes(clean, "ipynb") + "\n"
+
+
+def as_derived(notebook: NotebookNode) -> str:
+    """The text of a derived notebook's `.ipynb`, by which `keep_if_edited` knows it again."""
+    marked = copy.deepcopy(notebook)
+    marked.metadata[DERIVED_FROM] = _digest(notebook)
+    return as_notebook(marked)
+
+
+def _digest(notebook: NotebookNode) -> str:
+    """A digest of a notebook's cells and tags, in order, without outputs."""
+    return hashlib.sha256(as_source(notebook).encode()).hexdigest()[:16]
 
 
 def lasting_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:

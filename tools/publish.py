@@ -28,6 +28,7 @@ from .lecture_plan import LENGTHS
 from .notebooks import (
     ADVICE,
     MARKER,
+    as_derived,
     as_notebook,
     as_source,
     files_agree,
@@ -82,10 +83,10 @@ def publish(place: Place) -> None:
         texts[source] = as_source(notebook)
         texts[source.with_suffix(".ipynb")] = as_notebook(notebook)
         name = f"class/{source.stem}.ipynb"
-        texts[checkout / name] = as_notebook(class_version(student_version(source), place, name))
+        texts[checkout / name] = as_derived(class_version(student_version(source), place, name))
     for length in LENGTHS:
         name = f"class/lecture-{length}.ipynb"
-        texts[checkout / name] = as_notebook(class_version(lecture_notebook(length), place, name))
+        texts[checkout / name] = as_derived(class_version(lecture_notebook(length), place, name))
     readme = checkout / "README.md"
     texts[readme] = published_readme(readme, place)
     for path, text in texts.items():

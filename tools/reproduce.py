@@ -24,7 +24,7 @@ from course_lib import CourseError, open_course, read_results, table
 from course_lib.live import EPOCH_DATA
 from course_lib.storage.files import write_text
 
-from .notebooks import as_notebook, from_source, keep_if_edited, sources
+from .notebooks import as_derived, from_source, keep_if_edited, sources
 
 FIRST_EXTRA = "10"  # this notebook and later ones run only if they are named
 RESUME = "To resume, run the same command again, but without --fresh or FRESH=1."
@@ -63,7 +63,7 @@ def execute(source: Path, target: Path) -> None:
         raise NotebookFailed(f"{source.name}: its kernel died (out of memory?). {RESUME}") from None
     finally:
         keep_if_edited(target)
-        write_text(target, as_notebook(notebook))
+        write_text(target, as_derived(notebook))
 
 
 class Runner(NotebookClient):
