@@ -41,6 +41,9 @@ endif
 ifdef SKIP_UNREADABLE
 reproduce compare: export COURSE_SKIP_UNREADABLE := $(value SKIP_UNREADABLE)
 endif
+# Likewise a setting such as COURSE_SIZE=64, if you type it after make.
+$(foreach name,$(filter COURSE_%,$(.VARIABLES)),\
+  $(eval override $(name) := $$(value $(name))) $(eval export $(name)))
 reproduce: export CHOSEN_NOTEBOOKS := $(value NOTEBOOKS)
 publish: export REPOSITORY := $(value REPO)
 publish: export REF_NAME := $(value REF)

@@ -87,6 +87,8 @@ def received(make, target, name, value, way):
     arguments, environment = make(target, **{way: {name: value}})
     if name in ("DATA", "PRESET"):
         return environment[f"COURSE_{name}"]
+    if name.startswith("COURSE_"):
+        return environment[name]
     if name == "NOTEBOOKS":
         return arguments[-1].removeprefix("--notebooks=")
     if name == "AT":
@@ -102,7 +104,10 @@ def received(make, target, name, value, way):
         ("reproduce", "DATA"),
         ("reproduce", "PRESET"),
         ("reproduce", "NOTEBOOKS"),
+        ("reproduce", "COURSE_DATA"),
         ("compare", "DATA"),
+        ("compare", "COURSE_HOME"),
+        ("seeds", "COURSE_SIZE"),
         ("publish", "REPO"),
         ("grade", "DIR"),
         ("release", "DATA"),
