@@ -12,6 +12,8 @@ import pytest
 from course_lib import open_course
 from course_lib.live import EPOCH_DATA
 from tools import exercises, notebooks, pair, reproduce
+from tools.place import Place
+from tools.publish import published_notebook
 
 WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "  0%|"}
 
@@ -244,6 +246,22 @@ def test_check_names_the_pairs_that_differ_and_writes_nothing(folder):
         assert source.stem in str(stopped.value)
     assert same.stem not in str(stopped.value)
     assert {path: path.read_bytes() for path in same.parent.iterdir()} == before
+
+
+def test_a_picture_pasted_into_a_notebook_is_not_in_its_py_so_the_pair_differs(folder):
+    """Whoever pairs or publishes it without a word would lose the picture."""
+    source = folder("00_a.py", "1 + 1")
+    source.write_text(source.read_text() + "\n# %% [markdown]\n# ![a](attachment:a.png)\n")
+    pair.main([])
+    pair.main(["--check"])
+    path = source.with_suffix(".ipynb")
+    notebook = nbformat.read(path, 4)
+    notebook.cells[-1].attachments = {"a.png": {"image/png": "aGk="}}
+    nbformat.write(notebook, path)
+    with pytest.raises(SystemExit, match="00_a"):
+        pair.main(["--check"])
+    with pytest.raises(ValueError, match="00_a"):
+        published_notebook(source, Place("owner/name", "main"))
 
 
 def test_what_is_written_goes_through_no_link_and_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -41,7 +41,10 @@ EPOCH_DATA = "application/vnd.course.epoch+json"  # `course_lib.explore` shows i
 DERIVED_FROM = "derived_from"  # of a derived notebook's metadata: a digest of its cells
 
 # What's done about a pair whose files differ
-ADVICE = "`make pair` takes the .py, and discards what was edited in the .ipynb."
+ADVICE = (
+    "`make pair` takes the .py, and discards what was edited in the .ipynb. A picture that was "
+    "pasted into a cell can't be in a .py: save it as a file, and link to it."
+)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -181,12 +184,15 @@ def read_notebook(path: Path) -> NotebookNode | None:
 
 
 def files_agree(source: Path) -> bool:
-    """The two files of a pair have the same cells and tags."""
+    """The two files of a pair have the same cells and tags.
+
+    A picture that was pasted into a cell of the `.ipynb`, an attachment, can't be in a `.py`.
+    """
     path = source.with_suffix(".ipynb")
     if not path.exists():
         return False
     notebook = read_notebook(path)
-    if notebook is None:
+    if notebook is None or any("attachments" in cell for cell in notebook.cells):
         return False
     return as_source(notebook) == source.read_text(encoding="utf-8")
 
