@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,14 @@ from torch import nn
 
 from .distributed import ranks
 from .model import eval_mode
-from .sources import NotDescribed, class_code, described, is_yours, without_comments
+from .sources import (
+    NotDescribed,
+    class_code,
+    described,
+    is_yours,
+    replaced,
+    without_comments,
+)
 from .storage.checkpoints import digest_of
 from .storage.files import content_digest
 from .storage.identity import weights_digest
@@ -181,8 +189,18 @@ def training_code_digest() -> str:
 
 
 def training_code_has_changed() -> bool:
-    """Whether one of these files was edited since: autoreload may have imported it again."""
-    return _digest_of_files() != training_code_digest()
+    """Whether what trains may be something else than these files were when they were imported.
+
+    One was edited, and autoreload may have imported it again; or a function that they define or use
+    was replaced, as by `loops.learning_rate = mine` or `F.cross_entropy = mine`.
+    """
+    if _digest_of_files() != training_code_digest():
+        return True
+    modules = []
+    for name in TRAINING_CODE:
+        dotted = name.removesuffix(".py").replace("/", ".")
+        modules.append(sys.modules[f"{__package__}.{dotted}"])
+    return replaced(modules)
 
 
 def _digest_of_files() -> str:

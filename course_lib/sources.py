@@ -10,10 +10,11 @@ from __future__ import annotations
 import dis
 import inspect
 import io
+import sys
 import sysconfig
 import textwrap
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -65,6 +66,37 @@ def is_installed(value: type | FunctionType | ModuleType) -> bool:
         except (OSError, TypeError):  # a compiled one
             return True
     return file == "" or file.startswith((*INSTALLED, "<frozen"))
+
+
+def replaced(modules: Sequence[ModuleType]) -> bool:
+    """Whether a function or class of yours is in one of these modules, or in one that they use.
+
+    They are installed, so it has taken the place of another. Methods count, too.
+    """
+    used = list(modules)
+    for module in modules:
+        used += [value for value in vars(module).values() if isinstance(value, ModuleType)]
+    for module in used:
+        for value in list(vars(module).values()):
+            members = list(vars(value).values()) if _is_a(value, type) else []
+            if any(_is_put_there(member) for member in [value, *members]):
+                return True
+    return False
+
+
+def _is_put_there(value: Any) -> bool:
+    """Whether something in an installed module is a function or class of yours.
+
+    What has no module was generated, such as the methods of a named tuple.
+    """
+    if not _is_a(value, type) and not _is_a(value, FunctionType):
+        return False
+    return _module_of(value) in sys.modules and not is_installed(value)
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    """What `isinstance` says without asking the value: some of PyTorch's answer with a warning."""
+    return issubclass(type(value), kind)
 
 
 def class_code(kind: type, deep: bool = False, seen: Seen | None = None) -> str:

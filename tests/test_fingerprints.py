@@ -26,6 +26,7 @@ from course_lib.fingerprints import (
     measured_on,
     model_identity,
     new_model_identity,
+    training_code_has_changed,
 )
 from course_lib.settings import STAGES
 from course_lib.sources import NotDescribed, without_comments
@@ -491,6 +492,34 @@ def test_an_edit_of_the_code_that_trains_is_noticed(tmp_path, monkeypatch, name)
         assert digest() != before
     finally:
         fingerprints.training_code_digest.cache_clear()
+
+
+class Mine:
+    def step(self, *anything):
+        return anything
+
+
+@pytest.mark.parametrize("replacement", [Mine, Mine.step, lambda *anything: anything])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "course_lib.loops.learning_rate",
+        "course_lib.loops.new_optimizer",
+        "course_lib.augment.draws.order",
+        "course_lib.run.Run.count",
+        "course_lib.model.res_block.forward",
+        "course_lib.loops.F.cross_entropy",
+        "torch.nn.functional.grid_sample",
+        "torch.nn.BatchNorm2d.forward",
+    ],
+)
+def test_a_replaced_function_of_the_code_that_trains_is_noticed(monkeypatch, place, replacement):
+    """Nothing in its files tells, and the network's weights and answers may be the same."""
+    assert not training_code_has_changed()
+    with monkeypatch.context() as patch:
+        patch.setattr(place, replacement)
+        assert training_code_has_changed()
+    assert not training_code_has_changed()
 
 
 def test_a_stage_that_resumes_reports_other_code_of_the_course(short, monkeypatch, capsys):

@@ -467,15 +467,15 @@ def test_a_stopped_trial_is_not_stored_and_the_same_call_continues_it(course, mo
     )
     shutil.rmtree(course.folder / "trials")
     steps = []
-    backward = torch.Tensor.backward
+    usual_step = torch.optim.SGD.step
 
-    def stop_in_the_second_step(loss):
-        steps.append(loss)
+    def stop_in_the_second_step(optimizer):
+        steps.append(optimizer)
         if len(steps) == 2:
             press_stop()
-        backward(loss)
+        return usual_step(optimizer)
 
-    monkeypatch.setattr(torch.Tensor, "backward", stop_in_the_second_step)
+    monkeypatch.setattr(torch.optim.SGD, "step", stop_in_the_second_step)
     model = conv_model()
     with pytest.raises(Stopped):
         trial(course, noise_images(), epochs=3, model=model, heldout=noise_images(8, seed=1))
