@@ -95,7 +95,7 @@ def trial(
         history[-1]["heldout_right"] = _right(copy, heldout, attempt)
     if sealed is not None:
         # Nothing else may look at them, so this is a course in which nothing is sealed.
-        unsealed = replace(attempt, data=replace(attempt.data, sealed=None, hidden=set()))
+        unsealed = replace(attempt, data=replace(attempt.data, sealed=None, hidden={}))
         right = _right(copy, sealed, unsealed)
         history[-1]["sealed"] = {
             "training": content_digest(training)[:16],  # whatever was measured on its network

@@ -223,19 +223,25 @@ def test_sealed_images_are_neither_trained_on_nor_measured(course, use):
 
 
 @pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("changes", [{}, {"epochs": 1}, {"seed": 1}])
+@pytest.mark.parametrize("changes", [{}, {"epochs": 1}, {"seed": 1}, {"size": 48}])
+@pytest.mark.parametrize("begun", ["before", "after"])
 def test_what_a_project_has_sealed_is_not_open_in_the_course_beside_it(
-    environment, tmp_path, use, changes
+    environment, tmp_path, use, changes, begun
 ):
     """It's the same notebook, where `course` and `project` are easily confused."""
     contents = class_folders({"ant": 20, "bee": 30})
     environment(DATA=write_folder(tmp_path / "mine", contents), PRESET="smoke", PRECISION="fp32")
     course = open_course()
-    sealed = begin_project(course, epochs=1).data.sealed
-    beside = course.experiment("beside", **changes) if changes else course
-    for images in (sealed, sealed.take(1), course.data.train):
-        with pytest.raises(DataError, match="sealed"):
-            USES[use](beside, images)
+    beside = course.experiment("beside", **changes) if begun == "before" else None
+    project = begin_project(course, epochs=1)
+    if beside is None:
+        beside = course.experiment("beside", **changes)
+    for other in (project, project.experiment("also in this size", size=48)):
+        sealed = other.data.sealed
+        for images in (sealed, sealed.take(1), course.data.train, beside.data.train):
+            with pytest.raises(DataError, match="sealed"):
+                USES[use](beside, images)
+    evaluate(linear_model(), project.data.heldout, beside)
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"size": 48}, {"seed": 2, "size": 48}])

@@ -156,9 +156,10 @@ class Bank:
     # What white is in pictures that don't say so themselves: for `from_file`.
     whites: Mapping[str, float] = field(default_factory=dict)
     sealed: Images | None = None  # in no other field; nothing is measured on them until `submit`
-    # A digest of each picture that has been sealed since these images were opened. It's one set for
-    # all courses that share them: what a project has sealed isn't open in the course beside it.
-    hidden: set[bytes] = field(default_factory=set)
+    # A digest of each picture that has been sealed since these images were opened → its side in
+    # pixels. It's one dict for all courses that share them, in any size: what a project has sealed
+    # isn't open in the course beside it.
+    hidden: dict[bytes, int] = field(default_factory=dict)
 
     @property
     def guessing(self) -> float:

@@ -60,7 +60,7 @@ def seal(bank: Bank) -> Bank:
     copies = len(plan.opened) - len(opened) + len(plan.sealed) - len(sealed)
     if copies:
         print(f"{copies:,} copies of held-out images are left out: each picture counts once.")
-    bank.hidden.update(pictures(sealed))
+    bank.hidden.update(dict.fromkeys(pictures(sealed), _side(sealed)))
     return replace(
         bank,
         train=plan.train,
@@ -79,12 +79,12 @@ def require_open(images: Images, data: Bank) -> None:
     """
     if not data.hidden or len(images) == 0:
         return
-    side = images.pixels.shape[1]
-    sealed_side = data.train.pixels.shape[1]
-    if side != sealed_side:
+    side = _side(images)
+    sides = sorted(set(data.hidden.values()))
+    if side not in sides:
         raise DataError(
-            f"These images have {side} × {side} pixels and the sealed ones {sealed_side} × "
-            f"{sealed_side}, so nobody can tell whether some are sealed. Open them in that size."
+            f"These images have {side} × {side} pixels and the sealed ones {sides[0]} × "
+            f"{sides[0]}, so nobody can tell whether some are sealed. Open them in that size."
         )
     found = []
     for name, picture in zip(images.names, pictures(images)):
@@ -95,6 +95,11 @@ def require_open(images: Images, data: Bank) -> None:
             f"{len(found):,} of {len(images):,} images, such as {brief(found[0])}, are sealed "
             "until you submit. Use the images of begin_project: project.data.train or .heldout."
         )
+
+
+def _side(images: Images) -> int:
+    """How many pixels wide and high the images are: a picture is another one in another size."""
+    return images.pixels.shape[1]
 
 
 def _plan(bank: Bank) -> Plan:
