@@ -192,6 +192,10 @@ def function_code(function: FunctionType, deep: bool = False, seen: Seen | None 
     parts.append(described(list(function.__defaults__ or ()), deep, seen))
     for cell in function.__closure__ or ():
         parts.append(described(_enclosed(cell), deep, seen))
+    if deep:
+        for name in _imported_names(compiled):
+            for path, found in _used_of(_imported(name), name, _names(compiled)):
+                parts.append(f"{path} = {described(found, deep, seen)}")
     for name in _global_names(compiled):
         if name not in function.__globals__:
             continue
@@ -202,6 +206,13 @@ def function_code(function: FunctionType, deep: bool = False, seen: Seen | None 
             for path, found in _used_of(value, name, _names(compiled)):
                 parts.append(f"{path} = {described(found, deep, seen)}")
     return "\n".join(parts)
+
+
+def _imported(name: str) -> ModuleType:
+    """The module of this name. Raises NotDescribed for one that hasn't been imported so far."""
+    if name not in sys.modules:  # it's relative, or what's in it will be known only later
+        raise NotDescribed(f"the module {name!r}, which a function imports while it runs")
+    return sys.modules[name]
 
 
 def _used_of(module: ModuleType, path: str, names: set[str]) -> Iterator[tuple[str, Any]]:
@@ -242,6 +253,16 @@ def _global_names(compiled: CodeType) -> list[str]:
             if instruction.opname in GLOBAL:
                 names[instruction.argval] = None
     return list(names)
+
+
+def _imported_names(compiled: CodeType) -> list[str]:
+    """The modules that a function imports when it's called, as `import` names them."""
+    names = []
+    for code in _codes(compiled):
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == "IMPORT_NAME":
+                names.append(instruction.argval)
+    return names
 
 
 def _names(compiled: CodeType) -> set[str]:

@@ -418,6 +418,35 @@ def test_a_function_in_a_module_in_a_module_is_part_of_a_trial(tmp_path, monkeyp
     assert identity() != before
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "import my_acts; y = my_acts.act(y)",
+        "import my_acts as acts; y = acts.act(y)",
+        "from my_acts import act; y = act(y)",
+        "from my_acts import act as f; y = (lambda z: f(z))(y)",
+    ],
+)
+def test_what_a_function_imports_while_it_runs_is_part_of_a_trial(tmp_path, monkeypatch, lines):
+    file = tmp_path / "my_acts.py"
+    file.write_text("def act(x):\n    return x * 1.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_acts", raising=False)
+
+    def identity():
+        torch.manual_seed(0)
+        return new_model_identity(with_global(None, lines))
+
+    with pytest.raises(NotDescribed, match="my_acts"):
+        identity()
+    acts = importlib.import_module("my_acts")
+    before = identity()
+    assert identity() == before
+    file.write_text("def act(x):\n    return x * 0.125")
+    importlib.reload(acts)
+    assert identity() != before
+
+
 def test_every_process_describes_a_network_alike(tmp_path):
     (tmp_path / "my_net.py").write_text(MODULE.replace("FACTOR", "1.0"))
     script = """
