@@ -243,11 +243,15 @@ def measured_on(model: nn.Module, images: Images, augmented: bool, course: Cours
         # Odd weights, so that no bit of a product is lost when it overflows 64 bits.
         weights = torch.arange(len(bits), device=bits.device) * STEP + 1
         sums.append((bits * weights).sum())
+    pixels = images.rows.tolist()  # of the course's own bank, which is part of its identity
+    if images.pixels is not course.data.train.pixels:
+        pixels = images.content_digest()
     return content_digest(
         [
             course.identity,
             course.precision.name,
             images_identity(images),
+            pixels,
             augmented,
             torch.stack(sums).tolist(),
             weights_digest({"answers": answers(model, course)}),

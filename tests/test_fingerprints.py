@@ -598,7 +598,12 @@ def test_figures_of_another_model_or_other_data_are_not_recorded(short):
     history, final = measured(stage, model)
     results = record(stage, model, history, final)
     images = short.data.train
+    heldout = short.data.heldout
+    inverted = replace(heldout, pixels=255 - heldout.pixels)
+    others = replace(heldout, rows=images.rows[: len(heldout)])
     for wrong in (
+        {"heldout_plain": evaluate(model, inverted, short)},
+        {"heldout_plain": evaluate(model, others, short)},
         {"train_plain": evaluate(conv_model(seed=5), images, short)},
         {"train_plain": evaluate(model, images.take(20), short)},
         {"train_plain": evaluate(model, images, short, augmented=True)},
