@@ -71,9 +71,9 @@ def train(
     """
     course = stage.course
     settings = course.settings
+    place(model, course.device)
     _require_trainable(model, images, heldout, course)
     images = images.resident(course.device)  # all on the GPU, if they fit
-    place(model, course.device)
     optimizer = new_optimizer(model, settings)
     scaler = course.precision.scaler()  # does nothing unless the precision is fp16
     # A run resumes from the newest checkpoint.
@@ -216,6 +216,7 @@ def evaluate(model: nn.Module, images: Images, course: Course, augmented: bool =
     """
     _require_labels(images, course)
     logits = _logits(model, images, course, augmented)  # (n, classes)
+    _require_outputs(logits, images)
     labels = images.labels.to(logits.device)  # (n,)
     loss = F.cross_entropy(logits, labels).item()
     correct = (logits.argmax(1) == labels).sum().item()
@@ -300,6 +301,21 @@ def _require_trainable(
     has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
     if course.settings.batch_size == 1 and has_batch_norm:
         raise SettingsError("batch_size is 1: batch norm needs batches of two images or more.")
+    _require_outputs(answers(model, course), images)
+
+
+def _require_outputs(logits: torch.Tensor, images: Images) -> None:
+    """Raise SettingsError if a label is beyond a network's outputs.
+
+    A GPU wouldn't raise an error that can be understood, and would be unusable afterwards.
+    """
+    outputs = logits.shape[1]
+    label = int(images.labels.max())
+    if label >= outputs:
+        raise SettingsError(
+            f"The network has {outputs:,} outputs, but there are images of class {label:,}, and the "
+            "classes are numbered from 0. course.new_model() has an output for each class."
+        )
 
 
 def _require_labels(images: Images, course: Course) -> None:
