@@ -1,8 +1,8 @@
 # make reproduce   run notebooks 00–06 (DATA=, PRESET=, FRESH=1, NOTEBOOKS=03,04 choose;
 #                  SKIP_UNREADABLE=1 leaves out images that can't be read)
 # make test        lint, check the types and the notebook pairs, run the tests (some need chromium)
-# make test-slow   run the tests that take a minute or more each: a lecture, notebooks 10 to 15,
-#                  the benchmarks, a kill of several processes, two runtimes with one Drive, …
+# make test-slow   run the tests that take long: a lecture, notebooks 10 to 15, the benchmarks,
+#                  marking, kills at every moment, several processes, two runtimes with one Drive
 # make format      format the code as `make test` wants it
 # make seeds       repeat the lecture run and its controls with five seeds (about two hours)
 # make compare     measure the report's claims and a better recipe (DATA=, PRESET= choose)

@@ -121,6 +121,7 @@ def test_after_a_kill_two_machines_or_one_process_resume_as_if_nothing_had_happe
     assert_close(trained(stage), expected)
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_ends_all_and_is_shown_once(launch):
     failed = launch(TWO, "end", "1", "2", "raise")
     _, errors = failed.communicate(timeout=300)
@@ -131,6 +132,7 @@ def test_an_error_in_one_process_ends_all_and_is_shown_once(launch):
     )
 
 
+@pytest.mark.slow
 def test_processes_that_differ_are_told_what_differs(launch):
     """Otherwise, they would train together without a word."""
     differing = launch(TWO, "differ")

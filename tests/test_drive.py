@@ -570,6 +570,7 @@ def test_twenty_epochs_take_the_space_of_three_checkpoints_on_drive_and_none_in_
     )  # run.json and model.pth
 
 
+@pytest.mark.slow
 def test_killed_at_any_operation_on_drive_a_new_runtime_continues_bit_exactly(
     computer, saving_often
 ):

@@ -42,6 +42,7 @@ def operations_of(course):
     return [kind for kind in kinds if kind in CHANGES]
 
 
+@pytest.mark.slow
 def test_death_at_every_operation_of_every_save_and_of_the_end(short, expected, saving_often):
     """Killed at each write, fsync, rename, deletion and new folder in turn: the same weights, bit
     for bit."""
@@ -66,6 +67,7 @@ def test_death_at_every_operation_of_every_save_and_of_the_end(short, expected, 
     assert deaths > 50 and {"write", "fsync", "replace", "unlink", "mkdir"} <= set(kinds)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_at_every_operation_of_a_run(short, expected, saving_often):
     kinds, failures = operations_of(short), 0
     for number in itertools.count(1):
@@ -98,6 +100,7 @@ def test_a_disk_that_becomes_read_only_is_a_disk_error_and_costs_nothing(
     assert same_weights(resumed(stage), expected)
 
 
+@pytest.mark.slow
 def test_stop_at_any_file_operation_even_twice_saves_and_the_same_call_resumes(
     short, expected, saving_often
 ):

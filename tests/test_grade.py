@@ -216,6 +216,7 @@ def share_of(marked, name):
     return marked[f"{name}.ipynb", "colour_share"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HARMLESS)
 def test_a_right_answer_has_all_points(name, marked):
     row = share_of(marked, name)
@@ -223,17 +224,20 @@ def test_a_right_answer_has_all_points(name, marked):
     assert row["sentence"].startswith("✓")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["untagged", "in_a_cell_below"])
 def test_an_answer_is_found_without_its_tag(name, marked):
     assert share_of(marked, name)["sentence"].startswith("✓")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORGERIES)
 def test_tricks_have_no_points(name, marked):
     row = share_of(marked, name)
     assert row["points"] == "0" and row["sentence"].startswith("✗")
 
 
+@pytest.mark.slow
 def test_of_several_answers_the_last_one_above_the_check_counts(marked):
     """As when the notebook is run; a person reads what that may be unfair to."""
     assert share_of(marked, "right_after_wrong")["sentence"].startswith("✓")
@@ -243,12 +247,14 @@ def test_of_several_answers_the_last_one_above_the_check_counts(marked):
         assert bool(row["read"]) == (name != "wrong_after_right")
 
 
+@pytest.mark.slow
 def test_what_isnt_right_is_told_apart(marked):
     marks = {name: share_of(marked, name)["sentence"][0] for name in ("wrong", "stub", "syntax")}
     assert marks == {"wrong": "✗", "stub": "…", "syntax": "✗"}
     assert "motif" in share_of(marked, "wrong")["sentence"]
 
 
+@pytest.mark.slow
 def test_every_solution_of_the_course_has_all_points(marked):
     solved = [row for (file, _), row in marked.items() if file.startswith("solved/")]
     assert {row["exercise"] for row in solved} == set(grade.POINTS) - {"colour_share"}
@@ -257,6 +263,7 @@ def test_every_solution_of_the_course_has_all_points(marked):
         assert not row["read"]
 
 
+@pytest.mark.slow
 def test_an_exercise_that_is_missing_is_named(marked):
     """And a file's name is no formula in the lecturer's spreadsheet."""
     rows = {exercise: row for (file, exercise), row in marked.items() if "missing" in file}
@@ -269,16 +276,19 @@ def test_an_exercise_that_is_missing_is_named(marked):
 BROKEN = ["broken", "list", "deep", "numbers", "picture", "other_course"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["script.py", *(f"{name}.ipynb" for name in BROKEN)])
 def test_a_file_that_is_no_notebook_of_the_course_has_a_row(name, marked):
     row = marked[name, ""]
     assert row["points"] == "0" and row["sentence"]
 
 
+@pytest.mark.slow
 def test_links_and_hidden_files_are_left_alone(marked):
     assert not [file for file, _ in marked if "link" in file or "checkpoints" in file]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["replaces_the_check", "writes_to_every_channel", "reads_the_solutions"]
 )

@@ -263,6 +263,7 @@ def opened(page, address, stored):
     assert inputs(stored) == before and source.read_bytes() == text
 
 
+@pytest.mark.slow
 def test_classes_and_augmentations_are_browsed(lab, page, checkout, tmp_path):
     with opened(page, lab("notebooks"), checkout / "notebooks" / "00_data.ipynb") as notebook:
         notebook.run_all()

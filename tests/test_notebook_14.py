@@ -3,6 +3,7 @@
 import csv
 import runpy
 
+import pytest
 from data_sets import class_folders, write_folder
 from test_notebooks import ROOT
 from test_notebooks_own_data import OF_THE_DRAWN_IMAGES
@@ -10,6 +11,7 @@ from test_notebooks_own_data import OF_THE_DRAWN_IMAGES
 from course_lib import submit
 
 
+@pytest.mark.slow
 def test_it_ends_with_a_claim_once_you_are_sure(environment, tmp_path, capsys):
     contents = class_folders({"cat": 10, "dog": 11})
     contents["dog/copy.png"] = contents["dog/0.png"]

@@ -39,6 +39,7 @@ def twenty(tmp_path_factory):
     return home / "own-shapes-smoke", done.stdout.decode()
 
 
+@pytest.mark.slow
 def test_twenty_pictures_are_enough(twenty):
     folder, printed = twenty
     assert "18 training images; 2 held-out images" in printed
@@ -46,6 +47,7 @@ def test_twenty_pictures_are_enough(twenty):
         assert (folder / figure).stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_chance_is_that_of_the_data(twenty):
     _, printed = twenty
     assert re.search(r"Guessing is right 50% ", printed)  # 00
@@ -55,6 +57,7 @@ def test_chance_is_that_of_the_data(twenty):
     assert re.search(r"Chance: 50%", printed)  # 05
 
 
+@pytest.mark.slow
 def test_only_the_classes_of_the_data_are_answers(twenty):
     folder, printed = twenty
     rows = (folder / "result.csv").read_text(encoding="utf-8").splitlines()[1:]
@@ -64,6 +67,7 @@ def test_only_the_classes_of_the_data_are_answers(twenty):
     assert sorted(likeliest) == ["cat", "dog"]
 
 
+@pytest.mark.slow
 def test_nothing_is_said_about_the_images_that_the_course_draws(twenty):
     folder, printed = twenty
     assert not OF_THE_DRAWN_IMAGES.findall(printed)

@@ -728,6 +728,7 @@ def test_training_resumes_after_the_devices_memory_was_full(short, saving_often)
 # --- The whole report, and its times
 
 
+@pytest.mark.slow
 def test_stages_2_and_3_of_the_report_end_to_end(environment, monkeypatch):
     """MyModel on the built-in data, in whatever precision and on whatever device this machine
     offers."""

@@ -69,6 +69,7 @@ def test_gradients_grow_on_their_way_to_the_image_only_without_the_shortcut(cour
     assert growth[plain_block] > 3 * growth[res_block]
 
 
+@pytest.mark.slow
 def test_all_sweeps_are_stored_seed_by_seed(course, asked, monkeypatch):
     monkeypatch.setattr(sweeps, "trained_model", lambda course, stage: course.new_model())
     monkeypatch.setattr(sweeps, "SEEDS", 2)

@@ -1,6 +1,7 @@
 """Running small notebooks, and writing their pairs."""
 
 import errno
+import itertools
 import os
 import signal
 import sys
@@ -349,8 +350,10 @@ def run_in_jupyter(path):
 EDITS = [edit_a_cell, delete_a_cell, move_a_cell, tag_a_cell, turn_a_cell_into_text]
 
 
-@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)
-@pytest.mark.parametrize("derived", ["executed", "student", "solutions"])
+@pytest.mark.parametrize(
+    "derived, edit",
+    [("executed", delete_a_cell), *itertools.product(["student", "solutions"], EDITS)],
+)
 def test_a_derived_notebook_is_kept_if_it_was_edited_and_only_then(
     derived, edit, folder, tmp_path, capsys
 ):
