@@ -416,6 +416,11 @@ show_card(
 # A loss above that of guessing means that the network is wrong with some confidence: in training
 # mode, batch norm amplifies even meaningless differences (notebook 02).
 #
+# **Claim B holds at stage 2's budget: after 44 epochs at 64 × 64 pixels, the loss is 2.98 without
+# the short-cut and 0.09 with it, which is 35 times as large. A smaller learning rate helps, but it's
+# no rescue: with 0.001, the loss is 1.96.**
+# <!-- holds: the_loss_ends_ten_times_as_large -->
+#
 # ## Claim C: the bottleneck saves computing
 #
 # A bottleneck squeezes the channels with a 1×1 convolution, works on them with a 3×3 one, and

@@ -65,11 +65,16 @@ def five_batches_are_memorised():
     return ["5", str(len(accuracies)), percent(min(accuracies)), "160"]
 
 
+def last_three(history):
+    """The loss averaged over the last three epochs."""
+    return mean(entry["loss"] for entry in history[-3:])
+
+
 def late_losses(name):
-    """The loss of a run of `make sweeps` with each seed, averaged over the last three epochs."""
+    """The late loss of a run of `make sweeps` with each seed."""
     runs = read(SHAPES / "sweeps.json")["five_batches"][name]
     assert len(runs) == 5
-    return [mean(entry["loss"] for entry in run[-3:]) for run in runs]
+    return [last_three(run) for run in runs]
 
 
 def a_large_rate_hardly_learns():
@@ -224,6 +229,30 @@ def without_shortcut_nothing_is_learned():
     return [str(evidence.epochs), str(len(histories)), f"{guessing:.2f}", percent(best)]
 
 
+def the_loss_ends_ten_times_as_large():
+    shortcut = read(SHAPES / "sweeps.json")["shortcut"]
+    assert {len(run) for runs in shortcut.values() for run in runs} == {44}
+    losses = {}
+    for rate, runs in shortcut.items():
+        losses[rate] = mean(last_three(run) for run in runs)
+    with_it = mean(last_three(run["2"]["epochs"]) for run in seeds())
+    ratio = losses["0.01"] / with_it
+    assert len(shortcut["0.01"]) == 3 and ratio >= 10
+    assert losses["0.01"] > losses["0.003"] > losses["0.001"] > 10 * with_it
+    rescued = f"{losses['0.001']:.2f}"
+    return [
+        "2",
+        "44",
+        "64",
+        "64",
+        f"{losses['0.01']:.2f}",
+        f"{with_it:.2f}",
+        f"{ratio:.0f}",
+        "0.001",
+        rescued,
+    ]
+
+
 def the_bottleneck_is_not_clearly_worse():
     evidence = compared()
     verdict = evidence.verdicts(CLAIMED, "baseline")["two 3×3 convolutions"]
@@ -294,6 +323,7 @@ FINDINGS = {
         parts_are_easier_than_wholes,
         augmentation_takes_time,
         without_shortcut_nothing_is_learned,
+        the_loss_ends_ten_times_as_large,
         the_bottleneck_is_not_clearly_worse,
         constant_width_is_not_clearly_better,
         one_cycle_gives_most,
