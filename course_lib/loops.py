@@ -313,7 +313,7 @@ def _require_outputs(logits: torch.Tensor, images: Images) -> None:
     label = int(images.labels.max())
     if label >= outputs:
         raise SettingsError(
-            f"The network has {outputs:,} outputs, but there are images of class {label:,}, and the "
+            f"The network has {outputs:,} outputs, but there are images of class {label:,}, and "
             "classes are numbered from 0. course.new_model() has an output for each class."
         )
 

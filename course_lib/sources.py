@@ -128,6 +128,8 @@ def described(value: Any, deep: bool = False, seen: Seen | None = None) -> str:
         return f"… {list(seen).index(id(value))}"
     if not isinstance(value, tuple):
         seen[id(value)] = value  # kept, so that no other object gets its id
+    if deep and not is_installed(type(value)):  # of a class of yours, which may be a list or dict
+        return _content(value, seen)
     if isinstance(value, torch.Tensor):
         return weights_digest({"": value})
     if isinstance(value, bytes | bytearray):
@@ -145,6 +147,8 @@ def described(value: Any, deep: bool = False, seen: Seen | None = None) -> str:
         return described(value.__func__, deep, seen)
     if isinstance(value, FunctionType) and not is_installed(value):
         return function_code(value, deep, seen)
+    if not isinstance(value, type) and hasattr(value, "__wrapped__"):
+        return described(_decorated(value), deep, seen)
     if isinstance(value, MethodType):
         return described([value.__func__, value.__self__ if deep else None], deep, seen)
     if isinstance(value, type | FunctionType | ModuleType):
@@ -155,6 +159,15 @@ def described(value: Any, deep: bool = False, seen: Seen | None = None) -> str:
     if not deep:
         return getattr(value, "__name__", type(value).__name__)
     return _content(value, seen)
+
+
+def _decorated(value: Any) -> list[Any]:
+    """What a library's decorator keeps of a function that may be yours: itself, and its options.
+
+    torch.no_grad, torch.autocast and functools.cache are such decorators.
+    """
+    enclosed = getattr(value, "__closure__", None) or ()
+    return [value.__wrapped__, *[_enclosed(cell) for cell in enclosed]]
 
 
 def _content(value: Any, seen: Seen) -> str:

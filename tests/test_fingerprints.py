@@ -312,7 +312,17 @@ VALUES = {
     "a layer that isn't registered": lambda factor: (nn.LeakyReLU(factor),),
     "a data class": lambda factor: replace(Options(), factor=factor),
     "a queue": lambda factor: collections.deque([factor]),
+    "a function under torch.no_grad": lambda factor: torch.no_grad()(enclosing(factor)),
+    "a function under torch.autocast": lambda factor: torch.autocast("cpu")(enclosing(factor)),
+    "a cached function": lambda factor: functools.cache(enclosing(factor)),
+    "a dict of a class of yours": lambda factor: a_kind_of(dict, factor),
+    "a list of a class of yours": lambda factor: a_kind_of(list, factor),
 }
+
+
+def a_kind_of(container, factor):
+    """An object of a class that adds a method to a container."""
+    return type("Mine", (container,), {"scale": lambda self: factor})()
 
 
 @dataclass

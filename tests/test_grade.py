@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 
 import nbformat
 import pytest
@@ -76,6 +77,7 @@ FORGERIES = {
 HARMLESS = {
     "right": RIGHT,
     "right_with_magics": "%time\n!pip install torch\n" + RIGHT,
+    "right_but_indented": "if True:\n" + textwrap.indent(RIGHT, "    "),
     "right_and_prints_a_gigabyte": "for _ in range(1000):\n    print('x' * 10**6)\n" + RIGHT,
     "right_and_prints_when_called": inside("print('x' * 10**8)"),
     "right_and_deletes_its_own": "import os, shutil\nopen('mine', 'w').close()\n"
@@ -143,6 +145,8 @@ def marked(tmp_path_factory, listener):
         write(folder / f"{name}.ipynb", code)
     write(folder / "wrong.ipynb", WRONG)
     write(folder / "stub.ipynb", STUB)
+    write(folder / "needs_a_package.ipynb", "import a_package_of_colabs\n" + RIGHT)
+    write(folder / "asks_for_help.ipynb", RIGHT + "\nmy_share?\n")
     write(folder / "syntax.ipynb", "def my_share(labels, predicted)\n    return 0\n")
     (folder / "solved").mkdir()
     for source in {source_with(name) for name in grade.POINTS if name != "colour_share"}:
@@ -290,7 +294,15 @@ def test_links_and_hidden_files_are_left_alone(marked):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["replaces_the_check", "writes_to_every_channel", "reads_the_solutions"]
+    "name",
+    [
+        "replaces_the_check",
+        "writes_to_every_channel",
+        "reads_the_solutions",
+        "needs_a_package",
+        "asks_for_help",
+        "syntax",
+    ],
 )
 def test_an_answer_with_unusual_means_is_to_be_read(name, marked):
     assert share_of(marked, name)["read"]

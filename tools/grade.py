@@ -90,10 +90,12 @@ class Exercise(NamedTuple):
     def definition(self) -> re.Pattern:
         """What defines one of the answers: `def my_share(`, `my_count =`, `import x as my_x`."""
         names = "|".join(self.answers)
-        return re.compile(
-            rf"^(?:def|class) +(?:{names})\b|^(?:{names})\s*(?:[:,]|=(?!=))|\bas (?:{names})\b",
-            re.MULTILINE,
+        ways = (
+            rf"^[ \t]*(?:def|class) +(?:{names})\b",
+            rf"^(?:{names})\s*(?:[:,]|=(?!=))",
+            rf"\bas (?:{names})\b",
         )
+        return re.compile("|".join(ways), re.MULTILINE)
 
 
 class Mark(NamedTuple):
@@ -230,6 +232,8 @@ def mark(exercise: Exercise, versions: list[str], name: str, marker: Marker) -> 
     reasons = unusual_means(exercise, code)
     if "raises NameError" in sentence:
         reasons.append("uses a name that its own cell doesn't define")
+    if re.search("raises (ModuleNotFoundError|ImportError|SyntaxError)", sentence):
+        reasons.append("may have worked where it was written, as with Colab's own packages")
     if verdict is False and len(versions) > 1:
         reasons.append("there's another answer below the check")
     points = of if verdict is True else 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import os
 import secrets
 from collections import Counter
@@ -143,8 +144,10 @@ def as_derived(notebook: NotebookNode) -> str:
 
 
 def _digest(notebook: NotebookNode) -> str:
-    """A digest of a notebook's cells and tags, in order, without outputs."""
-    return hashlib.sha256(as_source(notebook).encode()).hexdigest()[:16]
+    """A digest of a notebook's cells, tags and pasted pictures, in order, without outputs."""
+    attached = [cell.get("attachments", {}) for cell in notebook.cells]
+    content = as_source(notebook) + json.dumps(attached, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def lasting_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:

@@ -31,7 +31,7 @@ MODEL = "model.pth"
 MEASURED = "measured.json"
 OF_A_STAGE = (MODEL, MEASURED)  # beside its checkpoints
 
-_STAGE = re.compile("stage-[1-9]")
+_STAGE = re.compile("stage-[1-3]")
 _NAMED_BY_CONTENT = re.compile(r"[0-9a-f]{16}\.json")
 
 
