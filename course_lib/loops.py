@@ -71,9 +71,9 @@ def train(
     """
     course = stage.course
     settings = course.settings
-    place(model, course.device)
     _require_trainable(model, images, heldout, course)
     images = images.resident(course.device)  # all on the GPU, if they fit
+    place(model, course.device)
     optimizer = new_optimizer(model, settings)
     scaler = course.precision.scaler()  # does nothing unless the precision is fp16
     # A run resumes from the newest checkpoint.
@@ -301,7 +301,6 @@ def _require_trainable(
     has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
     if course.settings.batch_size == 1 and has_batch_norm:
         raise SettingsError("batch_size is 1: batch norm needs batches of two images or more.")
-    _require_outputs(answers(model, course), images)
 
 
 def _require_outputs(logits: torch.Tensor, images: Images) -> None:
