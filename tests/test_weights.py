@@ -173,11 +173,8 @@ def test_a_name_of_the_models_own_is_no_wrapper(tmp_path):
         (lambda weights: {"model": weights, "ema": weights}, "'ema'"),
         (lambda weights: {"epoch": 3, "best": 0.5}, "'epoch' (int), 'best' (float)"),
         (lambda weights: {"model": {}}, "'model' (dict)"),
-        (lambda weights: {"state": {}, "param_groups": []}, "param_groups"),
-        (
-            lambda weights: {"n_averaged": torch.tensor(3)} | prefixed("module.", weights),
-            "n_averaged",
-        ),
+        (lambda weights: {"state": {}, "param_groups": []}, "optimizer"),
+        (lambda weights: prefixed("module.", weights) | {"n_averaged": torch.tensor(3)}, "averag"),
         (lambda weights: prefixed("module.", without(weights, "fc.bias")), "lacks 1"),
         (lambda weights: nn.Conv2d(1, 1, 1).state_dict(), "'weight', 'bias'"),
     ],
@@ -191,8 +188,11 @@ def test_weights_of_anything_else_are_refused(tmp_path, change, named):
     [
         ("fc.weight", lambda value: value.to(torch.int8)),
         ("fc.weight", lambda value: value.to(torch.complex64)),
+        ("fc.weight", lambda value: value.to_sparse()),
+        ("fc.weight", lambda value: value.to("meta")),
         ("fc.weight", lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8)),
         ("norm.num_batches_tracked", lambda value: value + 0.5),
+        ("norm.num_batches_tracked", lambda value: value + 1j),
     ],
 )
 @pytest.mark.filterwarnings("ignore")

@@ -131,6 +131,10 @@ def _state_dict_in(path: Path, content: Any) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} holds a {kind}, not a state_dict. Save it with {SAVE}.")
     if not content:
         raise CheckpointError(f"{path} holds an empty dict. Save the model with {SAVE}.")
+    if "param_groups" in content:
+        raise CheckpointError(
+            f"{path} holds an optimizer's state, not a model's. Save the model with {SAVE}."
+        )
     inside = [key for key, value in content.items() if _is_state_dict(value)]
     if len(inside) > 1:
         raise CheckpointError(
@@ -188,6 +192,12 @@ def _require_same_names(path: Path, weights: dict[str, Tensor], own: dict[str, T
     counted = [name for name in own if not name.endswith("num_batches_tracked")]
     missing = [name for name in counted if name not in weights]
     unknown = [name for name in weights if name not in own]
+    if "n_averaged" in unknown:
+        # Its BatchNorm statistics may belong to other weights, and nothing in the file tells.
+        raise CheckpointError(
+            f"{path} holds an average of several models (n_averaged). Update its BatchNorm with "
+            "torch.optim.swa_utils.update_bn, then save averaged.module.state_dict()."
+        )
     if missing and unknown:
         raise CheckpointError(
             f"{path} belongs to another network. Missing are {len(missing)} of this model's "
@@ -218,10 +228,17 @@ def _require_same_shapes(path: Path, weights: dict[str, Tensor], own: dict[str, 
 
 
 def _require_same_kinds(path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
-    """Raise CheckpointError unless all tensors are as real, or as whole, as the model's."""
+    """Raise CheckpointError unless all tensors are dense, and as real or whole as the model's."""
     for name, tensor in weights.items():
-        if tensor.is_floating_point() != own[name].is_floating_point():
-            raise CheckpointError(f"{path}: {name} is {tensor.dtype} instead of {own[name].dtype}.")
+        has_values = tensor.device.type == "cpu"  # one on the device "meta" has only a shape
+        is_dense = tensor.layout == torch.strided and not tensor.is_quantized
+        same_real = tensor.is_floating_point() == own[name].is_floating_point()
+        same_complex = tensor.is_complex() == own[name].is_complex()
+        if not (has_values and is_dense and same_real and same_complex):
+            raise CheckpointError(
+                f"{path}: {name} is {tensor.dtype} ({tensor.layout}, {tensor.device}) instead of "
+                f"{own[name].dtype}."
+            )
 
 
 def _require_finite(path: Path, loaded: dict[str, Tensor]) -> None:
