@@ -220,6 +220,15 @@ def test_weights_that_are_not_finite_are_refused(tmp_path_factory, data, value, 
     refused(path, name, f"1 of {tensor.numel()}")
 
 
+@pytest.mark.parametrize("name", ["norm.running_var", "norm.num_batches_tracked"])
+def test_statistics_that_no_training_leads_to_are_refused(tmp_path, name):
+    """A negative variance makes every logit NaN."""
+    weights = small().state_dict()
+    weights[name] = weights[name].clone()
+    weights[name].view(-1)[-1] = -1
+    refused(saved(tmp_path, weights), name)
+
+
 # --- What isn't a file of weights at all
 
 

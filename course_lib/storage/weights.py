@@ -39,7 +39,7 @@ ANOTHER_ZIP = (
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Load the weights in a file into `model`; every tensor must fit and be finite.
+    """Load the weights in a file into `model`; every tensor must fit and be possible.
 
     Names may begin with what DataParallel, torch.compile or a LightningModule puts before them.
     Raises CheckpointError, which says what the file is instead, or what doesn't fit.
@@ -54,6 +54,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     model.load_state_dict(weights)
     # Not before they are loaded: a large float64 becomes infinite in the model's float32.
     _require_finite(path, model.state_dict())
+    _require_possible_statistics(path, model.state_dict())
 
 
 def _read(path: Path) -> Any:
@@ -250,6 +251,16 @@ def _require_finite(path: Path, loaded: dict[str, Tensor]) -> None:
             raise CheckpointError(
                 f"{path}: {wrong} of {tensor.numel()} values of {name} aren't finite numbers. The "
                 "training that made it has diverged, or the file is damaged: use an earlier one."
+            )
+
+
+def _require_possible_statistics(path: Path, loaded: dict[str, Tensor]) -> None:
+    """Raise CheckpointError if a BatchNorm has a negative variance, or has counted below 0."""
+    for name, tensor in loaded.items():
+        if name.endswith(("running_var", "num_batches_tracked")) and (tensor < 0).any():
+            raise CheckpointError(
+                f"{path}: {name} has values down to {tensor.min().item():.3g}, which no training "
+                "leads to: the file is damaged, or was changed. Use an earlier one."
             )
 
 
