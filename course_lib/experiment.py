@@ -286,7 +286,7 @@ def open_course(
         source=source,
         skip_unreadable=skip_unreadable,
     )
-    course = replace(course, folder=choose_folder(course, runs_on_drive))
+    course = replace(course, folder=choose_folder(course, runs_on_drive, start_over))
     course = _begin(course, runs_on_drive, start_over)
     if whole_number("COURSE_FINISHED", int(finished)) > 0:
         use_finished(course)
@@ -295,7 +295,7 @@ def open_course(
 
 def _delete_run(course: Course) -> None:
     """Delete what a run of this name has saved, even if its data or settings were others."""
-    require_own_name(course)
+    require_own_name(course, course.drive.remote if course.drive else None)
     if course.drive:
         course.drive.delete_any_run()
     else:

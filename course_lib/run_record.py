@@ -12,7 +12,7 @@ from .storage.checkpoints import load, newest_good
 from .storage.drive import record_on_drive
 from .storage.files import as_read, write_sealed
 from .storage.identity import KEEP_BOTH, read_record, require_ours, require_same
-from .storage.run_folder import RUN
+from .storage.run_folder import RUN, stages_in
 
 if TYPE_CHECKING:
     from .data.bank import Bank
@@ -61,18 +61,28 @@ def new_record(course: Course) -> dict[str, Any]:
     return record
 
 
-def require_own_name(course: Course) -> None:
+def require_own_name(course: Course, remote: Path | None) -> None:
     """Raise CheckpointError unless the course's folder may be started over.
 
     Runs of other settings, or of data that has changed, may be; but not an experiment of another
-    name, or a run that's none: "seed1" may be an experiment, or a run with COURSE_SEED=1.
+    name, or a run that's none: "seed1" may be an experiment, or a run with COURSE_SEED=1. If
+    `run.json` is damaged, all depends on what was trained there. remote: the copy on Drive.
     """
-    runs_on_drive = course.drive.remote.parent if course.drive else None
-    for record in _records(course.folder, runs_on_drive):
+    for folder in (course.folder, remote):
+        if folder is None:
+            continue
+        try:
+            record = read_record(folder) if folder == course.folder else record_on_drive(folder)
+        except CheckpointError:
+            if not _trained_here(course, course.folder):
+                raise CheckpointError(_unknown_owner(course.folder)) from None
+            continue
+        if record is None:
+            continue
         found = _experiments(course, record)
         if found != list(course.experiments):
             raise CheckpointError(
-                f"{course.folder} isn't deleted: it's that of {_called(found)}, and this is "
+                f"{folder} isn't deleted: it's that of {_called(found)}, and this is "
                 f"{_called(list(course.experiments))}. Use another name."
             )
 
@@ -100,6 +110,30 @@ def _called(experiments: list[str]) -> str:
     if not experiments:
         return "a run that's no experiment"
     return f"the experiment {' of '.join(brief(name) for name in reversed(experiments))}"
+
+
+def _trained_here(course: Course, folder: Path) -> bool:
+    """Whether something is trained in a folder, and all of it is this run's."""
+    identities = []
+    for stage in stages_in(folder):
+        path = newest_good(folder / stage)
+        if path is not None:
+            identities.append(load(path).get("identity"))
+    ours = as_read(course.identity)
+    for identity in identities:
+        if not isinstance(identity, dict):
+            return False
+        found = as_read({name: identity.get(name) for name in ours})
+        if found != ours:
+            return False
+    return len(identities) > 0
+
+
+def _unknown_owner(folder: Path) -> str:
+    return (
+        f"{folder / RUN} (or its copy on Drive) is damaged, and nothing shows that the run is this "
+        "one, so nothing was deleted. Rename the folder, or delete it to give up what's in it."
+    )
 
 
 def _require_own_checkpoints(course: Course) -> None:
@@ -178,20 +212,34 @@ def _number(count):
     return "one" if count == 1 else f"{count:,}"
 
 
-def choose_folder(course: Course, runs_on_drive: Path | None) -> Path:
+def choose_folder(course: Course, runs_on_drive: Path | None, start_over: bool) -> Path:
     """The folder of this data's run, here or on Drive; else a new one.
 
     It's that of a run of the same data, wherever that lay; else of data that lay in the same place
     and has changed since; else one that's free. Its name has a number if the names before it belong
-    to other data. Raises CheckpointError if one of them has a damaged `run.json`.
+    to other data. A folder with a damaged `run.json` is nobody's, unless this run was trained there
+    and start_over says that it may be deleted. Raises CheckpointError if there's such a folder, and
+    none whose `run.json` says that it's this data's.
     """
     folders = [course.home / name for name in _folder_names(course, course.settings)]
     require_ours(folders[0])
-    found = {folder: _records(folder, runs_on_drive) for folder in folders}
+    found: dict[Path, list[dict[str, Any]]] = {}
+    damaged: dict[Path, CheckpointError] = {}
+    for folder in folders:
+        try:
+            found[folder] = _records(folder, runs_on_drive)
+        except CheckpointError as error:
+            damaged[folder] = error
     for fits in (_is_same_data, _lay_there):
         for folder, records in found.items():
             if any(fits(record, course.data) for record in records):
                 return folder
+    for folder, error in damaged.items():
+        if not start_over:
+            raise error
+        if _trained_here(course, folder):
+            return folder
+        raise CheckpointError(_unknown_owner(folder)) from error
     for folder, records in found.items():
         if not records:
             return folder

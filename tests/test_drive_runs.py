@@ -191,3 +191,12 @@ def test_an_experiment_has_the_same_data_or_says_that_it_has_changed(
     write_folder(tmp_path / "birds", birds_with("labels"))
     with pytest.raises(DataError, match="birds"):
         course.experiment("smaller", size=40)
+
+
+def test_a_damaged_run_json_can_be_given_up(computer):
+    course = computer(drive=False)
+    run(course)
+    (course.folder / "run.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        open_course()
+    assert open_course(start_over=True).stage(2).state is None

@@ -354,7 +354,9 @@ def test_a_run_json_that_cannot_be_read_is_named_and_nothing_is_lost(course, tex
 
 @pytest.mark.parametrize("text", [b"", b'{"identity": {"da', b"null", None])
 @pytest.mark.parametrize("trained", [True, False])
-def test_a_damaged_run_json_is_named_whoever_may_have_its_folder(opened, tmp_path, text, trained):
+def test_a_damaged_run_json_of_other_data_gives_its_folder_to_nobody(
+    opened, tmp_path, text, trained
+):
     courses = []
     for place, count in (("x", 60), ("y", 66)):
         data = write_folder(tmp_path / place / "pets", report_files(count))
@@ -372,11 +374,13 @@ def test_a_damaged_run_json_is_named_whoever_may_have_its_folder(opened, tmp_pat
         path.write_bytes(text)
     run(second)
     before = content(first.folder)
-    write_folder(tmp_path / "z" / "pets", report_files(72))
-    for place in "xyz":
-        for start_over in (False, True):
-            with pytest.raises(CheckpointError, match=rf"{first.folder.name}\Wrun.json"):
-                open_course(str(tmp_path / place / "pets"), start_over=start_over)
+    assert opened(tmp_path / "y" / "pets").folder == second.folder
+    again = open_course(str(tmp_path / "y" / "pets"), start_over=True)
+    assert again.folder == second.folder and again.stage(2).state is None
+    third = write_folder(tmp_path / "z" / "pets", report_files(72))
+    for start_over in (False, True):
+        with pytest.raises(CheckpointError, match=first.folder.name):
+            open_course(str(third), start_over=start_over)
     assert content(first.folder) == before
 
 

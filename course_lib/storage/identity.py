@@ -38,10 +38,6 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return read_sealed(folder / RUN)
     except FileNotFoundError:
         return None
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{error} Delete or rename it: the checkpoints beside it also say whose run they are."
-        ) from error
 
 
 def read_run(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
