@@ -95,14 +95,18 @@ def read_openings(folder: Path) -> list[Opening]:
 
     Raises CheckpointError if the file is damaged, DiskError if it can't be read.
     """
+    path = folder / SUBMISSIONS
     try:
-        content = read_sealed(folder / SUBMISSIONS)
+        content = read_sealed(path)
     except FileNotFoundError:
         return []
     openings = []
-    for entry in content:
-        claim = entry["claim"]
-        openings.append(Opening(entry["key"], None if claim is None else Claim(**claim)))
+    try:
+        for entry in content:
+            claim = entry["claim"]
+            openings.append(Opening(entry["key"], None if claim is None else Claim(**claim)))
+    except (TypeError, LookupError) as error:
+        raise CheckpointError(f"{path} doesn't hold openings ({error}). Rename it.") from error
     return openings
 
 

@@ -6,10 +6,11 @@ two computers that share a Drive never write different things to one file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import CheckpointError, DiskError, SettingsError
 from .pictures import BLUE, ORANGE, Picture, styled
@@ -161,12 +162,40 @@ def _notes(course: Course) -> list[Note]:
         if not is_ours(GUESSES / path.name):
             continue
         try:
-            notes.append(Note(**read_sealed(path)))
+            note = _note(read_sealed(path))
         except FileNotFoundError:  # the run has just been started over
             continue
         except (CheckpointError, DiskError) as error:
             print(f"{error} This guess is left out.")
+            continue
+        if note is None:
+            print(f"{path} doesn't hold a guess, and is left out. Delete or rename it.")
+            continue
+        notes.append(note)
     return sorted(notes, key=lambda note: note.turn)  # equal turns stay sorted by file name
+
+
+def _note(content: Any) -> Note | None:
+    """What a file in `guesses/` holds; None if that's something else."""
+    try:
+        note = Note(**content)
+    except TypeError:
+        return None
+    if not isinstance(note.name, str) or not isinstance(note.run, str):
+        return None
+    if not isinstance(note.turn, int) or not isinstance(note.measured_on, dict):
+        return None
+    for percent in (note.percent, note.outcome):
+        if percent is not None and not _is_finite(percent):
+            return None
+    if note.percent is None:
+        return None
+    return note
+
+
+def _is_finite(value: object) -> bool:
+    """Whether something is a number, and neither infinite nor NaN."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _trained(course: Course) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tiny import linear_model, noise_images
 from course_lib import SettingsError, answer, answered_guesses, guess, plot_guesses, train
 from course_lib.guesses import guesses_of, read_guesses
 from course_lib.live import LiveCurve
-from course_lib.storage.files import read_sealed, write_json
+from course_lib.storage.files import read_sealed, write_json, write_sealed
 
 ENTRY = {
     "epoch": 1,
@@ -73,7 +73,7 @@ def test_guesses_about_a_stage_are_lines_across_its_live_curve(short):
 
 DAMAGED = [
     *(b"", b"{", b"[]", b"\xff\xfe{}", b"[" * 200_000, b'{"sha256": "", "content": {}}'),
-    *("no longer sealed", "a folder"),
+    *(None, "no longer sealed", "another percent", "a folder"),
 ]
 
 
@@ -82,8 +82,12 @@ def test_a_damaged_guess_is_named_and_left_out_and_the_others_stay(short, capsys
     guess(short, "stage 2, training", 90)
     (path,) = (short.folder / "guesses").iterdir()
     guess(short, "stage 2, held-out", 40)
-    if damage == "no longer sealed":
+    if damage is None:
+        write_sealed(path, {"name": "stage 2, training", "percent": 90})
+    elif damage == "no longer sealed":
         write_json(path, read_sealed(path))
+    elif damage == "another percent":
+        write_sealed(path, read_sealed(path) | {"percent": "90"})
     elif damage == "a folder":
         path.unlink()
         path.mkdir()

@@ -313,6 +313,17 @@ def test_a_data_sets_folder_has_its_name(opened, tmp_path, monkeypatch):
 # run.json
 
 
+NO_RECORDS = [[], {}, "x", 5, None, {"identity": 5}, {"identity": {}}, {"precision": "fp32"}]
+NO_RECORDS += [{"identity": 5, "precision": "fp32"}, {"identity": {}, "precision": 5}]
+
+
+@pytest.mark.parametrize("content", NO_RECORDS)
+def test_a_run_json_with_other_things_in_it_is_damaged(course, content):
+    write_sealed(course.folder / "run.json", content)
+    with pytest.raises(CheckpointError, match=r"run\.json"):
+        open_course()
+
+
 @settings(max_examples=20)
 @given(
     key=st.text(min_size=1).map(lambda text: "\x1b" + text),

@@ -214,7 +214,7 @@ def test_of_the_users_own_files_the_newer_one_wins_whatever_can_be_checked(folde
     assert between(folder).copy_all() == (side == HERE or old.read_bytes() == new)
 
 
-@pytest.mark.parametrize("damage", ["missing", "torn", "another Drive's"])
+@pytest.mark.parametrize("damage", ["missing", "torn", "another Drive's", "a list", "a number"])
 def test_without_its_record_nothing_is_overwritten(folder, damage, capsys):
     put(folder / HERE / "notes.md", b"first")
     assert between(folder).copy_all()
@@ -224,6 +224,10 @@ def test_without_its_record_nothing_is_overwritten(folder, damage, capsys):
         record.unlink()
     elif damage == "torn":
         record.write_bytes(record.read_bytes()[:50])
+    elif damage == "a list":
+        write_sealed(record, [])
+    elif damage == "a number":
+        write_sealed(record, {"drive": str(folder / DRIVE), "files": 5})
     else:
         write_sealed(record, {"drive": "/elsewhere", "files": {}})
     assert not between(folder).copy_all() and "notes.md" in capsys.readouterr().out

@@ -182,7 +182,7 @@ def test_a_row_that_was_edited_is_not_overwritten(project):
     assert path.read_text(encoding="utf-8") == edited
 
 
-@pytest.mark.parametrize("damage", ["cut", "edited"])
+@pytest.mark.parametrize("damage", ["cut", "edited", "another kind"])
 def test_a_damaged_record_is_an_error_that_names_it(project, damage):
     submitted(project)
     path = project.folder / "submissions.json"
@@ -191,6 +191,9 @@ def test_a_damaged_record_is_an_error_that_names_it(project, damage):
         path.write_text(text[: len(text) // 2], encoding="utf-8")
     if damage == "edited":
         path.write_text(re.sub('"opened": 1', '"opened": 0', text), encoding="utf-8")
+    if damage == "another kind":
+        run = (project.folder / "run.json").read_text(encoding="utf-8")
+        path.write_text(run, encoding="utf-8")
     damaged = path.read_bytes()
     with pytest.raises(CheckpointError, match="submissions.json"):
         submitted(project, trained(project, lr=0.2))

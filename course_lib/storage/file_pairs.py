@@ -142,18 +142,8 @@ class FilePairs:
         return False
 
     def read_record(self) -> None:
-        """Read what both sides had when they were last the same, from RECORD.
-
-        If that's missing, damaged or about another Drive, nothing is overwritten: of two versions,
-        neither is known to be the older one.
-        """
-        self._last_same = {}
-        try:
-            record = read_sealed(self.local / RECORD)
-        except (FileNotFoundError, CheckpointError):
-            return
-        if record["drive"] == str(self.remote):
-            self._last_same = record["files"]
+        """Read what both sides had when they were last the same."""
+        self._last_same = self._read_record()
 
     def _remember(self, path: Path, data: bytes) -> None:
         """Record what both sides have now; at once, since the kernel may be killed any time."""
@@ -162,6 +152,20 @@ class FilePairs:
             self._last_same[path.as_posix()] = digest
             record = {"drive": str(self.remote), "files": self._last_same}
             write_sealed(self.local / RECORD, record)
+
+    def _read_record(self) -> dict[str, str]:
+        """What RECORD holds; nothing if it's missing, damaged or about another Drive.
+
+        Then nothing is overwritten: of two versions, neither is known to be the older one.
+        """
+        try:
+            record = read_sealed(self.local / RECORD)
+        except (FileNotFoundError, CheckpointError):
+            return {}
+        if not isinstance(record, dict) or record.get("drive") != str(self.remote):
+            return {}
+        files = record.get("files")
+        return files if isinstance(files, dict) else {}
 
     def _newer_side(
         self, path: Path, ours: bytes | None, theirs: bytes | None, further: Side

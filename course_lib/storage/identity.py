@@ -35,9 +35,15 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     Raises CheckpointError if it's damaged.
     """
     try:
-        return read_sealed(folder / RUN)
+        record = read_sealed(folder / RUN)
     except FileNotFoundError:
         return None
+    if not _is_record(record):
+        raise CheckpointError(
+            f"{folder / RUN} is damaged: it isn't what this course writes. To give up what was "
+            "trained there, start over: open_course(…, start_over=True)."
+        )
+    return record
 
 
 def read_run(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -92,6 +98,16 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         return shown[1:-1]
     return shown
+
+
+def _is_record(content: Any) -> bool:
+    """Whether something is what `claim_folder` writes to `run.json`."""
+    if not isinstance(content, dict):
+        return False
+    for name, kind in {"identity": dict, "precision": str}.items():
+        if not isinstance(content.get(name), kind):
+            return False
+    return True
 
 
 def _is_left_over(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -62,6 +63,7 @@ def _is_known(digest: str, folder: Path) -> bool:
 def _measured(folder: Path) -> str | None:
     """The digest of the weights that were measured, from `measured.json`; None if it's unknown."""
     try:
-        return read_sealed(folder / MEASURED).get("model")
+        measured: Any = read_sealed(folder / MEASURED)
     except (FileNotFoundError, CheckpointError):
         return None
+    return measured.get("model") if isinstance(measured, dict) else None
