@@ -370,7 +370,8 @@ losses = {
     "without, learning rate 0.003": shortcut["0.003"],
     "without, learning rate 0.001": shortcut["0.001"],
 }
-title = "The short-cut (shapes-lecture, 44 epochs)"
+all_epochs = len(shortcut["0.01"][0])
+title = f"The short-cut (shapes-lecture, {all_epochs} epochs)"
 display(plot_runs(losses, "loss", title, classes=len(course.data.classes)))
 
 
@@ -382,7 +383,7 @@ def mean_loss(label, epoch):
 
 ratios = []
 claimed = []
-for epoch in range(1, 45):
+for epoch in range(1, all_epochs + 1):
     ratio = mean_loss("without", epoch) / mean_loss("with the short-cut", epoch)
     ratios.append({"epoch": epoch, "ratio": ratio})
     claimed.append({"epoch": epoch, "ratio": 10})
@@ -402,8 +403,8 @@ show_card(
     "holds, if you train long enough" if late >= 10 else "doesn't hold as stated",
     f"After {judged.epochs} epochs at 32 × 32 pixels, it's {final_losses['without short-cut']:.2f}"
     f" without, {final_losses['baseline']:.2f} with it: {early:.1f} times as large.",
-    f"After 44 epochs at 64 × 64, it's {mean_loss('without', 44):.2f} without,"
-    f" {mean_loss('with the short-cut', 44):.2f} with it: {late:.0f} times as large.",
+    f"After {all_epochs} at 64 × 64, it's {mean_loss('without', all_epochs):.2f} without,"
+    f" {mean_loss('with the short-cut', all_epochs):.2f} with it: {late:.0f} times as large.",
     f"Without it, on held-out images, after {judged.epochs}: {verdicts['without short-cut']}.",
 )
 
