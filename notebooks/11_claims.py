@@ -356,10 +356,10 @@ show_verdicts(["without short-cut"], "The short-cut")
 
 # %% [markdown]
 # Guessing costs 4.38 nats, so one loss can be ten times as large as another only once the other is
-# below about 0.4. After those 20 epochs, it's still 2. In stage 2, it ends near 0.1, after 44 epochs
-# at 64 × 64 pixels. `make sweeps` trained the network without its short-cut for as long, with three
-# seeds, and once with each of two smaller learning rates. **Predict:** how many times as large is
-# its loss in the end? Can a smaller learning rate rescue it?
+# below about 0.4. After those 20 epochs, it's still 2. In stage 2, it ends near 0.1, after 44
+# epochs at 64 × 64 pixels. `make sweeps` trained the network without its short-cut for as long,
+# with three seeds, and once with each of two smaller learning rates. **Predict:** how many times
+# as large is its loss in the end? Can a smaller learning rate rescue it?
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title All 44 epochs, from the stored runs
